@@ -1,0 +1,42 @@
+"""Text features of a data set, and the one error for when they are not there."""
+
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+WHAT = {"x": "profile-text embeddings", "intent": "intent-text embeddings"}
+
+
+class MissingTextError(ValueError):
+    """A model needs text embeddings that the data set does not have."""
+
+
+def text_features(data: HeteroData, field: str) -> Tensor:
+    r"""Stacks the text embeddings of users and items, users first.
+
+    Args:
+        data (HeteroData): A data set as :class:`irllrec_pyg.IRLLRecDataset` yields it.
+        field (str): ``"x"`` (profile texts) or ``"intent"`` (intent texts).
+
+    Returns:
+        Tensor of shape :math:`(|\mathcal{U}| + |\mathcal{I}|, T)` in the default dtype.
+
+    Raises:
+        MissingTextError: If users or items have no such embeddings; it says where to get them.
+    """
+    parts = [data[side].get(field) for side in ("user", "item")]
+    if any(part is None for part in parts):
+        hints = data.get("missing", {}) if "missing" in data else {}
+        sides = [side for side, part in zip(("user", "item"), parts, strict=True) if part is None]
+        raise MissingTextError(hints.get(field) or (
+            f"The data set has no {WHAT[field]} for its {' and '.join(sides)} nodes: set "
+            + " and ".join(f"data['{side}'].{field}" for side in sides)
+            + " to a tensor with one row a node."))
+    for side, part in zip(("user", "item"), parts, strict=True):
+        if part.dim() != 2 or part.size(0) != data[side].num_nodes:
+            raise ValueError(f"data['{side}'].{field} has shape {tuple(part.shape)}; expected one "
+                             f"row for each of the {data[side].num_nodes} {side} nodes.")
+    if parts[0].size(1) != parts[1].size(1):
+        raise ValueError(f"data['user'].{field} is {parts[0].size(1)} wide and data['item'].{field} "
+                         f"is {parts[1].size(1)} wide; one encoder must have made both.")
+    return torch.cat([part.to(torch.get_default_dtype()) for part in parts])
