@@ -1,0 +1,272 @@
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, SequentialSampler
+from torch_geometric.data import HeteroData
+from torch_geometric.loader import LinkNeighborLoader
+from torch_geometric.sampler import HeteroSamplerOutput, NegativeSampling
+
+from irllrec_pyg.loader.interactions import ITEM_TO_USER, USER_TO_ITEM
+from irllrec_pyg.loader.neighborhood import edge_weight
+from irllrec_pyg.loader.order import EpochOrder, EpochSampler
+from irllrec_pyg.loader.triplet_sampler import TripletSampler
+
+
+class _EpochLoader(DataLoader[Any]):
+    r"""Puts an :class:`EpochOrder` where PyG's :class:`LinkLoader` puts :obj:`range(num_links)`.
+
+    PyG fixes the data set that it hands to :class:`~torch.utils.data.DataLoader`; as a base after
+    PyG's loader, this class comes between the two. Batches are then made of tensors at once,
+    where a range yields Python integers that are collected one by one.
+    """
+
+    def __init__(self, dataset: Any, sampler: EpochSampler, **kwargs: Any) -> None:
+        super().__init__(sampler.order, batch_size=None, sampler=sampler, **kwargs)
+
+
+# PyG's loader has the same conflict with its own mixins; it is not type-checked there.
+class TripletLoader(LinkNeighborLoader, _EpochLoader):  # type: ignore[misc]
+    r"""PyG's :class:`~torch_geometric.loader.LinkNeighborLoader` over the training interactions,
+    with the strict negatives of a :class:`~irllrec_pyg.loader.TripletSampler`.
+
+    See :meth:`~irllrec_pyg.loader.triplet_loader` for what it yields and its arguments.
+    """
+
+    link_sampler: TripletSampler
+    sampler: EpochSampler
+
+    def __init__(
+        self,
+        data: HeteroData,
+        batch_size: int | None = 4096,
+        shuffle: bool = True,
+        num_negatives: int = 1,
+        num_neighbors: Sequence[int] | None = None,
+        seed: int = 0,
+        device: torch.device | str | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+        drop_last: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        for name in ("batch_sampler", "neighbor_sampler", "edge_label_index", "neg_sampling"):
+            if kwargs.pop(name, None) is not None:
+                raise ValueError(f"'{self.__class__.__name__}' does not take '{name}'")
+
+        sampler = TripletSampler(data, num_negatives, num_neighbors, seed, device)
+        device = sampler.interactions.device
+        if device.type != "cpu" and kwargs.get("num_workers", 0) > 0:
+            raise ValueError(
+                f"'num_workers' needs to be 0 for a graph on '{device}' (got "
+                f"{kwargs['num_workers']}): workers are other processes, and the batches are "
+                f"made on the device. Pass device='cpu' to make them in workers"
+            )
+        if device.type != "cpu" and kwargs.get("pin_memory", False):
+            raise ValueError(
+                f"'pin_memory' is for batches in CPU memory, and those of a graph on '{device}' "
+                f"are not. Pass device='cpu' to pin them"
+            )
+        batch_size, shuffle, drop_last, rank, world_size = _resolve_order(
+            kwargs.pop("dataset", None), kwargs.pop("sampler", None),
+            batch_size, shuffle, drop_last, rank, world_size,
+        )  # fmt: skip
+        order = EpochOrder(
+            len(sampler.interactions), batch_size, shuffle, drop_last, seed, rank, world_size,
+            device,
+        )  # fmt: skip
+        # PyTorch Lightning reads arguments from attributes when it makes a loader like this one.
+        self.num_negatives = sampler.num_negatives
+        self.num_neighbors = sampler.num_neighbors
+        self.seed = sampler.seed
+        self.device = device
+        self.rank = rank
+        self.world_size = world_size
+        # Torch's loaders draw a number for their workers each epoch; not from the model's stream.
+        if kwargs.get("generator") is None:
+            kwargs["generator"] = torch.Generator().manual_seed(sampler.seed)
+        # Here features never travel, neither to workers nor with a batch.
+        topology = _topology(sampler)
+        super().__init__(
+            topology,
+            num_neighbors=self.num_neighbors or [],
+            edge_label_index=(USER_TO_ITEM, topology[USER_TO_ITEM].edge_index),
+            neg_sampling=NegativeSampling("triplet", sampler.num_negatives),
+            neighbor_sampler=sampler,  # type: ignore[arg-type]  # PyG takes any BaseSampler.
+            filter_per_worker=True,
+            sampler=EpochSampler(order),
+            **kwargs,
+        )
+
+    def set_epoch(self, epoch: int) -> None:
+        r"""Makes :obj:`epoch` the next one to be iterated; the ones after it count on.
+
+        Order and negatives of an epoch are a pure function of seed and epoch.
+
+        Args:
+            epoch (int): The epoch, counted from 0.
+        """
+        self.sampler.set_epoch(epoch)
+
+    def collate_fn(self, index: tuple[int, int, Tensor] | Tensor | list[int]) -> HeteroData:
+        r"""Makes a batch of an entry of :class:`EpochOrder`, or of interactions by their ids as in
+        the next epoch.
+        """
+        if isinstance(index, tuple):
+            epoch, batch, interaction = index
+        else:
+            epoch, batch = self.sampler.epoch, 0
+            interaction = torch.as_tensor(index, dtype=torch.long, device=self.device)
+        return self.filter_fn(self.link_sampler.sample(interaction, epoch, batch))
+
+    def filter_fn(self, out: HeteroSamplerOutput) -> HeteroData:  # type: ignore[override]
+        r"""Makes a batch of what the sampler drew: ids, and the edges with their weights."""
+        if self.transform_sampler_output is not None:
+            out = self.transform_sampler_output(out)
+        batch = HeteroData()
+        for node_type, node in out.node.items():
+            batch[node_type].n_id = node
+            batch[node_type].num_nodes = node.numel()
+        input_id, src_index, dst_pos_index, dst_neg_index, _ = out.metadata  # type: ignore[misc]
+        batch["user"].src_index = src_index
+        batch["item"].dst_pos_index = dst_pos_index
+        batch["item"].dst_neg_index = dst_neg_index
+        batch[USER_TO_ITEM].input_id = input_id
+        if out.row:
+            weight = edge_weight(self.link_sampler.interactions, out)
+            for edge_type, row in out.row.items():
+                batch[edge_type].edge_index = torch.stack([row, out.col[edge_type]])
+                batch[edge_type].edge_weight = weight[edge_type]
+                batch[edge_type].e_id = out.edge[edge_type]
+            # Of PyG's extensions, torch-sparse does not count them.
+            for node_type, nodes in (out.num_sampled_nodes or {}).items():
+                batch[node_type].num_sampled_nodes = nodes
+            for edge_type, edges in (out.num_sampled_edges or {}).items():
+                batch[edge_type].num_sampled_edges = edges
+        return batch if self.transform is None else self.transform(batch)
+
+    def __repr__(self) -> str:
+        order = self.sampler.order
+        return (
+            f"{self.__class__.__name__}({order.num_interactions} interactions, "
+            f"batch_size={order.batch_size}, num_negatives={self.num_negatives}, "
+            f"num_neighbors={self.num_neighbors})"
+        )
+
+
+def triplet_loader(
+    data: HeteroData,
+    batch_size: int = 4096,
+    shuffle: bool = True,
+    num_negatives: int = 1,
+    num_neighbors: Sequence[int] | None = None,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    rank: int = 0,
+    world_size: int = 1,
+    drop_last: bool = False,
+    **kwargs: Any,
+) -> TripletLoader:
+    r"""Loads the triplets :math:`(u, i^+, i^-)` of pairwise training from a graph of interactions.
+
+    Every interaction :math:`(u, i^+)` occurs once an epoch, with new negatives in every epoch.
+    A batch is a :class:`~torch_geometric.data.HeteroData` as from PyG's loaders:
+
+    .. code-block:: python
+
+        loader = triplet_loader(data, batch_size=4096)
+        for batch in loader:
+            user = batch['user'].n_id[batch['user'].src_index]  # [B]
+            pos = batch['item'].n_id[batch['item'].dst_pos_index]  # [B]
+            neg = batch['item'].n_id[batch['item'].dst_neg_index]  # [B] or [B, num_negatives]
+
+    :obj:`batch['user', 'rates', 'item'].input_id` :math:`[B]` are the columns of
+    :obj:`edge_index` that the triplets come from. With :obj:`num_neighbors`, the nodes of a batch
+    are distinct, those of the triplets first, and both edge types have an :obj:`edge_index`
+    between them, whole-graph :obj:`edge_weight` :math:`1/\sqrt{\deg(u) \deg(i)}` and the
+    interactions' columns :obj:`e_id`. Edges run towards the nodes that were expanded: a message
+    to a user comes along :obj:`('item', 'rated_by', 'user')`.
+    There are never features in a batch: whoever needs them gathers them by :obj:`n_id`.
+
+    Args:
+        data (torch_geometric.data.HeteroData): The training graph.
+        batch_size (int, optional): Interactions in a batch. (default: :obj:`4096`)
+        shuffle (bool, optional): If set to :obj:`False`, keeps the order of the graph.
+            (default: :obj:`True`)
+        num_negatives (int, optional): Negatives for each interaction. (default: :obj:`1`)
+        num_neighbors (List[int], optional): Neighbours to sample of each node in each hop,
+            :obj:`-1` for all. Without it a batch holds triplets only, for models that propagate
+            over the whole graph. (default: :obj:`None`)
+        seed (int, optional): The seed. Order and negatives of an epoch are a pure function of it
+            and of the epoch. (default: :obj:`0`)
+        device (torch.device or str, optional): Where batches are made and stay.
+            (default: the device of the graph)
+        rank (int, optional): Which part of each epoch this process takes. (default: :obj:`0`)
+        world_size (int, optional): How many processes share each epoch; they all get the same
+            number of batches. (default: :obj:`1`)
+        drop_last (bool, optional): If set to :obj:`True`, leaves out the last batch if it is
+            smaller than the others. (default: :obj:`False`)
+        **kwargs (optional): Further arguments of PyG's
+            :class:`~torch_geometric.loader.LinkNeighborLoader` and of
+            :class:`torch.utils.data.DataLoader`, such as :obj:`transform`, :obj:`num_workers`,
+            :obj:`persistent_workers` or :obj:`pin_memory`.
+
+    Raises:
+        ValueError: If an argument or the graph is out of range, or if a user has every item.
+    """
+    return TripletLoader(
+        data,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        num_negatives=num_negatives,
+        num_neighbors=num_neighbors,
+        seed=seed,
+        device=device,
+        rank=rank,
+        world_size=world_size,
+        drop_last=drop_last,
+        **kwargs,
+    )
+
+
+def _topology(sampler: TripletSampler) -> HeteroData:
+    interactions = sampler.interactions
+    data = HeteroData()
+    data["user"].num_nodes = interactions.num_users
+    data["item"].num_nodes = interactions.num_items
+    data[USER_TO_ITEM].edge_index = torch.stack([interactions.user, interactions.item])
+    data[ITEM_TO_USER].edge_index = data[USER_TO_ITEM].edge_index.flip(0)
+    return data
+
+
+def _resolve_order(
+    dataset: Any,
+    sampler: Any,
+    batch_size: int | None,
+    shuffle: bool,
+    drop_last: bool,
+    rank: int,
+    world_size: int,
+) -> tuple[int, bool, bool, int, int]:
+    r"""Settles who decides on the order of an epoch.
+
+    PyTorch Lightning makes loaders again with the data set of the first one and a sampler of its
+    own choice, to share an epoch among processes or to keep to one order.
+    """
+    order = sampler.order if isinstance(sampler, EpochSampler) else dataset
+    if isinstance(order, EpochOrder):
+        batch_size, shuffle, drop_last = order.batch_size, order.shuffle, order.drop_last
+        rank, world_size = order.rank, order.world_size
+    if isinstance(sampler, DistributedSampler):
+        shuffle, rank, world_size = sampler.shuffle, sampler.rank, sampler.num_replicas
+    elif isinstance(sampler, (SequentialSampler, RandomSampler)):
+        shuffle = isinstance(sampler, RandomSampler)
+    elif sampler is not None and not isinstance(sampler, EpochSampler):
+        raise ValueError(
+            f"'sampler' is not supported (got '{type(sampler).__name__}'): use 'shuffle', "
+            f"'rank' and 'world_size'"
+        )
+    if batch_size is None:
+        raise ValueError("'batch_size' needs to be a whole number (got None)")
+    return batch_size, shuffle, drop_last, rank, world_size

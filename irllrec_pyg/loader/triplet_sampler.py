@@ -1,0 +1,181 @@
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+from torch_geometric.sampler import (
+    BaseSampler,
+    EdgeSamplerInput,
+    HeteroSamplerOutput,
+    NegativeSampling,
+    NodeSamplerInput,
+)
+
+from irllrec_pyg.loader.draws import stream_key
+from irllrec_pyg.loader.interactions import Interactions, as_int
+from irllrec_pyg.loader.neighborhood import (
+    PyGNeighborhood,
+    TorchNeighborhood,
+    check_num_neighbors,
+)
+
+# Streams of an epoch; 0 is its order.
+NEGATIVES = 1
+NEIGHBORS = 2
+
+
+class TripletSampler(BaseSampler):
+    r"""Draws triplets of a user, a training item of the user and items that are not.
+
+    A negative is uniform over the items that the user has **no** training interaction with; PyG's
+    own sampler may draw false negatives. It is a pure function of seed, epoch and interaction,
+    hence the same with any batch size and number of workers, on the CPU and on the GPU.
+
+    :class:`~irllrec_pyg.loader.TripletLoader` hands it to PyG's
+    :class:`~torch_geometric.loader.LinkNeighborLoader`. Handed to that loader directly, as
+    :obj:`neighbor_sampler` with :obj:`neg_sampling="triplet"`, its negatives are as strict, but
+    are seeded by Torch's default generator like those of PyG.
+
+    Args:
+        data (torch_geometric.data.HeteroData): The training graph; only the interactions
+            :obj:`data['user', 'rates', 'item'].edge_index` and the numbers of nodes are kept.
+        num_negatives (int, optional): Negatives for each interaction. (default: :obj:`1`)
+        num_neighbors (List[int], optional): If set, samples that many neighbours of each node in
+            each hop around the triplets, :obj:`-1` for all. Uses PyG's sampler if the graph is on
+            the CPU and pyg-lib or torch-sparse is installed. (default: :obj:`None`)
+        seed (int, optional): The seed. (default: :obj:`0`)
+        device (torch.device or str, optional): Where to sample.
+            (default: the device of the graph)
+
+    Raises:
+        ValueError: If the graph is empty or out of range, or if a user has every item.
+    """
+
+    def __init__(
+        self,
+        data: HeteroData,
+        num_negatives: int = 1,
+        num_neighbors: Sequence[int] | None = None,
+        seed: int = 0,
+        device: torch.device | str | None = None,
+    ) -> None:
+        self.num_negatives = as_int(num_negatives, "num_negatives", low=1)
+        self.num_neighbors = None if num_neighbors is None else check_num_neighbors(num_neighbors)
+        self.seed = as_int(seed, "seed")
+        self.interactions = Interactions(data, device)
+        self.neighborhood: TorchNeighborhood | PyGNeighborhood | None = None
+        if self.num_neighbors is not None:
+            # PyG's sampler works on the CPU: from the GPU and back costs more than it saves.
+            use_pyg = PyGNeighborhood.is_available() and self.interactions.device.type == "cpu"
+            kind = PyGNeighborhood if use_pyg else TorchNeighborhood
+            self.neighborhood = kind(self.interactions, self.num_neighbors)
+
+    def sample(self, interaction: Tensor, epoch: int, batch: int = 0) -> HeteroSamplerOutput:
+        r"""The triplets of some interactions in an epoch.
+
+        Args:
+            interaction (torch.Tensor): Columns of :obj:`edge_index` :math:`[B]`.
+            epoch (int): The epoch, which decides the negatives.
+            batch (int, optional): The number of the batch, which decides with the epoch which
+                neighbours are sampled. (default: :obj:`0`)
+        """
+        return self._sample(
+            interaction,
+            self.interactions.user[interaction],
+            self.interactions.item[interaction],
+            self.num_negatives,
+            stream_key(self.seed, epoch, NEGATIVES),
+            stream_key(self.seed, epoch, NEIGHBORS, batch),
+        )
+
+    def sample_from_edges(
+        self,
+        index: EdgeSamplerInput,
+        neg_sampling: NegativeSampling | None = None,
+    ) -> HeteroSamplerOutput:
+        r"""The triplets of PyG's loaders, seeded by Torch's default generator.
+
+        Args:
+            index (torch_geometric.sampler.EdgeSamplerInput): Users and their items.
+            neg_sampling (torch_geometric.sampler.NegativeSampling): Has to be
+                :obj:`"triplet"`, without weights; its amount is the number of negatives.
+
+        Raises:
+            ValueError: If :obj:`neg_sampling` is anything else.
+        """
+        if (
+            neg_sampling is None
+            or not neg_sampling.is_triplet()
+            or neg_sampling.dst_weight is not None
+        ):
+            raise ValueError(
+                f"'{self.__class__.__name__}' draws uniform triplets only: pass "
+                f"neg_sampling='triplet' (got {neg_sampling})"
+            )
+        if index.input_id is None:  # PyG's loaders always number their links.
+            raise ValueError("'input_id' of the links to sample from is not set")
+        device = self.interactions.device
+        key = int(torch.randint(1 << 62, ()))
+        return self._sample(
+            index.input_id,
+            index.row.to(device),
+            index.col.to(device),
+            int(neg_sampling.amount),
+            stream_key(key, NEGATIVES),
+            stream_key(key, NEIGHBORS),
+        )
+
+    def sample_from_nodes(self, index: NodeSamplerInput, **kwargs: Any) -> HeteroSamplerOutput:
+        r"""The neighbourhoods of PyG's node loaders, seeded by Torch's default generator.
+
+        Args:
+            index (torch_geometric.sampler.NodeSamplerInput): Distinct nodes of one type.
+
+        Raises:
+            ValueError: If the sampler was made without :obj:`num_neighbors`, or a node occurs
+                twice.
+        """
+        if self.neighborhood is None:
+            raise ValueError(
+                f"'{self.__class__.__name__}' needs 'num_neighbors' to sample from nodes"
+            )
+        node = index.node.to(self.interactions.device)
+        if torch.unique(node).numel() < node.numel():
+            raise ValueError("The nodes to sample from need to be distinct")
+        out = self.neighborhood.sample(
+            {str(index.input_type): node}, int(torch.randint(1 << 62, ()))
+        )
+        out.metadata = (index.input_id, index.time)
+        return out
+
+    def _sample(
+        self,
+        interaction: Tensor,
+        user: Tensor,
+        pos: Tensor,
+        num_negatives: int,
+        negatives_key: int,
+        neighbors_key: int,
+    ) -> HeteroSamplerOutput:
+        counter = interaction.to(user.device)
+        neg_user = user
+        if num_negatives > 1:
+            counter = counter[:, None] * num_negatives
+            counter = counter + torch.arange(num_negatives, device=user.device)
+            neg_user = user[:, None]
+        neg = self.interactions.negative_items(neg_user, negatives_key, counter)
+        item = torch.cat([pos, neg.flatten()])
+        num = user.numel()
+
+        if self.neighborhood is None:
+            local = torch.arange(item.numel(), device=user.device)
+            out = HeteroSamplerOutput(node={"user": user, "item": item}, row={}, col={}, edge={})
+            src_index, local_pos, local_neg = local[:num], local[:num], local[num:]
+        else:
+            user, src_index = torch.unique(user, return_inverse=True)
+            item, local = torch.unique(item, return_inverse=True)
+            out = self.neighborhood.sample({"user": user, "item": item}, neighbors_key)
+            local_pos, local_neg = local[:num], local[num:]
+        out.metadata = (interaction, src_index, local_pos, local_neg.view_as(neg), None)
+        return out
