@@ -1,0 +1,10 @@
+"""RLMRec and IRLLRec, recommendation with language models, on PyTorch Geometric."""
+
+from .datasets import IRLLRecDataset
+from .loader import triplet_loader
+from .nn import Recommender
+from .published import build_model
+
+__version__ = "0.1.0"
+
+__all__ = ["IRLLRecDataset", "Recommender", "build_model", "triplet_loader"]

@@ -1,0 +1,88 @@
+"""What every backbone shares: embeddings, the graph, and the ranking loss."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from ..batch import Triplets
+from ..graph import InteractionGraph
+from ..losses import bpr
+
+
+@dataclass
+class Encoding:
+    r"""What a backbone makes of the graph.
+
+    Args:
+        nodes (Tensor): Final embeddings, users first, shape :math:`(N, d_{out})`.
+        layers (tuple of Tensor): :math:`E^0, \ldots, E^L`, each of shape :math:`(N, d)`.
+    """
+
+    nodes: Tensor
+    layers: tuple[Tensor, ...]
+
+
+class Backbone(torch.nn.Module):
+    r"""Base class of graph recommenders with one learnable embedding a node.
+
+    A backbone implements :meth:`forward`; it may add losses of its own in :meth:`losses` and
+    replace the ranking loss.
+
+    Args:
+        data (HeteroData): Data set whose training interactions make the graph.
+        embedding_size (int, optional): Width :math:`d` of the embeddings. (default: ``32``)
+    """
+
+    def __init__(self, data: HeteroData, embedding_size: int = 32) -> None:
+        super().__init__()
+        self.embedding_size = embedding_size
+        self.graph = InteractionGraph.from_data(data)
+        self.embedding = torch.nn.Parameter(torch.empty(self.graph.num_nodes, embedding_size))
+        self.user_ids: list[int | str] | None = data["user"].get("raw_id")
+        self.item_ids: list[int | str] | None = data["item"].get("raw_id")
+
+    @property
+    def out_channels(self) -> int:
+        """Width of the final embeddings."""
+        return self.embedding_size
+
+    def reset_parameters(self) -> None:
+        """Draws new embeddings, Xavier-uniform, users and items apart."""
+        with torch.no_grad():
+            for part in self.embedding.split([self.graph.num_users, self.graph.num_items]):
+                torch.nn.init.xavier_uniform_(part)
+
+    def inputs(self, graph: InteractionGraph) -> Tensor:
+        r"""The input embeddings :math:`E^0` of the graph's nodes, shape :math:`(N, d)`."""
+        return self.embedding if graph.n_id is None else self.embedding[graph.n_id]
+
+    def forward(self, graph: InteractionGraph | None = None, x: Tensor | None = None,
+                augment: bool = False) -> Encoding:
+        r"""Encodes the nodes of a graph.
+
+        Args:
+            graph (InteractionGraph, optional): The whole graph or a sampled part of it.
+                (default: the whole training graph)
+            x (Tensor, optional): Replaces :math:`E^0`, shape :math:`(N, d)`.
+                (default: :meth:`inputs`)
+            augment (bool, optional): Whether random augmentation is on. (default: ``False``)
+        """
+        raise NotImplementedError
+
+    def ranking_loss(self, encoding: Encoding, batch: Triplets) -> Tensor:
+        """The loss that ranks, BPR here; reported as ``bpr``."""
+        user = encoding.nodes[batch.user]
+        pos = (user * encoding.nodes[batch.pos_node]).sum(-1)
+        neg = encoding.nodes[batch.neg_node]
+        neg = (user.unsqueeze(1) * neg).sum(-1) if neg.dim() == 3 else (user * neg).sum(-1)
+        return bpr(pos, neg)
+
+    def losses(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:
+        """Further weighted losses of the backbone itself, by name."""
+        return {}
+
+    def __repr__(self) -> str:
+        return (f"{type(self).__name__}({self.graph.num_users} users, {self.graph.num_items} items, "
+                f"{self.embedding_size})")

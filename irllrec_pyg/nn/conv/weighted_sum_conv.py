@@ -1,0 +1,93 @@
+"""Propagation with fixed weights: the layer under every backbone here."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+from torch_geometric.nn import MessagePassing
+from torch_geometric.typing import OptTensor
+
+from ..graph import Adjacency
+
+
+class WeightedSumConv(MessagePassing):
+    r"""Sums the neighbours of every node with constant weights.
+
+    .. math::
+        \mathbf{x}'_i = \sum_{j \in \mathcal{N}(i)} w_{ij} \, \mathbf{x}_j
+
+    With :math:`w_{ij} = (d_i d_j)^{-1/2}` this is the layer of LightGCN, `"LightGCN: Simplifying
+    and Powering Graph Convolution Network for Recommendation"
+    <https://arxiv.org/abs/2002.02126>`_ (eq. 7). Unlike :class:`torch_geometric.nn.LGConv` the
+    weights are not computed again at every call.
+
+    An :class:`~irllrec_pyg.nn.graph.Adjacency` takes a fused path, one sparse matrix product
+    whose backward is another one over the same structure. A plain ``edge_index`` with
+    ``edge_weight`` sends edge-wise messages; sampled subgraphs and PyG's explainers use it.
+
+    Shapes:
+        - **input:** node features :math:`(N, d)`; an adjacency, or edge indices
+          :math:`(2, E)` and edge weights :math:`(E,)`
+        - **output:** node features :math:`(N, d)`
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("aggr", "sum")
+        super().__init__(**kwargs)
+
+    def forward(self, x: Tensor, edge_index: Adjacency | Tensor,
+                edge_weight: Tensor | None = None) -> Tensor:
+        """Runs one propagation."""
+        if isinstance(edge_index, Adjacency):
+            # Not through `propagate`: it expands a CSR matrix to edge indices at every call,
+            # which costs as much as the product itself.
+            return self.message_and_aggregate(edge_index, x)
+        out: Tensor = self.propagate(edge_index, x=x, edge_weight=edge_weight)
+        return out
+
+    def message(self, x_j: Tensor, edge_weight: OptTensor) -> Tensor:
+        """The weighted neighbour, of shape :math:`(E, d)`."""
+        return x_j if edge_weight is None else edge_weight.view(-1, 1) * x_j
+
+    def message_and_aggregate(self, edge_index: Adjacency, x: Tensor) -> Tensor:
+        """The sparse matrix product."""
+        return spmm(edge_index, x)
+
+
+def spmm(adjacency: Adjacency, x: Tensor) -> Tensor:
+    r"""Product of a sparse matrix with constant values and a dense one.
+
+    Args:
+        adjacency (Adjacency): Square matrix of :math:`N` rows.
+        x (Tensor): Dense matrix of shape :math:`(N, d)`. float16 and bfloat16 are multiplied in
+            float32 (PyTorch has no narrower CSR products on CPU) and cast back.
+
+    Returns:
+        Tensor of shape :math:`(N, d)`; gradients flow to ``x`` only.
+    """
+    if x.dtype in (torch.float16, torch.bfloat16):
+        return spmm(adjacency, x.float()).to(x.dtype)
+    out: Tensor = _SparseProduct.apply(x, *adjacency.to(x.dtype))
+    return out
+
+
+def csr(rowptr: Tensor, col: Tensor, value: Tensor) -> Tensor:
+    """A torch CSR tensor over a structure that is known to be sound."""
+    size = rowptr.numel() - 1
+    return torch.sparse_csr_tensor(rowptr, col, value, size=(size, size), check_invariants=False)
+
+
+class _SparseProduct(torch.autograd.Function):
+    """Autograd through torch.sparse transposes at every step; the transpose is known here."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, rowptr: Tensor, col: Tensor, value: Tensor,
+                rowptr_t: Tensor, col_t: Tensor, value_t: Tensor) -> Tensor:
+        ctx.save_for_backward(rowptr_t, col_t, value_t)
+        return csr(rowptr, col, value) @ x
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return csr(*ctx.saved_tensors) @ grad.contiguous(), *[None] * 6

@@ -1,0 +1,187 @@
+"""The training graph: one fixed sparse structure that every propagation shares."""
+
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+EDGE_TYPE = ("user", "rates", "item")
+
+
+class Adjacency(NamedTuple):
+    """A weighted square matrix in CSR form beside its transpose, which backward passes need.
+
+    For a symmetric structure both share ``rowptr`` and ``col``, and for a symmetric matrix also
+    the values: then the matrix is its own transpose and nothing is stored twice.
+    """
+
+    rowptr: Tensor
+    col: Tensor
+    value: Tensor
+    rowptr_t: Tensor
+    col_t: Tensor
+    value_t: Tensor
+
+    @property
+    def num_nodes(self) -> int:
+        """Number of rows and columns."""
+        return self.rowptr.numel() - 1
+
+    def to(self, dtype: torch.dtype) -> "Adjacency":
+        """Casts the values."""
+        if self.value.dtype == dtype:
+            return self
+        value = self.value.to(dtype)
+        value_t = value if self.value_t is self.value else self.value_t.to(dtype)
+        return self._replace(value=value, value_t=value_t)
+
+    @property
+    def T(self) -> "Adjacency":
+        """The transposed matrix."""
+        return Adjacency(*self[3:], *self[:3])
+
+
+class InteractionGraph(torch.nn.Module):
+    r"""The training interactions as one symmetric graph over users and items, users first.
+
+    .. math::
+        \mathbf{A} = \begin{pmatrix} 0 & \mathbf{R} \\ \mathbf{R}^{\top} & 0 \end{pmatrix}
+        \quad (+\, \mathbf{I} \text{ with self-loops})
+
+    It has no parameters. It is a module so that it moves with the model; its buffers stay out of
+    the state dict.
+
+    Args:
+        edge_index (Tensor): Training interactions, user ids over item ids, int64 of shape
+            :math:`(2, E)`, without duplicates.
+        num_users (int): Number of users.
+        num_items (int): Number of items.
+        self_loops (bool, optional): If set, adds a self-loop to every node. (default: ``False``)
+
+    Raises:
+        ValueError: If an id is out of range or an interaction stands twice.
+    """
+
+    n_id: Tensor | None = None
+    rowptr: Tensor
+    col: Tensor
+    reverse: Tensor
+
+    def __init__(self, edge_index: Tensor, num_users: int, num_items: int,
+                 self_loops: bool = False) -> None:
+        super().__init__()
+        _check_ids(edge_index, num_users, num_items)
+        self.num_users, self.num_items = num_users, num_items
+        user, item = edge_index[0], edge_index[1] + num_users
+        row, col = torch.cat([user, item]), torch.cat([item, user])
+        if self_loops:
+            loop = torch.arange(self.num_nodes, device=edge_index.device)
+            row, col = torch.cat([row, loop]), torch.cat([col, loop])
+        key = (row * self.num_nodes + col).sort().values
+        if bool((key[1:] == key[:-1]).any()):
+            raise ValueError("'edge_index' holds an interaction twice; coalesce it first.")
+        row, col = key // self.num_nodes, key % self.num_nodes
+        count = torch.bincount(row, minlength=self.num_nodes)
+        self.register_buffer("rowptr", torch.cat([count.new_zeros(1), count.cumsum(0)]), False)
+        self.register_buffer("col", col, False)
+        # Sorted by (col, row), position t is the entry whose transpose stands at t in CSR order.
+        self.register_buffer("reverse", (col * self.num_nodes + row).argsort(), False)
+        self._cache: dict[tuple[str, torch.dtype | None], Tensor] = {}
+
+    @classmethod
+    def from_data(cls, data: HeteroData, self_loops: bool = False) -> Self:
+        """Takes the training interactions of a data set (edge type ``user, rates, item``)."""
+        return cls(data[EDGE_TYPE].edge_index, data["user"].num_nodes, data["item"].num_nodes,
+                   self_loops)
+
+    @property
+    def rowptr_t(self) -> Tensor:
+        """Row pointers of the transposed structure; here the structure is symmetric."""
+        return self.rowptr
+
+    @property
+    def col_t(self) -> Tensor:
+        """Columns of the transposed structure."""
+        return self.col
+
+    @property
+    def num_nodes(self) -> int:
+        """Users plus items."""
+        return self.num_users + self.num_items
+
+    @property
+    def num_edges(self) -> int:
+        """Directed entries of the adjacency, twice the interactions (plus self-loops)."""
+        return self.col.numel()
+
+    @property
+    def degree(self) -> Tensor:
+        """Entries in each row, int64 of shape :math:`(N,)`."""
+        return self.rowptr.diff()
+
+    @property
+    def row(self) -> Tensor:
+        """Row of each entry, int64 of shape :math:`(2E,)`."""
+        if ("row", None) not in self._cache:
+            nodes = torch.arange(self.num_nodes, device=self.col.device)
+            self._cache["row", None] = nodes.repeat_interleave(
+                self.degree, output_size=self.num_edges)
+        return self._cache["row", None]
+
+    @property
+    def edge_index(self) -> Tensor:
+        """Entries as PyG's ``edge_index`` (source over target), int64 of shape :math:`(2, 2E)`."""
+        return torch.stack([self.col, self.row])
+
+    def normalized(self, dtype: torch.dtype) -> Tensor:
+        r"""Values of :math:`\hat{A} = D^{-1/2} A D^{-1/2}`, of shape :math:`(2E,)`.
+
+        They are computed in float64 and rounded once, so that a model turned to another dtype
+        has the exact weights of that dtype.
+        """
+        if ("normalized", dtype) not in self._cache:
+            scale = self.degree.double().clamp(min=1).rsqrt()
+            self._cache["normalized", dtype] = (scale[self.row] * scale[self.col]).to(dtype)
+        return self._cache["normalized", dtype]
+
+    def matrix(self, value: Tensor) -> Adjacency:
+        """Puts values, of shape :math:`(2E,)`, on the structure; they need not be symmetric."""
+        return Adjacency(self.rowptr, self.col, value,
+                         self.rowptr_t, self.col_t, value[self.reverse])
+
+    def adjacency(self, dtype: torch.dtype) -> Adjacency:
+        r"""The matrix :math:`\hat{A}`, which is its own transpose."""
+        value = self.normalized(dtype)
+        return Adjacency(self.rowptr, self.col, value, self.rowptr, self.col, value)
+
+    def drop_edges(self, dtype: torch.dtype, keep_rate: float) -> Adjacency:
+        r"""Keeps each directed entry of :math:`\hat{A}` with probability ``keep_rate``.
+
+        The structure stays: dropped entries become zero, the others are not rescaled. The two
+        directions of an interaction are dropped independently, so the result is not symmetric.
+        """
+        if keep_rate >= 1.0:
+            return self.adjacency(dtype)
+        keep = torch.rand(self.num_edges, device=self.col.device) < keep_rate
+        return self.matrix(self.normalized(dtype) * keep)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        self._cache = {}
+        return super()._apply(fn, recurse)
+
+    def __repr__(self) -> str:
+        return (f"{type(self).__name__}(num_users={self.num_users}, num_items={self.num_items}, "
+                f"num_edges={self.num_edges})")
+
+
+def _check_ids(edge_index: Tensor, num_users: int, num_items: int) -> None:
+    if edge_index.dim() != 2 or edge_index.size(0) != 2 or edge_index.is_floating_point():
+        raise ValueError(f"'edge_index' must be an integer tensor of shape (2, E), got "
+                         f"{edge_index.dtype} of shape {tuple(edge_index.shape)}.")
+    for ids, count, side in ((edge_index[0], num_users, "user"), (edge_index[1], num_items, "item")):
+        wrong = ((ids < 0) | (ids >= count)).nonzero()
+        if wrong.numel() > 0:
+            at = int(wrong[0])
+            raise ValueError(f"'edge_index' names {side} {int(ids[at])} in column {at}; "
+                             f"{side} ids go from 0 to {count - 1}.")

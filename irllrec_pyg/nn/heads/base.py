@@ -1,0 +1,114 @@
+"""What every head shares."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..backbones import Encoding
+from ..batch import Triplets
+from ..losses import info_nce
+
+
+class Head(torch.nn.Module):
+    """Base class of losses that tie a backbone's embeddings to language.
+
+    A head owns its parameters and takes its texts at construction, where it fails if they are
+    missing. Texts are kept as non-persistent buffers: checkpoints do not hold them.
+    """
+
+    def corrupt(self, x: Tensor, batch: Triplets) -> Tensor:
+        r"""May change the backbone's input :math:`E^0`, of shape :math:`(N, d)`, in training."""
+        return x
+
+    def forward(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:
+        """Weighted scalar losses by name."""
+        raise NotImplementedError
+
+
+def text_mlp(in_channels: int, out_channels: int) -> torch.nn.Sequential:
+    r"""The two-layer map of RLMRec and IRLLRec, ``Linear -> LeakyReLU -> Linear``.
+
+    Its hidden layer is :math:`\lfloor (a + b) / 2 \rfloor` wide for input and output widths
+    :math:`a` and :math:`b`; weights are Xavier-uniform.
+    """
+    hidden = (in_channels + out_channels) // 2
+    mlp = torch.nn.Sequential(torch.nn.Linear(in_channels, hidden),
+                              torch.nn.LeakyReLU(0.01, inplace=True),
+                              torch.nn.Linear(hidden, out_channels))
+    for layer in mlp:
+        if isinstance(layer, torch.nn.Linear):
+            torch.nn.init.xavier_uniform_(layer.weight)
+    return mlp
+
+
+class TextHead(Head):
+    """A head with text features of the nodes.
+
+    Args:
+        features (Tensor): Text embeddings, users first, shape :math:`(N, T)`.
+    """
+
+    features: Tensor
+
+    def __init__(self, features: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("features", features, persistent=False)
+
+    def text_of(self, batch: Triplets, nodes: Tensor | slice) -> Tensor:
+        """Features of some nodes of the batch's graph, shape :math:`(M, T)`."""
+        if batch.graph.n_id is not None:
+            return self.features[batch.graph.n_id[nodes]]
+        return self.features[nodes]
+
+    def encode(self, mlp: torch.nn.Module, batch: Triplets, negatives: bool = True) -> "TextRows":
+        """Maps the texts that :func:`align` compares: all users and the batch's items."""
+        items = batch.items.index if negatives else batch.pos_items.index
+        user = mlp(self.text_of(batch, slice(batch.graph.num_users)))
+        return TextRows(user, mlp(self.text_of(batch, items)), items)
+
+
+class TextRows(NamedTuple):
+    """Mapped texts of all users and of some items.
+
+    Args:
+        user (Tensor): One row a user of the graph, shape :math:`(U, d)`.
+        item (Tensor): One row for each of ``item_node``, shape :math:`(M, d)`.
+        item_node (Tensor): Ascending node ids, shape :math:`(M,)`.
+    """
+
+    user: Tensor
+    item: Tensor
+    item_node: Tensor
+
+    def of_items(self, node: Tensor) -> Tensor:
+        """Rows of some item nodes, each of which must be in ``item_node``."""
+        return self.item[torch.searchsorted(self.item_node, node)]
+
+
+def align(nodes: Tensor, text: TextRows, batch: Triplets, temperature: float,
+          negatives: bool = True) -> Tensor:
+    r"""The contrastive alignment that RLMRec-Con and IRLLRec's pairwise part share.
+
+    .. math::
+        \frac{1}{B} \big[ \mathrm{nce}(e_u, p_u, \text{all users' } p)
+        + \mathrm{nce}(e_{i^+}, p_{i^+}, \text{the batch's } p_{i^+})
+        + \mathrm{nce}(e_{i^-}, p_{i^-}, \text{the batch's } p_{i^-}) \big]
+
+    Nodes that a batch repeats enter once, with their multiplicity.
+
+    Args:
+        nodes (Tensor): :math:`e` of all nodes, shape :math:`(N, d)`.
+        text (TextRows): :math:`p`.
+        batch (Triplets): The triplets.
+        temperature (float): Of the contrastive sums.
+        negatives (bool, optional): Whether the negative items take part. (default: ``True``)
+    """
+    users = batch.users
+    total = info_nce(nodes[users.index], text.user[users.index], text.user, temperature,
+                     weight=users.count)
+    for items in (batch.pos_items, batch.neg_items) if negatives else (batch.pos_items,):
+        profile = text.of_items(items.index)
+        total = total + info_nce(nodes[items.index], profile, profile, temperature,
+                                 weight=items.count, candidate_weight=items.count)
+    return total / batch.size

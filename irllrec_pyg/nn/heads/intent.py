@@ -1,0 +1,211 @@
+"""IRLLRec: alignment of intents learnt from interactions with intents that an LLM wrote."""
+
+import copy
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from ..backbones import Encoding
+from ..batch import Triplets
+from ..conv import AdaptiveConv
+from ..features import text_features
+from ..graph import InteractionGraph
+from ..losses import distill, ssl_loss
+from .base import TextHead, TextRows, align, text_mlp
+
+Mode = Literal["as_published", "as_in_paper"]
+
+
+class IntentAlignment(TextHead):
+    r"""Intent alignment of the `"Intent Representation Learning with Large Language Model for
+    Recommendation" <https://arxiv.org/abs/2502.03307>`_ paper (IRLLRec).
+
+    *Interaction tower*, with prototypes :math:`C` of users and of items and adaptive adjacency
+    :math:`\tilde{A}` (:class:`~irllrec_pyg.nn.AdaptiveConv`):
+
+    .. math::
+        h^l = \mathrm{softmax}(E^l C) C^{\top}, \qquad r^l = \tilde{A}(h^l) E^l, \qquad
+        r = \frac{1}{L} \sum_{l=0}^{L-1} r^l
+
+    *Text tower*: :math:`z = \mathrm{MLP}(t)` of the intent texts. Three losses tie them:
+
+    - ``intent``, pairwise alignment of :math:`r` and :math:`z`, weight ``weight``;
+    - ``translation``, of noisy :math:`z` and noisy final embeddings :math:`e`;
+    - ``matching``, which distils a momentum teacher (a moving average of the student that starts
+      as its copy, takes no gradient and is in the state dict) into the student.
+
+    ``mode="as_published"`` computes what the released code of LightGCN computes:
+
+    .. math::
+        \mathcal{L}_{tr} = w_2 \, \mathrm{ssl}(z \odot (1 + \epsilon_1), e \odot (1 + \epsilon_2),
+        1) \quad \text{over all nodes}
+
+        \mathcal{L}_{m} = w_3 \big[ 0.4 \, \mathcal{L}_{tr} - 0.6 \, \mathrm{mean}_n \sum_k
+        \mathrm{softmax}(z^m_n)_k \log \mathrm{softmax}(z_n)_k \big]
+
+    ``mode="as_in_paper"`` follows the paper's text and Figure 2; what these leave open is our
+    definition: the noise of translation is additive, :math:`x + \sigma \, \mathrm{std}(x)
+    \, \mathcal{N}(0, 1)`, over the batch's distinct users and items; matching distils
+    similarities between both towers, for users and for items and in both directions, with
+    :math:`S = \cos(r, z) / \tau`:
+
+    .. math::
+        \mathcal{L}_{m} = w_3 \big[ (1 - \alpha) \mathcal{L}_{tr} + \tfrac{\alpha}{2} \big(
+        \mathrm{KL}(\mathrm{softmax} \, S^m \,\|\, \mathrm{softmax} \, S) +
+        \mathrm{KL}(\mathrm{softmax} \, S^{m\top} \,\|\, \mathrm{softmax} \, S^{\top}) \big) \big]
+
+    Where :math:`e` is wider than :math:`z` (GCCF), translation takes the mean of the layers.
+
+    Args:
+        data (HeteroData): Data set with intent embeddings ``intent`` of users and items.
+        embedding_size (int): Width :math:`d` of the backbone's layers.
+        num_intents (int, optional): Prototypes on each side. (default: ``128``)
+        weight (float, optional): Of pairwise alignment. (default: ``0.02``)
+        temperature (float, optional): :math:`\tau` of pairwise alignment and of matching.
+            (default: ``0.2``)
+        translation_weight (float, optional): :math:`w_2`; zero leaves the part out.
+            (default: ``5e-4``)
+        matching_weight (float, optional): :math:`w_3`; zero leaves the part out.
+            (default: ``1e-4``)
+        momentum (float, optional): Of the teacher. (default: ``0.999``)
+        alpha (float, optional): Share of distillation in matching. (default: ``0.6``)
+        noise (float, optional): :math:`\sigma`, ``as_in_paper`` only. (default: ``0.1``)
+        all_nodes (bool, optional): Whether translation runs over all nodes rather than the
+            batch's. (default: ``True`` as published, ``False`` as in the paper)
+        negatives (bool, optional): Whether pairwise alignment takes negative items.
+            (default: ``True``)
+        mode (str, optional): ``"as_published"`` or ``"as_in_paper"``.
+            (default: ``"as_published"``)
+
+    Raises:
+        MissingTextError: If the data set has no intent embeddings.
+    """
+
+    def __init__(self, data: HeteroData, embedding_size: int, num_intents: int = 128,
+                 weight: float = 0.02, temperature: float = 0.2,
+                 translation_weight: float = 5e-4, matching_weight: float = 1e-4,
+                 momentum: float = 0.999, alpha: float = 0.6, noise: float = 0.1,
+                 all_nodes: bool | None = None, negatives: bool = True,
+                 mode: Mode = "as_published") -> None:
+        super().__init__(text_features(data, "intent"))
+        if mode not in ("as_published", "as_in_paper"):
+            raise ValueError(f"'mode' must be 'as_published' or 'as_in_paper', got {mode!r}.")
+        if not 0.0 <= momentum <= 1.0:
+            raise ValueError(f"'momentum' must lie in [0, 1], got {momentum}.")
+        self.mode = mode
+        self.weight, self.temperature = weight, temperature
+        self.translation_weight, self.matching_weight = translation_weight, matching_weight
+        self.momentum, self.alpha, self.noise = momentum, alpha, noise
+        self.all_nodes = mode == "as_published" if all_nodes is None else all_nodes
+        self.negatives = negatives
+        self.mlp = text_mlp(self.features.size(1), embedding_size)
+        self.tower = InteractionTower(embedding_size, num_intents)
+        self.teacher = torch.nn.ModuleDict()
+        if matching_weight > 0:
+            students = ["mlp"] if mode == "as_published" else ["mlp", "tower"]
+            self.teacher.update({name: copy.deepcopy(getattr(self, name)) for name in students})
+            self.teacher.requires_grad_(False)
+
+    def reset_teacher(self) -> None:
+        """Makes the teacher a copy of its student again."""
+        self._move_teacher(1.0)
+
+    def _move_teacher(self, step: float) -> None:
+        with torch.no_grad():
+            for name, teacher in self.teacher.items():
+                student = getattr(self, name)
+                for slow, fast in zip(teacher.parameters(), student.parameters(), strict=True):
+                    slow.lerp_(fast, step)
+
+    def forward(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:
+        """The losses ``intent``, ``translation`` and ``matching``; moves the teacher."""
+        if self.training:
+            self._move_teacher(1 - self.momentum)
+        interaction = self.tower(encoding.layers[:-1], batch.graph)
+        translates = self.translation_weight > 0 or self.matching_weight > 0
+        if translates and self.all_nodes:
+            z = self.mlp(self.text_of(batch, slice(None)))
+            users, nodes = batch.graph.num_users, torch.arange(len(z), device=z.device)
+            text = TextRows(z[:users], z[users:], nodes[users:])
+        else:
+            text = self.encode(self.mlp, batch, self.negatives or translates)
+            nodes = torch.cat([batch.users.index, batch.items.index])
+            z = torch.cat([text.user[batch.users.index], text.item]) if translates else text.user
+        losses = {"intent": self.weight * align(interaction, text, batch, self.temperature,
+                                                self.negatives)}
+        if translates:
+            translation = self._translation(z, encoding, nodes, batch.augment)
+            losses["translation"] = self.translation_weight * translation
+        if self.matching_weight > 0:
+            matching = (self._prediction_matching(z, nodes, batch) if self.mode == "as_published"
+                        else self._similarity_matching(z, interaction, encoding, nodes, batch))
+            losses["matching"] = self.matching_weight * (
+                (1 - self.alpha) * losses["translation"] + self.alpha * matching)
+        return losses
+
+    def _translation(self, z: Tensor, encoding: Encoding, nodes: Tensor, augment: bool) -> Tensor:
+        e = encoding.nodes
+        if e.size(1) != z.size(1):
+            e = torch.stack(encoding.layers).mean(0)
+        e = e[nodes]
+        if augment:
+            z, e = self._disturb(z), self._disturb(e)
+        return ssl_loss(z, e, 1.0)
+
+    def _disturb(self, x: Tensor) -> Tensor:
+        if self.mode == "as_published":
+            return x * (1 + torch.randn_like(x))
+        return x + self.noise * x.detach().std() * torch.randn_like(x)
+
+    def _prediction_matching(self, z: Tensor, nodes: Tensor, batch: Triplets) -> Tensor:
+        with torch.no_grad():
+            rows = slice(None) if len(nodes) == batch.graph.num_nodes else nodes
+            target = self.teacher["mlp"](self.text_of(batch, rows)).softmax(1)
+        return -(target * z.log_softmax(1)).sum(1).mean()
+
+    def _similarity_matching(self, z: Tensor, interaction: Tensor, encoding: Encoding,
+                             nodes: Tensor, batch: Triplets) -> Tensor:
+        with torch.no_grad():
+            layers = tuple(layer.detach() for layer in encoding.layers[:-1])
+            teacher_r = self.teacher["tower"](layers, batch.graph)[nodes]
+            teacher_z = self.teacher["mlp"](self.text_of(batch, nodes))
+        r = interaction[nodes]
+        users = nodes < batch.graph.num_users
+        total = z.new_zeros(())
+        for side in (users, ~users):
+            parts = r[side], z[side], teacher_r[side], teacher_z[side]
+            x, y, x_m, y_m = parts
+            total = total + 0.5 * (distill(x, y, x_m, y_m, self.temperature)
+                                   + distill(y, x, y_m, x_m, self.temperature))
+        return total
+
+
+class InteractionTower(torch.nn.Module):
+    r"""Intents learnt from interactions, :math:`r` of :class:`IntentAlignment`.
+
+    Args:
+        embedding_size (int): Width of the layers.
+        num_intents (int): Prototypes on each side.
+    """
+
+    def __init__(self, embedding_size: int, num_intents: int) -> None:
+        super().__init__()
+        self.conv = AdaptiveConv()
+        self.user_prototypes = torch.nn.Parameter(torch.empty(embedding_size, num_intents))
+        self.item_prototypes = torch.nn.Parameter(torch.empty(embedding_size, num_intents))
+        torch.nn.init.xavier_uniform_(self.user_prototypes)
+        torch.nn.init.xavier_uniform_(self.item_prototypes)
+
+    def forward(self, layers: Sequence[Tensor], graph: InteractionGraph) -> Tensor:
+        r"""Averages the intent-weighted neighbours over the layers, shape :math:`(N, d)`."""
+        out = [self.conv(layer, self.intents(layer, graph.num_users), graph) for layer in layers]
+        return torch.stack(out).mean(0)
+
+    def intents(self, layer: Tensor, num_users: int) -> Tensor:
+        r"""Intent states :math:`h = \mathrm{softmax}(E C) C^{\top}`, shape :math:`(N, d)`."""
+        parts = zip((layer[:num_users], layer[num_users:]),
+                    (self.user_prototypes, self.item_prototypes), strict=True)
+        return torch.cat([(x @ prototypes).softmax(1) @ prototypes.t() for x, prototypes in parts])

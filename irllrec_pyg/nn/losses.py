@@ -1,0 +1,227 @@
+"""Every loss of the package; the only place where a contrastive sum is computed.
+
+A contrastive loss compares ``B`` queries with ``S`` candidates. Written plainly it holds several
+``B x S`` matrices for the backward pass. Here the queries are taken in blocks of rows, and each
+block computes its share of the gradient while its similarities are still in the cache, so that at
+most one block exists at a time and nothing but three ``(rows, width)`` gradients is kept.
+"""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+# Similarities held at once. Half a million float32 values are 2 MB, about one core's cache;
+# a GPU wants a block large enough to fill it.
+BLOCK_ENTRIES = {"cpu": 1 << 19, "cuda": 1 << 26}
+
+
+def bpr(positive: Tensor, negative: Tensor) -> Tensor:
+    r"""Bayesian personalised ranking loss, `"BPR: Bayesian Personalized Ranking from Implicit
+    Feedback" <https://arxiv.org/abs/1205.2618>`_.
+
+    .. math::
+        \mathcal{L} = \frac{1}{B} \sum_b \mathrm{softplus}(y_{u i^-} - y_{u i^+})
+
+    Args:
+        positive (Tensor): Scores of positive items, shape :math:`(B,)`.
+        negative (Tensor): Scores of negative items, shape :math:`(B,)` or :math:`(B, n)`.
+    """
+    if negative.dim() > positive.dim():
+        positive = positive.unsqueeze(-1)
+    return F.softplus(negative - positive).mean()
+
+
+def normalize(x: Tensor) -> Tensor:
+    r"""Rows of unit length, :math:`x / \sqrt{\|x\|^2 + 10^{-8}}`, in float32 or wider."""
+    if x.dtype in (torch.float16, torch.bfloat16):
+        x = x.float()
+    return x * (x.square().sum(-1, keepdim=True) + 1e-8).rsqrt()
+
+
+def info_nce(query: Tensor, positive: Tensor, candidates: Tensor, temperature: float,
+             weight: Tensor | None = None, candidate_weight: Tensor | None = None) -> Tensor:
+    r"""Contrastive loss of cosines, summed over the queries.
+
+    .. math::
+        \sum_b w_b \Big[ -\cos(x_b, y_b) / \tau +
+        \log \sum_s c_s \exp(\cos(x_b, s) / \tau) \Big]
+
+    `"Representation Learning with Contrastive Predictive Coding"
+    <https://arxiv.org/abs/1807.03748>`_. A query or a candidate that occurs several times is
+    given once, with its multiplicity as weight: the value is the same.
+
+    Args:
+        query (Tensor): :math:`x`, shape :math:`(B, d)`.
+        positive (Tensor): :math:`y`, shape :math:`(B, d)`.
+        candidates (Tensor): shape :math:`(S, d)`.
+        temperature (float): :math:`\tau`.
+        weight (Tensor, optional): :math:`w`, shape :math:`(B,)`. (default: ones)
+        candidate_weight (Tensor, optional): :math:`c`, shape :math:`(S,)`. (default: ones)
+
+    Returns:
+        A scalar, at least float32; nothing larger than a row block of the :math:`B \times S`
+        similarities is ever held.
+    """
+    return _contrast(normalize(query), normalize(positive), normalize(candidates), temperature,
+                     weight, candidate_weight, 0.0)
+
+
+def ssl_loss(query: Tensor, positive: Tensor, temperature: float,
+             weight: Tensor | None = None) -> Tensor:
+    r"""Contrastive loss of the batch against itself, averaged, as RLMRec's code writes it.
+
+    .. math::
+        -\frac{1}{\sum_b w_b} \sum_b w_b \log\Big( \frac{\exp(\cos(x_b, y_b)/\tau)}
+        {\sum_c w_c \exp(\cos(x_b, y_c)/\tau) + 10^{-8}} + 10^{-8} \Big)
+
+    Args:
+        query (Tensor): :math:`x`, shape :math:`(B, d)`.
+        positive (Tensor): :math:`y`, shape :math:`(B, d)`; also the candidates.
+        temperature (float): :math:`\tau`.
+        weight (Tensor, optional): Multiplicities of the rows, shape :math:`(B,)`.
+            (default: ones)
+    """
+    y = normalize(positive)
+    total = query.size(0) if weight is None else weight.sum()
+    return _contrast(normalize(query), y, y, temperature, weight, weight, 1e-8) / total
+
+
+def distill(query: Tensor, candidates: Tensor, teacher_query: Tensor, teacher_candidates: Tensor,
+            temperature: float) -> Tensor:
+    r"""Divergence of a student's similarities from a teacher's, averaged over the queries.
+
+    .. math::
+        \frac{1}{B} \sum_b \mathrm{KL}\big( \mathrm{softmax}(\cos(x^m_b, \cdot) / \tau) \,\|\,
+        \mathrm{softmax}(\cos(x_b, \cdot) / \tau) \big)
+
+    Args:
+        query (Tensor): The student's :math:`x`, shape :math:`(B, d)`.
+        candidates (Tensor): The student's candidates, shape :math:`(S, d)`.
+        teacher_query (Tensor): The teacher's :math:`x^m`, shape :math:`(B, d)`; no gradient.
+        teacher_candidates (Tensor): The teacher's candidates, shape :math:`(S, d)`; no gradient.
+        temperature (float): :math:`\tau`.
+    """
+    _check_temperature(temperature)
+    parts = [normalize(part) for part in (query, candidates, teacher_query, teacher_candidates)]
+    with torch.autocast(query.device.type, enabled=False):
+        out: Tensor = _Distill.apply(*parts, temperature)
+    return out
+
+
+def _check_temperature(temperature: float) -> None:
+    if temperature <= 0:
+        raise ValueError(f"'temperature' must be positive, got {temperature}.")
+
+
+def _rows_at_once(queries: Tensor, candidates: Tensor) -> int:
+    entries = BLOCK_ENTRIES.get(queries.device.type, BLOCK_ENTRIES["cpu"])
+    return max(1, min(queries.size(0), entries // max(1, candidates.size(0))))
+
+
+def _contrast(query: Tensor, positive: Tensor, candidates: Tensor, temperature: float,
+              weight: Tensor | None, candidate_weight: Tensor | None, eps: float) -> Tensor:
+    _check_temperature(temperature)
+    # Autocast would round the similarities to bfloat16 before they are divided by a small
+    # temperature and exponentiated.
+    with torch.autocast(query.device.type, enabled=False):
+        out: Tensor = _Contrast.apply(query, positive, candidates, temperature, weight,
+                                      candidate_weight, eps)
+    return out
+
+
+class _Contrast(torch.autograd.Function):
+    r"""Loss and gradients of :math:`-\log(e^{p_b} / (Z_b + \epsilon) + \epsilon)`, row blocks.
+
+    ``p`` are the positives' scaled similarities and ``Z`` the weighted sums of exponentials. All
+    vectors have length at most one, so every exponent lies in ``[-1/tau, 1/tau]``: subtracting
+    the constant ``1/tau`` can never overflow. It can underflow only where ``2/tau`` exceeds the
+    dtype's range, and only there the true row maximum is taken instead.
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, query: Tensor, positive: Tensor, candidates: Tensor,
+                temperature: float, weight: Tensor | None, candidate_weight: Tensor | None,
+                eps: float) -> Tensor:
+        wants = [ctx.needs_input_grad[i] for i in range(3)]  # type: ignore[attr-defined]
+        bounded = 2 / temperature < -0.9 * math.log(torch.finfo(query.dtype).tiny)
+        rows = _rows_at_once(query, candidates)
+        grads = [torch.zeros_like(part) if want else None
+                 for part, want in zip((query, positive, candidates), wants, strict=True)]
+        total = query.new_zeros(())
+        scaled = query / temperature
+        buffer = query.new_empty(rows, candidates.size(0))
+        for start in range(0, query.size(0), rows):
+            block = slice(start, start + rows)
+            x, y = scaled[block], positive[block]
+            p = (x * y).sum(1)
+            exp = torch.mm(x, candidates.t(), out=buffer[: x.size(0)])
+            shift = (exp.new_full((), 1 / temperature) if bounded
+                     else torch.maximum(exp.amax(1), p))
+            exp.sub_(shift.view(-1, 1) if shift.dim() else shift).exp_()
+            if candidate_weight is not None:
+                exp.mul_(candidate_weight)
+            p = p - shift
+            z = exp.sum(1)
+            w = weight[block] if weight is not None else z.new_ones(())
+            if eps == 0.0:
+                total += (w * (z.log() - p)).sum()
+                to_p, to_z = -w.expand_as(z), w / z
+            else:
+                z = z + eps * torch.exp(-shift)
+                ratio = p.exp() / z
+                total -= (w * torch.log(ratio + eps)).sum()
+                to_p = -w * ratio / (ratio + eps)
+                to_z = -to_p / z
+            if not any(wants):
+                continue
+            exp.mul_(to_z.view(-1, 1))
+            if grads[0] is not None:
+                grads[0][block] = (torch.mm(exp, candidates) + to_p.view(-1, 1) * y) / temperature
+            if grads[1] is not None:
+                grads[1][block] = to_p.view(-1, 1) * x
+            if grads[2] is not None:
+                grads[2].addmm_(exp.t(), x)
+        ctx.save_for_backward(*[grad for grad in grads if grad is not None])
+        ctx.wants = wants  # type: ignore[attr-defined]
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        grads = iter(ctx.saved_tensors)
+        return (*[next(grads) * grad if want else None for want in ctx.wants],
+                None, None, None, None)
+
+
+class _Distill(torch.autograd.Function):
+    """Row blocks of the divergence; its gradient in the student's similarities is ``P - P^m``."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, query: Tensor, candidates: Tensor, teacher_query: Tensor,
+                teacher_candidates: Tensor, temperature: float) -> Tensor:
+        rows = _rows_at_once(query, candidates)
+        total = query.new_zeros(())
+        to_query, to_candidates = torch.zeros_like(query), torch.zeros_like(candidates)
+        for start in range(0, query.size(0), rows):
+            block = slice(start, start + rows)
+            student = torch.log_softmax(query[block] @ candidates.t() / temperature, 1)
+            teacher = torch.log_softmax(
+                teacher_query[block] @ teacher_candidates.t() / temperature, 1)
+            target = teacher.exp()
+            total += (target * (teacher - student)).sum()
+            to_logits = student.exp_().sub_(target)
+            to_query[block] = to_logits @ candidates
+            to_candidates.addmm_(to_logits.t(), query[block])
+        ctx.save_for_backward(to_query, to_candidates)
+        ctx.scale = 1 / (temperature * query.size(0))  # type: ignore[attr-defined]
+        return total / query.size(0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        to_query, to_candidates = ctx.saved_tensors
+        return to_query * (grad * ctx.scale), to_candidates * (grad * ctx.scale), None, None, None
