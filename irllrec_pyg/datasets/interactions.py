@@ -1,0 +1,212 @@
+r"""The graph of a user's own table of interactions."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from irllrec_pyg.datasets.formats import (
+    EMBEDDINGS,
+    Interactions,
+    build_data,
+    check_finite,
+    unique_pairs,
+)
+
+#: A vector for each of the owner's ids: a dictionary, or a table indexed by id.
+Vectors = Mapping[Any, Any] | pd.DataFrame
+
+
+def from_interactions(
+    df: pd.DataFrame,
+    user: str,
+    item: str,
+    time: str | None = None,
+    x: tuple[Vectors, Vectors] | None = None,
+    intent: tuple[Vectors, Vectors] | None = None,
+    split: Sequence[float] = (0.6, 0.2, 0.2),
+    seed: int = 0,
+    name: str = "table",
+) -> HeteroData:
+    r"""Makes of a table with one row an interaction the graph that
+    :class:`~irllrec_pyg.datasets.IRLLRecDataset` gives for the published data sets.
+
+    Each user's interactions are split on their own: in the order of :obj:`time` (oldest in
+    training, newest in test) where it is given, else at random. The sizes of a user's splits are
+    the shares rounded up or down at random, so that the shares hold overall; a user's training
+    split is never empty. Duplicate rows count once, at their earliest time. The owner's ids stay in
+    ``data["user"].raw_id`` and ``data["item"].raw_id``, position by position, unless they are just
+    0, 1, 2, …
+
+    .. code-block:: python
+
+        data = from_interactions(df, user="customer", item="isbn", x=(user_vectors, item_vectors))
+
+    Args:
+        df (pandas.DataFrame): The table. Its ids are integers or strings.
+        user (str): Its column of user ids.
+        item (str): Its column of item ids.
+        time (str, optional): Its column to order a user's interactions by. (default: :obj:`None`)
+        x (tuple, optional): Profile embeddings of the users and of the items, each a dictionary
+            from id to vector or a :class:`pandas.DataFrame` indexed by id. Ids without an
+            interaction become nodes too. (default: :obj:`None`)
+        intent (tuple, optional): Intent embeddings in the same form. (default: :obj:`None`)
+        split (sequence of float, optional): Shares of training, validation and test.
+            (default: :obj:`(0.6, 0.2, 0.2)`)
+        seed (int, optional): Seed of the splits. (default: :obj:`0`)
+        name (str, optional): Name of the data set in messages and results. (default: ``"table"``)
+
+    Raises:
+        ValueError: For missing columns, ids or times, ids that are neither integers nor strings,
+            shares that do not sum to 1, ids without a vector, or vectors that cannot be used.
+    """
+    columns = [column for column in (user, item, time) if column is not None]
+    absent = [column for column in columns if column not in df.columns]
+    if absent:
+        raise ValueError(f"df has no column {absent[0]!r}; its columns are {list(df.columns)}")
+    if len(df) == 0:
+        raise ValueError("df has no row: there is nothing to learn from")
+    for column in columns:
+        empty = np.flatnonzero(df[column].isna().to_numpy())
+        if len(empty):
+            raise ValueError(
+                f"df, row {df.index[empty[0]]!r}: column {column!r} is empty ({len(empty)} such "
+                f"rows). Drop them: df.dropna(subset=[{column!r}])"
+            )
+    shares = np.asarray(split, dtype=np.float64)
+    if shares.shape != (3,) or (shares < 0).any() or shares[0] == 0 or abs(shares.sum() - 1) > 1e-6:
+        raise ValueError(
+            f"split={tuple(split)}: expected the shares of training, validation and test, none "
+            "negative, the first not 0, with sum 1"
+        )
+    fields = {"x": x, "intent": intent}
+    for field, vectors in fields.items():
+        if vectors is not None and not (isinstance(vectors, tuple) and len(vectors) == 2):
+            raise ValueError(f"{field} must be a pair: (that of the users, that of the items)")
+
+    ids: list[list[int | str]] = []
+    codes: list[NDArray[np.int64]] = []
+    for side, column in enumerate((user, item)):
+        rows = [_plain_id(value, column) for value in df[column].tolist()]
+        known = dict.fromkeys(rows)
+        for given in fields.values():
+            keys = [] if given is None else _keys(given[side])
+            known.update(dict.fromkeys(_plain_id(key, column) for key in keys))
+        ids.append(_ordered(known))
+        position = {value: index for index, value in enumerate(ids[side])}
+        codes.append(np.array([position[value] for value in rows], dtype=np.int64))
+
+    when = None if time is None else df[time].to_numpy()
+    train, val, test = _split(codes[0], codes[1], len(ids[1]), when, shares, seed)
+    data = build_data(Interactions(len(ids[0]), len(ids[1]), (train, val, test)), name)
+    for side, (kind, values) in enumerate(zip(("user", "item"), ids, strict=True)):
+        if values != list(range(len(values))):
+            data[kind].raw_id = values
+        for field, given in fields.items():
+            if given is not None:
+                data[kind][field] = _stack(given[side], values, f"{field}, {kind}")
+    missing = {
+        field: f"Data set '{name}' has no '{field}' embeddings: pass {field}=(of the users, of the "
+        "items) to from_interactions."
+        for field in EMBEDDINGS
+        if fields[field] is None
+    }
+    if missing:
+        data.missing = missing
+    return data
+
+
+def _keys(vectors: Vectors) -> list[Any]:
+    return list(vectors.index if isinstance(vectors, pd.DataFrame) else vectors)
+
+
+def _plain_id(value: Any, column: str) -> int | str:
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)  # what pandas makes of integers in a column that once had a gap
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError(
+            f"column {column!r} has the id {value!r} of type {type(value).__name__}; ids are "
+            f"integers or strings: df[{column!r}] = df[{column!r}].astype(str)"
+        )
+    return value
+
+
+def _ordered(known: dict[int | str, None]) -> list[int | str]:
+    # Integers first, then strings, each sorted: independent of the order of the rows.
+    return sorted(known, key=lambda value: (isinstance(value, str), value))
+
+
+def _split(
+    user: NDArray[np.int64],
+    item: NDArray[np.int64],
+    num_items: int,
+    when: NDArray[Any] | None,
+    shares: NDArray[np.float64],
+    seed: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    rng = np.random.default_rng(seed)
+    # The first row of a pair in this order is the one that counts.
+    order = np.arange(len(user)) if when is None else np.argsort(when, kind="stable")
+    key, first = np.unique(user[order] * num_items + item[order], return_index=True)
+    owner = key // num_items
+    rank = rng.permutation(len(key)) if when is None else first
+    place = np.lexsort((rank, owner))  # by user, then by time or at random
+    key, owner = key[place], owner[place]
+
+    count = np.bincount(owner)
+    position = np.arange(len(key)) - (np.cumsum(count) - count)[owner]
+    rest = shares[1] + shares[2]
+    num_train = np.floor(count * shares[0] + rng.random(len(count))).astype(np.int64)
+    num_train = np.clip(num_train, np.minimum(count, 1), count)
+    left = count - num_train
+    num_val = np.floor(left * (shares[1] / rest if rest else 0) + rng.random(len(count)))
+    num_val = np.minimum(num_val.astype(np.int64), left)
+
+    part = (position >= num_train[owner]).astype(np.int64)
+    part += position >= (num_train + num_val)[owner]
+    train, val, test = (
+        torch.from_numpy(unique_pairs(owner[part == p], key[part == p] % num_items, num_items))
+        for p in range(3)
+    )
+    return train, val, test
+
+
+def _stack(vectors: Vectors, ids: list[int | str], where: str) -> Tensor:
+    r"""Puts the vectors of :obj:`ids` into one matrix; the type of arrays and tables is kept."""
+    keys = [_plain_id(key, where) for key in _keys(vectors)]
+    position = {key: index for index, key in enumerate(keys)}
+    if len(position) < len(keys):
+        twice = next(key for index, key in enumerate(keys) if position[key] != index)
+        raise ValueError(f"{where} {twice!r} has more than one vector")
+    absent = [value for value in ids if value not in position]
+    if absent:
+        more = ", …" if len(absent) > 5 else ""
+        raise ValueError(
+            f"{where}: no vector for {len(absent)} ids: "
+            f"{', '.join(repr(value) for value in absent[:5])}{more}. Every {where.split()[-1]} "
+            "of the table and of the other embeddings needs one"
+        )
+    if isinstance(vectors, pd.DataFrame):
+        matrix = vectors.to_numpy()
+    else:
+        rows = [np.asarray(row) for row in vectors.values()]
+        for key, row in zip(keys, rows, strict=True):
+            if row.ndim != 1 or row.shape != rows[0].shape:
+                raise ValueError(
+                    f"{where} {key!r} has a vector of shape {row.shape}, the first one has "
+                    f"{rows[0].shape}; all must be vectors of one width"
+                )
+        matrix = np.stack(rows)
+        plain = not hasattr(next(iter(vectors.values())), "dtype")
+        matrix = matrix.astype(np.float32) if plain and matrix.dtype.kind in "iuf" else matrix
+    if matrix.dtype.kind != "f" or matrix.shape[1] == 0:
+        raise ValueError(f"{where}: expected vectors of floats, found {matrix.dtype}")
+    matrix = matrix[[position[value] for value in ids]]
+    check_finite(matrix, where, ids)
+    return torch.from_numpy(matrix)

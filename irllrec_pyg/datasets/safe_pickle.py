@@ -1,0 +1,257 @@
+r"""Reading pickled arrays and sparse matrices without running what is in the file.
+
+The published data sets are pickles, and a pickle is a program. A plain allow-list of NumPy and
+SciPy names is not enough: the ``BUILD`` opcode sets attributes on whatever was imported, so a file
+could replace a method of ``scipy.sparse.coo_matrix`` for the whole process. Here no real class is
+ever handed to the unpickler. The few allowed names stand for inert recorders defined below, which
+keep what the file says; arrays are built from the recorded bytes after every field was checked.
+"""
+
+import codecs
+import math
+import os
+import pickle
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class DataFileError(ValueError):
+    r"""A data file that cannot be used as it is; the message names the file and says what to do."""
+
+
+class UnsafePickleError(DataFileError, pickle.UnpicklingError):
+    r"""A pickle that asks for more than numbers, text and plain containers; nothing of it ran."""
+
+
+@dataclass(frozen=True)
+class SparseEntries:
+    r"""The entries of a pickled sparse matrix as the file states them; ids are not yet checked.
+
+    Args:
+        row: Row of each entry, shape :math:`(E)`.
+        col: Column of each entry, shape :math:`(E)`.
+        value: Value of each entry, shape :math:`(E)`.
+        shape: Number of rows and columns.
+    """
+
+    row: NDArray[Any]
+    col: NDArray[Any]
+    value: NDArray[Any]
+    shape: tuple[int, int]
+
+
+class _Dtype:
+    r"""Stands for ``numpy.dtype``: a code such as ``f4`` and a byte order."""
+
+    __slots__ = ("dtype",)
+
+    def __init__(self, code: object) -> None:
+        if not isinstance(code, str):
+            raise DataFileError("it holds an array without a data type")
+        if code.startswith("O"):
+            raise DataFileError(
+                "it holds an object array, not numbers: stack its rows into one float array"
+            )
+        if not re.fullmatch(r"b1|[iu][1248]|f(2|4|8)", code):
+            raise DataFileError(
+                f"it holds an array of type {code!r}; only bool, integer and float arrays are read"
+            )
+        self.dtype: np.dtype[Any] = np.dtype(code)
+
+    def __setstate__(self, state: object) -> None:
+        if not (isinstance(state, tuple) and len(state) >= 5 and state[1] in ("<", ">", "|", "=")):
+            raise DataFileError("it holds a malformed array type")
+        if any(field is not None for field in state[2:5]):
+            raise DataFileError("it holds a structured array, not numbers")
+        if state[1] in ("<", ">"):
+            self.dtype = self.dtype.newbyteorder(state[1])
+
+
+def _as_shape(value: object) -> tuple[int, ...]:
+    if not (isinstance(value, tuple) and all(type(n) is int and n >= 0 for n in value)):
+        raise DataFileError("it holds an array or a matrix without a valid shape")
+    return value
+
+
+class _Array:
+    r"""Stands for a ``numpy.ndarray`` that is being rebuilt."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self) -> None:
+        self._value: NDArray[Any] | None = None
+
+    @property
+    def value(self) -> NDArray[Any]:
+        if self._value is None:
+            raise DataFileError("it holds an array without content")
+        return self._value
+
+    def fill(self, shape: object, dtype: object, order: object, raw: object) -> "_Array":
+        size = _as_shape(shape)
+        if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes | bytearray):
+            raise DataFileError("it holds an array that is not plain numbers")
+        expected = math.prod(size) * dtype.dtype.itemsize
+        if len(raw) != expected:
+            raise DataFileError(
+                f"it holds an array of {len(raw)} bytes where its shape {size} needs {expected}"
+            )
+        flat = np.frombuffer(raw, dtype.dtype)
+        self._value = flat.reshape(size, order="C" if order == "C" else "F")
+        return self
+
+    def __setstate__(self, state: object) -> None:
+        if not (isinstance(state, tuple) and len(state) == 5):
+            raise DataFileError("it holds a malformed array")
+        self.fill(state[1], state[2], "F" if state[3] else "C", state[4])
+
+
+class _Sparse:
+    r"""Stands for a sparse matrix class: keeps its state, which :meth:`entries` does not trust."""
+
+    __slots__ = ("state",)
+
+    def __setstate__(self, state: object) -> None:
+        self.state = state
+
+    def _vector(self, value: object, kinds: str) -> NDArray[Any]:
+        array = value.value if isinstance(value, _Array) else None
+        if array is None or array.ndim != 1 or array.dtype.kind not in kinds:
+            raise DataFileError("it holds a sparse matrix without its index or value arrays")
+        return array
+
+    def entries(self) -> SparseEntries:
+        state = getattr(self, "state", None)
+        if not isinstance(state, dict):
+            raise DataFileError("it holds an empty sparse matrix object")
+        shape = _as_shape(state.get("_shape"))
+        if len(shape) != 2:
+            raise DataFileError(f"it holds a sparse matrix with {len(shape)} axes instead of 2")
+        value = self._vector(state.get("data"), "biuf")
+        row, col = self._csr(state, shape[0]) if "indptr" in state else self._coo(state)
+        if not len(row) == len(col) == len(value):
+            raise DataFileError(
+                f"its matrix lists {len(row)} rows, {len(col)} columns and {len(value)} values"
+            )
+        return SparseEntries(row, col, value, (shape[0], shape[1]))
+
+    def _coo(self, state: dict[Any, Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        # SciPy >= 1.13 writes `coords`, older releases `row` and `col`.
+        coords = state.get("coords", (state.get("row"), state.get("col")))
+        if not (isinstance(coords, tuple) and len(coords) == 2):
+            raise DataFileError("it holds a damaged sparse matrix: no coordinates")
+        return self._vector(coords[0], "iu"), self._vector(coords[1], "iu")
+
+    def _csr(self, state: dict[Any, Any], num_rows: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        col = self._vector(state.get("indices"), "iu")
+        ptr = self._vector(state.get("indptr"), "iu").astype(np.int64)
+        count = ptr[1:] - ptr[:-1]
+        if len(ptr) != num_rows + 1 or ptr[0] != 0 or ptr[-1] != len(col) or (count < 0).any():
+            raise DataFileError("it holds a CSR matrix whose row pointers do not fit its entries")
+        return np.repeat(np.arange(num_rows), count), col
+
+
+class _Callable:
+    r"""A function that a pickle may call and not change: it has no attribute that can be set."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[..., object]) -> None:
+        self._function = function
+
+    def __call__(self, *args: object) -> object:
+        return self._function(*args)
+
+    def __setstate__(self, state: object) -> None:
+        raise UnsafePickleError("it tries to change a function")
+
+
+_NDARRAY = object()
+
+
+def _reconstruct(cls: object, *_: object) -> _Array:
+    if cls is not _NDARRAY:
+        raise UnsafePickleError("it tries to rebuild something that is not an array")
+    return _Array()
+
+
+def _frombuffer(
+    raw: object, dtype: object, shape: object, order: object, axes: object = None
+) -> _Array:
+    if order not in ("C", "F"):  # NumPy >= 2.3 writes "K" for some arrays of three or more axes
+        raise DataFileError("it holds an array with permuted axes: save np.ascontiguousarray(it)")
+    return _Array().fill(shape, dtype, order, raw)
+
+
+def _encode(text: object, encoding: object = None) -> bytes:
+    if not isinstance(text, str) or encoding != "latin1":
+        raise UnsafePickleError("it calls codecs.encode for something other than bytes")
+    return codecs.latin_1_encode(text)[0]
+
+
+def _no_bytes(*args: object) -> bytes:
+    if args:
+        raise UnsafePickleError("it calls bytes with arguments")
+    return b""
+
+
+_ALLOWED: dict[tuple[str, str], object] = {
+    ("numpy", "ndarray"): _NDARRAY,
+    ("numpy", "dtype"): _Callable(lambda code, *_: _Dtype(code)),
+    # What protocol 2 makes of bytes, which it does not know; `bytes` is called for the empty ones.
+    ("_codecs", "encode"): _Callable(_encode),
+    ("__builtin__", "bytes"): _Callable(_no_bytes),
+}
+for _module in ("numpy.core", "numpy._core"):
+    _ALLOWED[f"{_module}.multiarray", "_reconstruct"] = _Callable(_reconstruct)
+    _ALLOWED[f"{_module}.numeric", "_frombuffer"] = _Callable(_frombuffer)
+for _kind in ("coo", "csr"):
+    for _module in (f"scipy.sparse._{_kind}", f"scipy.sparse.{_kind}"):
+        # The one real class here: NEWOBJ wants a type. BUILD on the class itself fails, because
+        # it finds the class's own `__setstate__` and calls it without an instance.
+        _ALLOWED[_module, f"{_kind}_matrix"] = _ALLOWED[_module, f"{_kind}_array"] = _Sparse
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return _ALLOWED[module, name]
+        except KeyError:
+            raise UnsafePickleError(
+                f"it asks for {module}.{name}, which no array, sparse matrix or table of texts "
+                "needs. Nothing of it was run. Get the file again from its source"
+            ) from None
+
+
+def safe_load(path: str | os.PathLike[str]) -> Any:
+    r"""Reads a pickle of an array, a COO or CSR matrix, or plain containers of numbers and text.
+
+    Args:
+        path: The file. Pickle protocols 2 to 5, written with old or new NumPy and SciPy, are read.
+
+    Returns:
+        A :class:`numpy.ndarray` (read-only), a :class:`SparseEntries`, or the plain object.
+
+    Raises:
+        FileNotFoundError: Where there is no such file.
+        UnsafePickleError: Where the pickle asks for anything else; nothing of it was run.
+        DataFileError: Where the file is truncated, is no pickle, or holds arrays of objects.
+    """
+    with open(path, "rb") as file:
+        try:
+            value = _Unpickler(file).load()
+            if isinstance(value, _Array):
+                return value.value
+            return value.entries() if isinstance(value, _Sparse) else value
+        except DataFileError as error:
+            raise type(error)(f"{path} cannot be read: {error}.") from None
+        except Exception as error:  # a damaged pickle can raise anything from inside the unpickler
+            raise DataFileError(
+                f"{path} is truncated or not a pickle ({os.path.getsize(path)} bytes, "
+                f"{type(error).__name__}: {error}). Delete it and get it again."
+            ) from error
