@@ -182,7 +182,8 @@ def load_published(name: str, state: Mapping[str, Tensor], data: HeteroData,
     left = sorted(set(state) - set(targets))
     missing = sorted(key for key in set(targets) - set(state) if not key.startswith("int_mlp_m."))
     if left or missing:
-        raise ValueError(f"The state dict of {name} does not fit: missing {missing}, unknown {left}.")
+        raise ValueError(f"The state dict of {name} does not fit: missing {missing}, "
+                         f"unknown {left}.")
     model.to(next(iter(state.values())).dtype)
     with torch.no_grad():
         for key, value in state.items():

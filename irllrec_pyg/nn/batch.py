@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,7 +9,8 @@ from torch import Tensor
 from .graph import InteractionGraph
 
 
-class Rows(NamedTuple):
+@dataclass
+class Rows:
     """Distinct nodes of a batch.
 
     Args:

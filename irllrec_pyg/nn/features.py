@@ -37,6 +37,7 @@ def text_features(data: HeteroData, field: str) -> Tensor:
             raise ValueError(f"data['{side}'].{field} has shape {tuple(part.shape)}; expected one "
                              f"row for each of the {data[side].num_nodes} {side} nodes.")
     if parts[0].size(1) != parts[1].size(1):
-        raise ValueError(f"data['user'].{field} is {parts[0].size(1)} wide and data['item'].{field} "
-                         f"is {parts[1].size(1)} wide; one encoder must have made both.")
+        raise ValueError(f"data['user'].{field} is {parts[0].size(1)} wide and "
+                         f"data['item'].{field} is {parts[1].size(1)} wide; one encoder must have "
+                         "made both.")
     return torch.cat([part.to(torch.get_default_dtype()) for part in parts])

@@ -168,7 +168,8 @@ class InteractionGraph(torch.nn.Module):
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         self._cache = {}
-        return super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     def __repr__(self) -> str:
         return (f"{type(self).__name__}(num_users={self.num_users}, num_items={self.num_items}, "
@@ -179,7 +180,7 @@ def _check_ids(edge_index: Tensor, num_users: int, num_items: int) -> None:
     if edge_index.dim() != 2 or edge_index.size(0) != 2 or edge_index.is_floating_point():
         raise ValueError(f"'edge_index' must be an integer tensor of shape (2, E), got "
                          f"{edge_index.dtype} of shape {tuple(edge_index.shape)}.")
-    for ids, count, side in ((edge_index[0], num_users, "user"), (edge_index[1], num_items, "item")):
+    for ids, count, side in zip(edge_index, (num_users, num_items), ("user", "item"), strict=True):
         wrong = ((ids < 0) | (ids >= count)).nonzero()
         if wrong.numel() > 0:
             at = int(wrong[0])

@@ -108,7 +108,7 @@ def distill(query: Tensor, candidates: Tensor, teacher_query: Tensor, teacher_ca
     _check_temperature(temperature)
     parts = [normalize(part) for part in (query, candidates, teacher_query, teacher_candidates)]
     with torch.autocast(query.device.type, enabled=False):
-        out: Tensor = _Distill.apply(*parts, temperature)
+        out: Tensor = _Distill.apply(*parts, temperature)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -128,8 +128,8 @@ def _contrast(query: Tensor, positive: Tensor, candidates: Tensor, temperature: 
     # Autocast would round the similarities to bfloat16 before they are divided by a small
     # temperature and exponentiated.
     with torch.autocast(query.device.type, enabled=False):
-        out: Tensor = _Contrast.apply(query, positive, candidates, temperature, weight,
-                                      candidate_weight, eps)
+        out: Tensor = _Contrast.apply(  # type: ignore[no-untyped-call]
+            query, positive, candidates, temperature, weight, candidate_weight, eps)
     return out
 
 

@@ -42,8 +42,8 @@ class Ranker(torch.nn.Module):
         self.user_ids, self.item_ids = user_ids, item_ids
         self._user_index: pd.Index[int | str] | None = None
         user, item = edge_index[:, edge_index[0].argsort(stable=True)]
-        count = torch.bincount(user, minlength=num_users)
-        self.register_buffer("seen_ptr", torch.cat([count.new_zeros(1), count.cumsum(0)]), False)
+        degree = torch.bincount(user, minlength=num_users)
+        self.register_buffer("seen_ptr", torch.cat([degree.new_zeros(1), degree.cumsum(0)]), False)
         self.register_buffer("seen_item", item, False)
 
     def score(self, user: Tensor) -> Tensor:
@@ -126,9 +126,9 @@ class Ranker(torch.nn.Module):
             scores[self.seen(user)] = -torch.inf
         best, item = scores.topk(min(k, self.num_items))
         row, column = torch.isfinite(best).nonzero(as_tuple=True)
-        return pd.DataFrame({"user": user[row].cpu().numpy(), "item": item[row, column].cpu().numpy(),
-                             "rank": column.cpu().numpy() + 1,
-                             "score": best[row, column].cpu().numpy()})
+        columns = {"user": user[row], "item": item[row, column], "rank": column + 1,
+                   "score": best[row, column]}
+        return pd.DataFrame({name: column.cpu().numpy() for name, column in columns.items()})
 
     def _positions(self, user: Hashable | Iterable[Hashable] | None) -> Tensor:
         device = self.seen_ptr.device

@@ -1,6 +1,6 @@
 """A model is the sum of a backbone and heads."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -37,7 +37,7 @@ class Recommender(Ranker):
         super().__init__(torch.stack([row, col - graph.num_users]), graph.num_users,
                          graph.num_items, backbone.user_ids, backbone.item_ids)
         self.backbone = backbone
-        self.heads = torch.nn.ModuleList(heads)
+        self.heads: Iterable[Head] = torch.nn.ModuleList(heads)  # type: ignore[assignment]
         self.reg_weight = reg_weight
 
     def losses(self, user: Tensor, pos: Tensor, neg: Tensor, augment: bool = True,

@@ -84,5 +84,5 @@ class Backbone(torch.nn.Module):
         return {}
 
     def __repr__(self) -> str:
-        return (f"{type(self).__name__}({self.graph.num_users} users, {self.graph.num_items} items, "
-                f"{self.embedding_size})")
+        return (f"{type(self).__name__}({self.graph.num_users} users, "
+                f"{self.graph.num_items} items, embedding_size={self.embedding_size})")

@@ -5,15 +5,15 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
-from torch_geometric.nn import MessagePassing
 from torch_geometric.utils import scatter
 
 from ..graph import InteractionGraph
 from ..losses import normalize
+from .base import SumConv
 from .weighted_sum_conv import csr
 
 
-class AdaptiveConv(MessagePassing):
+class AdaptiveConv(SumConv):
     r"""Averages the neighbours of every node, weighted by the similarity of hidden states.
 
     .. math::
@@ -34,10 +34,6 @@ class AdaptiveConv(MessagePassing):
         - **output:** node features :math:`(N, d)`
     """
 
-    def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("aggr", "sum")
-        super().__init__(**kwargs)
-
     def forward(self, x: Tensor, hidden: Tensor, edge_index: InteractionGraph | Tensor) -> Tensor:
         """Runs one propagation."""
         hidden = normalize(hidden)
@@ -50,24 +46,26 @@ class AdaptiveConv(MessagePassing):
         out: Tensor = self.propagate(edge_index, x=x, weight=weight)
         return out
 
-    def message(self, x_j: Tensor, weight: Tensor) -> Tensor:
+    def message(self, x_j: Tensor, weight: Tensor) -> Tensor:  # type: ignore[override]
         """The weighted neighbour, of shape :math:`(E, d)`."""
         return weight.view(-1, 1) * x_j
 
-    def message_and_aggregate(self, edge_index: InteractionGraph, x: Tensor,
-                              hidden: Tensor) -> Tensor:
+    def message_and_aggregate(self, edge_index: InteractionGraph,  # type: ignore[override]
+                              x: Tensor, hidden: Tensor) -> Tensor:
         """Both sparse products at once; ``hidden`` has rows of unit length."""
         if x.dtype in (torch.float16, torch.bfloat16):
             return self.message_and_aggregate(edge_index, x.float(), hidden).to(x.dtype)
         graph = edge_index
-        out: Tensor = _AdaptiveProduct.apply(x, hidden.to(x.dtype), graph.rowptr, graph.col,
-                                             graph.rowptr_t, graph.col_t, graph.reverse)
+        out: Tensor = _AdaptiveProduct.apply(  # type: ignore[no-untyped-call]
+            x, hidden.to(x.dtype), graph.rowptr, graph.col, graph.rowptr_t, graph.col_t,
+            graph.reverse)
         return out
 
 
 def _inverse(total: Tensor) -> Tensor:
     # A row may be empty, or all its neighbours exactly opposite to it.
-    return torch.where(total > 0, 1 / total.clamp(min=torch.finfo(total.dtype).tiny), 0)
+    safe = total.clamp(min=torch.finfo(total.dtype).tiny)
+    return torch.where(total > 0, 1 / safe, torch.zeros_like(safe))
 
 
 def _row_index(rowptr: Tensor, num_edges: int) -> Tensor:
@@ -93,7 +91,7 @@ class _AdaptiveProduct(torch.autograd.Function):
         value = matrix.values()
         row = _row_index(rowptr, col.numel())
         scale = _inverse(x.new_zeros(x.size(0)).index_add_(0, row, value)).view(-1, 1)
-        out = (matrix @ x) * scale
+        out: Tensor = (matrix @ x) * scale
         ctx.save_for_backward(x, hidden, rowptr, col, rowptr_t, col_t, reverse, value, scale, out)
         return out
 

@@ -5,13 +5,13 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
-from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import OptTensor
 
 from ..graph import Adjacency
+from .base import SumConv
 
 
-class WeightedSumConv(MessagePassing):
+class WeightedSumConv(SumConv):
     r"""Sums the neighbours of every node with constant weights.
 
     .. math::
@@ -32,10 +32,6 @@ class WeightedSumConv(MessagePassing):
         - **output:** node features :math:`(N, d)`
     """
 
-    def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("aggr", "sum")
-        super().__init__(**kwargs)
-
     def forward(self, x: Tensor, edge_index: Adjacency | Tensor,
                 edge_weight: Tensor | None = None) -> Tensor:
         """Runs one propagation."""
@@ -46,11 +42,13 @@ class WeightedSumConv(MessagePassing):
         out: Tensor = self.propagate(edge_index, x=x, edge_weight=edge_weight)
         return out
 
-    def message(self, x_j: Tensor, edge_weight: OptTensor) -> Tensor:
+    def message(self, x_j: Tensor, edge_weight: OptTensor  # type: ignore[override]
+                ) -> Tensor:
         """The weighted neighbour, of shape :math:`(E, d)`."""
         return x_j if edge_weight is None else edge_weight.view(-1, 1) * x_j
 
-    def message_and_aggregate(self, edge_index: Adjacency, x: Tensor) -> Tensor:
+    def message_and_aggregate(self, edge_index: Adjacency,  # type: ignore[override]
+                              x: Tensor) -> Tensor:
         """The sparse matrix product."""
         return spmm(edge_index, x)
 
@@ -68,7 +66,8 @@ def spmm(adjacency: Adjacency, x: Tensor) -> Tensor:
     """
     if x.dtype in (torch.float16, torch.bfloat16):
         return spmm(adjacency, x.float()).to(x.dtype)
-    out: Tensor = _SparseProduct.apply(x, *adjacency.to(x.dtype))
+    out: Tensor = _SparseProduct.apply(  # type: ignore[no-untyped-call]
+        x, *adjacency.to(x.dtype))
     return out
 
 

@@ -163,7 +163,7 @@ class IntentAlignment(TextHead):
     def _prediction_matching(self, z: Tensor, nodes: Tensor, batch: Triplets) -> Tensor:
         with torch.no_grad():
             rows = slice(None) if len(nodes) == batch.graph.num_nodes else nodes
-            target = self.teacher["mlp"](self.text_of(batch, rows)).softmax(1)
+            target: Tensor = self.teacher["mlp"](self.text_of(batch, rows)).softmax(1)
         return -(target * z.log_softmax(1)).sum(1).mean()
 
     def _similarity_matching(self, z: Tensor, interaction: Tensor, encoding: Encoding,
