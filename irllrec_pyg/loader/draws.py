@@ -26,7 +26,7 @@ def stream_key(*parts: int) -> int:
     r"""Folds numbers that name a stream, such as seed, epoch and purpose, into its 64-bit key.
 
     Args:
-        *parts (int): Any integers; their order matters.
+        *parts (int): Integers, of which 64 bits count; their order matters.
     """
     key = 0
     for part in parts:

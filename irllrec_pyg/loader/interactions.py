@@ -104,19 +104,29 @@ class Interactions:
     def negative_items(self, user: Tensor, key: int, counter: Tensor) -> Tensor:
         r"""One item a user that the user has no training interaction with, uniform over them.
 
-        The user's number of such items is known, so a rank below it is drawn and looked up:
-        exact, with no rejection and hence no loop.
+        Exact, with no rejection and hence no loop: the user's number of such items is known.
 
         Args:
-            user (torch.Tensor): Users :math:`[\ldots]`.
+            user (torch.Tensor): Users, of any shape.
             key (int): The random stream, see :meth:`~irllrec_pyg.loader.draws.stream_key`.
             counter (torch.Tensor): Which numbers of the stream, broadcast against :obj:`user`.
         """
-        rank = uniform_below(key, counter, self.num_negatives_of_user[user])
-        # The rank-th item that is not the user's lies behind the user's items i_k with
-        # i_k - k <= rank, and is moved up by one for each of them.
-        below = torch.searchsorted(self._gap_key, user * self._stride + rank, right=True)
-        return rank + below - self.user_pointer[user]
+        return self.nth_negative_item(
+            user, uniform_below(key, counter, self.num_negatives_of_user[user])
+        )
+
+    def nth_negative_item(self, user: Tensor, n: Tensor) -> Tensor:
+        r"""The :obj:`n`-th item, counted from 0, that the user has no training interaction with.
+
+        Args:
+            user (torch.Tensor): Users, of any shape.
+            n (torch.Tensor): Numbers below those of the users' negative items, broadcast against
+                :obj:`user`.
+        """
+        # It lies behind those of the user's items i_k that have i_k - k <= n, and so is n moved
+        # up by one for each of them.
+        behind = torch.searchsorted(self._gap_key, user * self._stride + n, right=True)
+        return n + behind - self.user_pointer[user]
 
     def _check_nobody_has_everything(self, data: HeteroData) -> None:
         full = (self.num_negatives_of_user == 0).nonzero().flatten()
