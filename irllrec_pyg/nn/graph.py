@@ -63,7 +63,7 @@ class InteractionGraph(torch.nn.Module):
         ValueError: If an id is out of range or an interaction stands twice.
     """
 
-    n_id: Tensor | None = None
+    n_id: Tensor | None
     rowptr: Tensor
     col: Tensor
     reverse: Tensor
@@ -83,6 +83,7 @@ class InteractionGraph(torch.nn.Module):
             raise ValueError("'edge_index' holds an interaction twice; coalesce it first.")
         row, col = key // self.num_nodes, key % self.num_nodes
         count = torch.bincount(row, minlength=self.num_nodes)
+        self.register_buffer("n_id", None, False)  # a sampled part has the nodes' ids here
         self.register_buffer("rowptr", torch.cat([count.new_zeros(1), count.cumsum(0)]), False)
         self.register_buffer("col", col, False)
         # Sorted by (col, row), position t is the entry whose transpose stands at t in CSR order.

@@ -1,0 +1,57 @@
+import pytest
+import torch
+from torch_geometric.nn import LGConv
+
+from irllrec_pyg.nn import InteractionGraph, WeightedSumConv
+from irllrec_pyg.nn.conv import spmm
+
+EDGES = torch.tensor([[0, 0, 1, 2, 2, 2], [0, 3, 1, 0, 1, 2]])
+
+
+def dense(adjacency):
+    out = torch.zeros(adjacency.num_nodes, adjacency.num_nodes, dtype=adjacency.value.dtype)
+    row = torch.arange(adjacency.num_nodes).repeat_interleave(adjacency.rowptr.diff())
+    out[row, adjacency.col] = adjacency.value
+    return out
+
+
+@pytest.fixture
+def graph():
+    return InteractionGraph(EDGES, 4, 4)
+
+
+def test_equals_lgconv(graph):
+    x = torch.randn(8, 5)
+    torch.testing.assert_close(WeightedSumConv()(x, graph.adjacency(torch.float32)),
+                               LGConv()(x, graph.edge_index))
+
+
+@pytest.mark.parametrize("keep_rate", [1.0, 0.5])
+def test_gradient_under_edge_drop_equals_dense_autograd(graph, keep_rate):
+    torch.manual_seed(3)
+    adjacency = graph.drop_edges(torch.float64, keep_rate)
+    matrix = dense(adjacency)
+    assert torch.equal(matrix, matrix.t()) == (keep_rate == 1.0)
+    x = torch.randn(8, 5, dtype=torch.float64, requires_grad=True)
+    out, weight = x, torch.randn(8, 5, dtype=torch.float64)
+    for _ in range(3):
+        out = WeightedSumConv()(out, adjacency)
+    expected = matrix @ (matrix @ (matrix @ x))
+    torch.testing.assert_close(out, expected)
+    torch.testing.assert_close(torch.autograd.grad((out * weight).sum(), x),
+                               torch.autograd.grad((expected * weight).sum(), x))
+
+
+def test_messages_equal_the_fused_product(graph):
+    adjacency = graph.drop_edges(torch.float64, 0.5)
+    x = torch.randn(8, 5, dtype=torch.float64)
+    torch.testing.assert_close(
+        WeightedSumConv()(x, graph.edge_index, adjacency.value), spmm(adjacency, x))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_narrow_inputs_are_multiplied_in_float32(graph, dtype):
+    x = torch.randn(8, 5).to(dtype)
+    out = spmm(graph.adjacency(torch.float32), x)
+    assert out.dtype == dtype
+    assert torch.equal(out, spmm(graph.adjacency(torch.float32), x.float()).to(dtype))

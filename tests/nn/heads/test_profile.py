@@ -1,0 +1,68 @@
+import pytest
+import torch
+
+from irllrec_pyg.nn import LightGCN, MissingTextError, ProfileAlignment, Recommender
+from tests.nn.test_losses import naive_nce
+
+USER = torch.tensor([0, 3, 3, 7, 11, 0])
+POS = torch.tensor([1, 2, 2, 8, 0, 1])
+NEG = torch.tensor([5, 5, 6, 0, 3, 4])
+
+
+@pytest.mark.parametrize("negatives", [True, False])
+def test_equals_the_formula_over_repeated_rows(tiny_data, negatives):
+    backbone = LightGCN(tiny_data, 4)
+    head = ProfileAlignment(tiny_data, 4, weight=0.5, temperature=0.3, negatives=negatives)
+    model = Recommender(backbone, [head]).double()
+    loss = model.losses(USER, POS, NEG, augment=False)["profile"]
+
+    e = backbone().nodes
+    p = head.mlp(torch.cat([tiny_data["user"].x, tiny_data["item"].x]).double())
+    users, pos, neg = p[:12], 12 + POS, 12 + NEG
+    expected = naive_nce(e[USER], p[USER], users, 0.3) + naive_nce(e[pos], p[pos], p[pos], 0.3)
+    if negatives:
+        expected = expected + naive_nce(e[neg], p[neg], p[neg], 0.3)
+    expected = 0.5 * expected / 6
+    torch.testing.assert_close(loss, expected)
+    weights = [*head.parameters(), backbone.embedding]
+    for a, b in zip(torch.autograd.grad(loss, weights),
+                    torch.autograd.grad(expected, weights), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_several_negatives_count_as_one_on_average(tiny_data):
+    model = Recommender(LightGCN(tiny_data, 4), [ProfileAlignment(tiny_data, 4)]).double()
+    one = model.losses(USER, POS, NEG, augment=False)["profile"]
+    batch = model.losses(USER, POS, NEG.view(-1, 1).repeat(1, 3), augment=False)["profile"]
+    torch.testing.assert_close(one, batch)
+
+
+def test_texts_are_mapped_only_where_the_loss_needs_them(tiny_data):
+    head = ProfileAlignment(tiny_data, 4)
+    rows = []
+    head.mlp.register_forward_pre_hook(lambda module, inputs: rows.append(len(inputs[0])))
+    Recommender(LightGCN(tiny_data, 4), [head]).losses(USER, POS, NEG)
+    assert sum(rows) == 12 + len({*POS.tolist(), *NEG.tolist()})
+
+
+def test_texts_are_not_in_the_state_dict_and_follow_the_dtype(tiny_data):
+    head = ProfileAlignment(tiny_data, 4)
+    assert all(key.startswith("mlp.") for key in head.state_dict())
+    assert head.features.dtype == torch.float32
+    assert head.double().features.dtype == torch.float64
+
+
+def test_missing_texts_fail_with_the_words_of_the_data_set(tiny_data):
+    del tiny_data["item"].x
+    with pytest.raises(MissingTextError, match=r"profile-text embeddings .*data\['item'\]\.x"):
+        ProfileAlignment(tiny_data, 4)
+    tiny_data.missing = {"x": "Get them there, put them here."}
+    with pytest.raises(MissingTextError, match=r"Get them there, put them here\."):
+        ProfileAlignment(tiny_data, 4)
+
+
+@pytest.mark.parametrize(("shape", "message"), [((9, 3), "6 wide"), ((8, 6), "each of the 9")])
+def test_wrong_shapes_are_named(tiny_data, shape, message):
+    tiny_data["item"].x = torch.randn(shape)
+    with pytest.raises(ValueError, match=message):
+        ProfileAlignment(tiny_data, 4)
