@@ -1,0 +1,183 @@
+r"""The fourth step: texts to embeddings, in the published files and in a data set."""
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from torch_geometric.data import HeteroData
+from tqdm import tqdm
+
+from irllrec_pyg.datasets.formats import EMBEDDINGS, MATRICES
+from irllrec_pyg.text.encoders import Encoder
+from irllrec_pyg.text.fallbacks import Origin, fill_missing
+from irllrec_pyg.text.files import atomic, write_pickle
+from irllrec_pyg.text.pipeline import PipelineError, TextPipeline
+from irllrec_pyg.text.prompts import StepName
+from irllrec_pyg.text.source import EDGE, SPLITS, Side, split_hash
+from irllrec_pyg.text.store import EmbeddingStore
+
+SIDES: tuple[Side, Side] = ("user", "item")
+STEP: dict[tuple[str, Side], StepName] = {
+    ("x", "user"): "user_profile", ("x", "item"): "item_profile",
+    ("intent", "user"): "user_intent", ("intent", "item"): "item_intent"}
+PROFILES: dict[Side, str] = {"user": "usr_prf.pkl", "item": "itm_prf.pkl"}
+Vectors = NDArray[np.float32]
+
+
+class Embedder:
+    r"""Embeds the profiles (``x``) and the intent texts (``intent``) of all nodes.
+
+    Nodes without a generated text take a text from their attributes, nodes without these the mean
+    of their training neighbours' embeddings; :attr:`origins` says which.
+
+    Args:
+        pipeline (TextPipeline): The texts.
+        encoder (Encoder): For the profiles.
+        intent_encoder (Encoder, optional): For the intent texts.
+            (default: :obj:`None`, the same one)
+        normalize (bool): Scale every embedding to length 1, as the published ones are.
+            (default: :obj:`True`)
+        allow_incomplete (bool): Embed although nodes are still to be asked for.
+            (default: :obj:`False`)
+        progress (bool): Show a bar. (default: :obj:`True`)
+    """
+
+    def __init__(self, pipeline: TextPipeline, encoder: Encoder,
+                 intent_encoder: Encoder | None = None, normalize: bool = True,
+                 allow_incomplete: bool = False, progress: bool = True) -> None:
+        self.pipeline, self.normalize, self._progress = pipeline, normalize, progress
+        self.encoders: dict[str, Encoder] = {"x": encoder, "intent": intent_encoder or encoder}
+        self._allow_incomplete = allow_incomplete
+        self.origins: dict[str, dict[Side, list[Origin | None]]] = {}
+        self._vectors: dict[str, dict[Side, Vectors]] = {}
+
+    def embed(self) -> dict[str, dict[Side, Vectors]]:
+        r"""The embeddings by field and side.
+
+        Raises:
+            PipelineError: If a step is incomplete.
+        """
+        if not self._vectors:
+            if not self._allow_incomplete:
+                self.pipeline.check_complete(STEP.values())
+            for field in EMBEDDINGS:
+                self._vectors[field] = self._embed_field(field)
+        return self._vectors
+
+    def attach(self, data: HeteroData) -> HeteroData:
+        r"""Puts the embeddings into a data set, in place.
+
+        Raises:
+            PipelineError: If it is not the data set that the texts were made for.
+        """
+        self._check(data)
+        for field, sides in self.embed().items():
+            for side, vectors in sides.items():
+                data[side][field] = torch.from_numpy(vectors.copy())
+        if "missing" in data:
+            missing = {key: text for key, text in data["missing"].items() if key not in EMBEDDINGS}
+            if missing:
+                data["missing"] = missing
+            else:
+                del data["missing"]
+        return data
+
+    def write(self, data: HeteroData, folder: str | Path | None = None) -> Path:
+        r"""Writes the published layout: splits, embeddings, profiles.
+
+        Args:
+            data (HeteroData): The data set, for its splits.
+            folder (str or pathlib.Path, optional): Where to. (default: :obj:`None`, ``raw`` in
+                the pipeline's folder, so that ``IRLLRecDataset(parent, folder_name)`` reads it)
+        """
+        self._check(data)
+        vectors = self.embed()
+        raw = Path(folder) if folder is not None else self.pipeline.folder / "raw"
+        shape = (self.pipeline.source.num_users, self.pipeline.source.num_items)
+        for name, split in zip(MATRICES, SPLITS.values(), strict=True):
+            pairs = data[EDGE].get(split)
+            user, item = pairs.cpu().numpy() if pairs is not None else np.zeros((2, 0), np.int64)
+            write_pickle(raw / name, coo_matrix((np.ones(len(user)), (user, item)), shape))
+        for field, names in EMBEDDINGS.items():
+            for side, name in zip(SIDES, names, strict=True):
+                write_pickle(raw / name, vectors[field][side])
+        for side in SIDES:
+            write_pickle(raw / PROFILES[side], self._profiles(side))
+            with atomic(self.pipeline.folder / f"{side}_texts.csv") as file:
+                self.table(side).to_csv(file, index=False)
+        return raw
+
+    def table(self, side: Side) -> pd.DataFrame:
+        """Every node's texts and where they and the embeddings are from; for reading."""
+        source, rows = self.pipeline.source, []
+        for node in range(source.num_nodes(side)):
+            row: dict[str, Any] = {side: source.raw_id(side, node), "node": node}
+            for field, name in (("x", "profile"), ("intent", "intent")):
+                row[name] = self.pipeline.text(STEP[field, side], node)[0]
+                row[f"{name}_from"] = self.origins[field][side][node]
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """How many embeddings came from where; for the manifest."""
+        return {f"{field} of {side}s": dict(Counter(str(origin) for origin in origins))
+                for field, sides in self.origins.items() for side, origins in sides.items()}
+
+    def _embed_field(self, field: str) -> dict[Side, Vectors]:
+        encoder, pipeline = self.encoders[field], self.pipeline
+        texts: dict[Side, list[str]] = {}
+        origins: dict[Side, list[Origin | None]] = {}
+        for side in SIDES:
+            found = [pipeline.text(STEP[field, side], node)
+                     for node in range(pipeline.source.num_nodes(side))]
+            texts[side], origins[side] = [t for t, _ in found], [origin for _, origin in found]
+        wanted = list(dict.fromkeys(text for side in SIDES for text in texts[side] if text))
+        # The name of an encoder can hold a URL; file names cannot.
+        safe = re.sub(r"[^\w.-]+", "_", encoder.name)
+        path = pipeline.folder / "embeddings" / f"{safe}.rows"
+        with EmbeddingStore(path, encoder.name) as store:
+            missing = [text for text in wanted if text not in store]
+            with tqdm(total=len(missing), desc=f"embedding {field}", unit="text",
+                      disable=not self._progress) as bar:
+                def on_batch(batch: list[str], vectors: Vectors) -> None:
+                    store.add(batch, vectors)
+                    bar.update(len(batch))
+
+                if missing:
+                    encoder.encode(missing, on_batch)
+        result: dict[Side, Vectors] = {}
+        for side in SIDES:
+            rows = np.zeros((len(texts[side]), store.width), np.float32)
+            nodes = [n for n, text in enumerate(texts[side]) if text]
+            if nodes:
+                rows[nodes] = self._scaled(store.get([texts[side][n] for n in nodes]))
+            result[side] = rows
+        fill_missing(pipeline.source, result, origins)
+        self.origins[field] = origins
+        return {side: self._scaled(rows) for side, rows in result.items()}
+
+    def _scaled(self, rows: Vectors) -> Vectors:
+        if not self.normalize:
+            return rows
+        length = np.linalg.norm(rows, axis=1, keepdims=True)
+        return np.asarray(rows / np.where(length > 0, length, 1), np.float32)
+
+    def _profiles(self, side: Side) -> dict[int, dict[str, str]]:
+        step, pipeline = STEP["x", side], self.pipeline
+        done = pipeline.state(step).done if step in pipeline.chat else {}
+        result = {}
+        for node in range(pipeline.source.num_nodes(side)):
+            reasoning = done[node]["answer"].get("reasoning", "") if node in done else ""
+            result[node] = {"profile": pipeline.text(step, node)[0], "reasoning": str(reasoning)}
+        return result
+
+    def _check(self, data: HeteroData) -> None:
+        if split_hash(data) != self.pipeline.source.split_hash:
+            raise PipelineError("This data set has another split than the one the texts were made "
+                                "from.")

@@ -1,0 +1,188 @@
+r"""Text encoders: an OpenAI-compatible endpoint, sentence-transformers, or wordllama."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irllrec_pyg.text.chat import CallError, Endpoint, classify
+from irllrec_pyg.text.engine import RunSettings, RunStopped, run_coroutine
+from irllrec_pyg.text.limits import Backoff, RateLimiter, estimate_tokens
+from irllrec_pyg.text.redaction import Redactor, public_url
+
+Vectors = NDArray[np.float32]
+OnBatch = Callable[[list[str], Vectors], None]
+
+
+class EncoderError(ValueError):
+    """An encoder that gave something other than one finite vector a text."""
+
+
+class Encoder(Protocol):
+    """What the pipeline asks of an encoder."""
+
+    #: A name that changes whenever the result may change.
+    name: str
+
+    def encode(self, texts: list[str], on_batch: OnBatch) -> None:
+        """Hands over each batch of texts and its embeddings as soon as they are there."""
+
+
+class WordLlamaEncoder:
+    r"""The 256-wide model that comes in the wheel of wordllama: small, fast, and offline.
+
+    Args:
+        batch_size (int): Texts a batch. (default: ``1024``)
+    """
+
+    def __init__(self, batch_size: int = 1024) -> None:
+        try:
+            import wordllama
+        except ImportError:
+            raise ImportError("This encoder needs wordllama: pip install "
+                              "'irllrec_pyg[encode]'.") from None
+        # Its own default looks for the weights in a folder where the wheel does not put them.
+        self._model = wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent,
+                                               disable_download=True)
+        self.name = f"wordllama-{getattr(wordllama, '__version__', '')}-256"
+        self._batch_size = batch_size
+
+    def encode(self, texts: list[str], on_batch: OnBatch) -> None:
+        """See :class:`Encoder`."""
+        for start in range(0, len(texts), self._batch_size):
+            batch = texts[start:start + self._batch_size]
+            on_batch(batch, check(self._model.embed(batch, norm=False), batch, self.name))
+
+
+class SentenceTransformerEncoder:
+    r"""Any model of sentence-transformers.
+
+    Args:
+        model (str): A name that is in the local cache or can be downloaded, or a folder.
+        device (str, optional): Where it runs. (default: :obj:`None`, its own choice)
+        batch_size (int): Texts a batch. (default: ``64``)
+    """
+
+    def __init__(self, model: str, device: str | None = None, batch_size: int = 64) -> None:
+        try:
+            from sentence_transformers import SentenceTransformer
+        except ImportError:
+            raise ImportError("This encoder needs sentence-transformers: pip install "
+                              "'irllrec_pyg[sentence-transformers]'.") from None
+        self._model = SentenceTransformer(model, device=device)
+        self.name = f"sentence-transformers-{model}"
+        self._batch_size = batch_size
+
+    def encode(self, texts: list[str], on_batch: OnBatch) -> None:
+        """See :class:`Encoder`."""
+        for start in range(0, len(texts), self._batch_size):
+            batch = texts[start:start + self._batch_size]
+            on_batch(batch, check(self._model.encode(
+                batch, batch_size=self._batch_size, show_progress_bar=False), batch, self.name))
+
+
+class EndpointEncoder:
+    r"""The ``/v1/embeddings`` of an OpenAI-compatible server.
+
+    Args:
+        model (str): The model's name at the endpoint.
+        endpoint (Endpoint, optional): The server. (default: :obj:`None`, OpenAI's)
+        dimensions (int, optional): The width to ask for, where the model can. (default:
+            :obj:`None`)
+        batch_size (int): Texts a request. (default: ``128``)
+        run (RunSettings, optional): Concurrency, limits and retries. (default: :obj:`None`)
+    """
+
+    def __init__(self, model: str, endpoint: Endpoint | None = None, dimensions: int | None = None,
+                 batch_size: int = 128, run: RunSettings | None = None) -> None:
+        self.model, self.endpoint = model, endpoint or Endpoint()
+        self.dimensions, self.batch_size = dimensions, batch_size
+        self.run_settings = run or RunSettings()
+        self.redactor = Redactor(self.endpoint.key())
+        host = public_url(self.endpoint.base_url) or "openai"
+        self.name = f"{host}-{model}" + (f"-{dimensions}" if dimensions else "")
+
+    def encode(self, texts: list[str], on_batch: OnBatch) -> None:
+        """See :class:`Encoder`."""
+        batches = [texts[start:start + self.batch_size]
+                   for start in range(0, len(texts), self.batch_size)]
+        run_coroutine(lambda: self._encode(batches, on_batch))
+
+    async def _encode(self, batches: list[list[str]], on_batch: OnBatch) -> None:
+        limiter = RateLimiter(self.run_settings.rpm, self.run_settings.tpm)
+        waiting = iter(batches)
+        async with self.endpoint.client() as client:
+            async def worker() -> None:
+                for batch in waiting:
+                    on_batch(batch, await self._batch(client, batch, limiter))
+
+            tasks = [asyncio.create_task(worker()) for _ in range(self.run_settings.concurrency)]
+            try:
+                await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _batch(self, client: Any, batch: list[str], limiter: RateLimiter) -> Vectors:
+        import openai
+
+        backoff = Backoff(self.run_settings.backoff, self.run_settings.longest_wait)
+        extra = {"dimensions": self.dimensions} if self.dimensions else {}
+        attempt = 0
+        while True:
+            await limiter.acquire(sum(map(estimate_tokens, batch)))
+            try:
+                # The client's own default, base64, is unknown to some servers.
+                answer = await client.embeddings.create(
+                    model=self.model, input=batch, encoding_format="float", **extra)
+                return self._read(answer, batch)
+            except EncoderError:
+                raise
+            except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
+                failure: CallError = classify(error)
+                wait = failure.wait
+                if (not failure.retry or attempt == self.run_settings.retries
+                        or (wait or 0) > self.run_settings.longest_wait):
+                    raise RunStopped(
+                        f"The encoder {self.name!r} stopped: "
+                        f"{self.redactor.message(failure.reason)}. What was embedded is kept; run "
+                        "again to go on.") from None
+            if wait is None:
+                await asyncio.sleep(backoff.wait(attempt))
+            else:
+                limiter.pause(wait)
+            attempt += 1
+
+    def _read(self, answer: Any, batch: list[str]) -> Vectors:
+        rows = sorted(answer.data, key=lambda row: row.index)
+        if [row.index for row in rows] != list(range(len(batch))):
+            raise EncoderError(f"The encoder {self.name!r} was given {len(batch)} texts and "
+                               f"answered with {len(rows)} embeddings.")
+        return check([row.embedding for row in rows], batch, self.name)
+
+
+def check(vectors: Any, texts: list[str], name: str) -> Vectors:
+    r"""Makes sure that there is one finite vector a text.
+
+    Raises:
+        EncoderError: If not; a chat model behind an embeddings endpoint, for one, may answer with
+            one vector a token.
+    """
+    try:
+        result = np.asarray(vectors, np.float32)
+    except (ValueError, TypeError):
+        raise EncoderError(f"The encoder {name!r} gave vectors of several widths, or "
+                           "none.") from None
+    if result.ndim != 2 or result.shape[0] != len(texts) or not result.shape[1]:
+        raise EncoderError(f"The encoder {name!r} gave an array of shape {result.shape} for "
+                           f"{len(texts)} texts; one vector a text is needed. Is it a chat model "
+                           "behind an embeddings endpoint?")
+    if not np.isfinite(result).all():
+        row = int(np.flatnonzero(~np.isfinite(result).all(axis=1))[0])
+        raise EncoderError(f"The encoder {name!r} gave NaN or infinity for the text "
+                           f"{texts[row][:80]!r}.")
+    return result

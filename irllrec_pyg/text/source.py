@@ -1,0 +1,240 @@
+r"""What the prompts may see: item texts, and the training interactions with their reviews."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+Side = Literal["user", "item"]
+EDGE = ("user", "rates", "item")
+SPLITS = {"training": "edge_index", "validation": "val_edge_label_index",
+          "test": "edge_label_index"}
+
+
+class LeakageError(ValueError):
+    """Something outside the training split was handed to the text pipeline."""
+
+
+class TrainingTexts:
+    r"""The training split of a data set, joined with the owner's tables of texts.
+
+    This is the only thing that the prompts are made from. It keeps neither validation nor test
+    interactions nor a reference to the data set, so no later step can read them. A pair that is
+    in the training split and also in another one counts as held out.
+
+    Args:
+        data (HeteroData): A data set with its split, as :class:`irllrec_pyg.IRLLRecDataset`
+            yields it.
+        items (pandas.DataFrame): One row an item. The columns ``title`` and ``description`` are
+            used under these names, every other column is an attribute. Items without a row, and
+            empty cells, are allowed.
+        reviews (pandas.DataFrame, optional): One row a review with the columns ``user``, ``item``
+            and ``review``. (default: :obj:`None`)
+        outside (str): What to do with a review of a pair that is not in the training split:
+            ``"error"`` refuses the table, ``"drop"`` leaves the row out and counts it in
+            :attr:`dropped_reviews`. Its text is never kept either way. (default: ``"error"``)
+        item_column (str): The column that holds the owner's item ids. (default: ``"item"``)
+        user_column (str): The column that holds the owner's user ids. (default: ``"user"``)
+        review_column (str): The column that holds the review. (default: ``"review"``)
+
+    Raises:
+        LeakageError: If a review belongs to a pair outside the training split.
+        ValueError: If a table lacks a column or lists an item twice.
+    """
+
+    def __init__(
+        self,
+        data: HeteroData,
+        items: pd.DataFrame,
+        reviews: pd.DataFrame | None = None,
+        outside: Literal["error", "drop"] = "error",
+        item_column: str = "item",
+        user_column: str = "user",
+        review_column: str = "review",
+    ) -> None:
+        if outside not in ("error", "drop"):
+            raise ValueError(f"outside={outside!r} is not known; use 'error' or 'drop'.")
+        self.name = str(data["name"]) if "name" in data else "data"
+        self.num_users, self.num_items = int(data["user"].num_nodes), int(data["item"].num_nodes)
+        self.user_ids, self.item_ids = _ids(data, "user"), _ids(data, "item")
+        self.split_hash = split_hash(data)
+        pairs, self.held_out_twice = _training_pairs(data)
+        self._user_ptr, self._user_item = _csr(pairs[0], pairs[1], self.num_users)
+        self._item_ptr, self._item_user = _csr(pairs[1], pairs[0], self.num_items)
+        self.num_pairs = pairs.shape[1]
+
+        node = {str(raw): index for index, raw in enumerate(self.item_ids)}
+        self.titles, self.descriptions = [""] * self.num_items, [""] * self.num_items
+        self.attributes: list[dict[str, str]] = [{} for _ in range(self.num_items)]
+        self.unknown_items = self._read_items(items, item_column, node)
+        self._reviews: dict[tuple[int, int], str] = {}
+        self._reviewers: dict[int, list[int]] = {}
+        self.dropped_reviews = 0
+        if reviews is not None:
+            self._read_reviews(reviews, (user_column, item_column, review_column), node, outside)
+
+    def items_of(self, user: int) -> NDArray[np.int64]:
+        """The training items of a user, ascending."""
+        return self._user_item[self._user_ptr[user]:self._user_ptr[user + 1]]
+
+    def users_of(self, item: int) -> NDArray[np.int64]:
+        """The training users of an item, ascending."""
+        return self._item_user[self._item_ptr[item]:self._item_ptr[item + 1]]
+
+    def neighbours(self, side: Side, node: int) -> NDArray[np.int64]:
+        """The training neighbours of a node, on the other side of the graph."""
+        return self.items_of(node) if side == "user" else self.users_of(node)
+
+    def review(self, user: int, item: int) -> str:
+        """The user's review of a training item, or an empty string."""
+        return self._reviews.get((user, item), "")
+
+    def reviewers(self, item: int) -> Sequence[int]:
+        """The users whose training review of an item is known, ascending."""
+        return self._reviewers.get(item, ())
+
+    def has_text(self, item: int) -> bool:
+        """Whether anything at all is known about an item."""
+        return bool(self.titles[item] or self.descriptions[item] or self.attributes[item]
+                    or self.reviewers(item))
+
+    def num_nodes(self, side: Side) -> int:
+        """How many users or items there are."""
+        return self.num_users if side == "user" else self.num_items
+
+    def raw_id(self, side: Side, node: int) -> Any:
+        """The owner's id of a node."""
+        return (self.user_ids if side == "user" else self.item_ids)[node]
+
+    def text_hash(self) -> str:
+        """SHA-256 of every text the prompts can see; for the manifest."""
+        digest = hashlib.sha256()
+        for rows in (self.titles, self.descriptions, self.attributes,
+                     sorted(self._reviews.items())):
+            digest.update(repr(rows).encode())
+        return digest.hexdigest()
+
+    def _read_items(self, table: pd.DataFrame, id_column: str, node: Mapping[str, int]) -> int:
+        _require(table, (id_column,), "items")
+        others = [str(c) for c in table.columns if c not in (id_column, "title", "description")]
+        seen: dict[int, int] = {}
+        unknown = 0
+        for row, record in enumerate(table.to_dict("records")):
+            item = node.get(str(record[id_column]))
+            if item is None:
+                unknown += 1
+                continue
+            if item in seen:
+                raise ValueError(f"The items table lists item {record[id_column]!r} twice, in rows "
+                                 f"{seen[item]} and {row}: keep one.")
+            seen[item] = row
+            self.titles[item] = _text(record.get("title"))
+            self.descriptions[item] = _text(record.get("description"))
+            self.attributes[item] = {c: text for c in others if (text := _text(record[c]))}
+        if not seen:
+            raise ValueError(f"No id in column {id_column!r} of the items table is an item of the "
+                             f"data set (ids there look like {self.item_ids[:3]!r}).")
+        return unknown
+
+    def _read_reviews(self, table: pd.DataFrame, columns: tuple[str, str, str],
+                      item_node: Mapping[str, int], outside: str) -> None:
+        _require(table, columns, "reviews")
+        user_node = {str(raw): index for index, raw in enumerate(self.user_ids)}
+        for row, (raw_user, raw_item, review) in enumerate(
+                zip(*(table[c] for c in columns), strict=True)):
+            user, item = user_node.get(str(raw_user)), item_node.get(str(raw_item))
+            if user is None or item is None or not self._is_training(user, item):
+                if outside == "error":
+                    raise LeakageError(
+                        f"Row {row} of the reviews table is about user {raw_user!r} and item "
+                        f"{raw_item!r}, who are not a pair of the training split: a text made "
+                        "from it would leak what is to be predicted. Hand over training reviews "
+                        "only, or pass outside='drop' (--drop-outside-training) to leave such "
+                        "rows out.")
+                self.dropped_reviews += 1
+            elif (text := _text(review)) and (user, item) not in self._reviews:
+                self._reviews[user, item] = text
+                self._reviewers.setdefault(item, []).append(user)
+        for users in self._reviewers.values():
+            users.sort()
+
+    def _is_training(self, user: int, item: int) -> bool:
+        items = self.items_of(user)
+        at = int(np.searchsorted(items, item))
+        return at < len(items) and int(items[at]) == item
+
+    def __repr__(self) -> str:
+        return (f"{self.__class__.__name__}({self.name!r}, num_users={self.num_users}, "
+                f"num_items={self.num_items}, training_pairs={self.num_pairs}, "
+                f"reviews={len(self._reviews)})")
+
+
+def split_hash(data: HeteroData) -> str:
+    """SHA-256 of the node counts and the three splits of a data set."""
+    digest = hashlib.sha256(f"{data['user'].num_nodes} {data['item'].num_nodes}".encode())
+    for name, field in SPLITS.items():
+        pairs = _pairs(data, field)
+        order = np.lexsort((pairs[1], pairs[0]))
+        digest.update(name.encode() + np.ascontiguousarray(pairs[:, order], "<i8").tobytes())
+    return digest.hexdigest()
+
+
+def _pairs(data: HeteroData, field: str) -> NDArray[np.int64]:
+    value = data[EDGE].get(field)
+    if not isinstance(value, Tensor):
+        return np.zeros((2, 0), np.int64)
+    return value.cpu().numpy().astype(np.int64)
+
+
+def _training_pairs(data: HeteroData) -> tuple[NDArray[np.int64], int]:
+    train = _pairs(data, "edge_index")
+    if not train.shape[1]:
+        raise ValueError("The data set has no training interaction in "
+                         "data['user', 'rates', 'item'].edge_index.")
+    num_items = int(data["item"].num_nodes)
+    held_out = np.concatenate([_pairs(data, "val_edge_label_index"),
+                               _pairs(data, "edge_label_index")], axis=1)
+    twice = np.isin(train[0] * num_items + train[1], held_out[0] * num_items + held_out[1])
+    return train[:, ~twice], int(twice.sum())
+
+
+def _csr(row: NDArray[np.int64], column: NDArray[np.int64],
+         size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    order = np.lexsort((column, row))
+    ptr = np.zeros(size + 1, np.int64)
+    np.cumsum(np.bincount(row, minlength=size), out=ptr[1:])
+    return ptr, column[order]
+
+
+def _ids(data: HeteroData, side: Side) -> list[Any]:
+    raw = data[side].get("raw_id")
+    ids = list(range(int(data[side].num_nodes))) if raw is None else list(raw)
+    repeated = [raw for raw, count in Counter(map(str, ids)).items() if count > 1]
+    if repeated:
+        raise ValueError(f"data[{side!r}].raw_id holds {repeated[0]!r} more than once (ids are "
+                         "compared as text).")
+    return ids
+
+
+def _text(value: object) -> str:
+    if value is None or value is pd.NA or value is pd.NaT:
+        return ""
+    if isinstance(value, float):
+        # A column of whole numbers with a gap arrives from a CSV file as floats.
+        return "" if np.isnan(value) else str(int(value) if value.is_integer() else value)
+    if isinstance(value, list | tuple):
+        return ", ".join(filter(None, map(_text, value)))
+    return str(value).strip()
+
+
+def _require(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:
+    missing = [c for c in columns if c not in table.columns]
+    if missing:
+        raise ValueError(f"The {what} table has no column {missing[0]!r}; it has "
+                         f"{list(table.columns)!r}.")
