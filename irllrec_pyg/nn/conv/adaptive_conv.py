@@ -10,7 +10,7 @@ from torch_geometric.utils import scatter
 from ..graph import InteractionGraph
 from ..losses import normalize
 from .base import SumConv
-from .weighted_sum_conv import csr
+from .weighted_sum_conv import csr, product
 
 
 class AdaptiveConv(SumConv):
@@ -91,7 +91,7 @@ class _AdaptiveProduct(torch.autograd.Function):
         value = matrix.values()
         row = _row_index(rowptr, col.numel())
         scale = _inverse(x.new_zeros(x.size(0)).index_add_(0, row, value)).view(-1, 1)
-        out: Tensor = (matrix @ x) * scale
+        out = product(matrix, x) * scale
         ctx.save_for_backward(x, hidden, rowptr, col, rowptr_t, col_t, reverse, value, scale, out)
         return out
 
@@ -100,12 +100,13 @@ class _AdaptiveProduct(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, hidden, rowptr, col, rowptr_t, col_t, reverse, value, scale, out = ctx.saved_tensors
         grad = grad * scale
-        to_x = csr(rowptr_t, col_t, value[reverse]) @ grad if ctx.needs_input_grad[0] else None
-        to_hidden = None
+        to_x = to_hidden = None
+        if ctx.needs_input_grad[0]:
+            to_x = product(csr(rowptr_t, col_t, value[reverse]), grad)
         if ctx.needs_input_grad[1]:
             bias = (grad * out).sum(1)[_row_index(rowptr, col.numel())]
             to_value = torch.sparse.sampled_addmm(csr(rowptr, col, bias), grad, x.t(),
                                                   beta=-0.5, alpha=0.5).values()
-            to_hidden = csr(rowptr, col, to_value) @ hidden
-            to_hidden += csr(rowptr_t, col_t, to_value[reverse]) @ hidden
+            to_hidden = product(csr(rowptr, col, to_value), hidden)
+            to_hidden += product(csr(rowptr_t, col_t, to_value[reverse]), hidden)
         return to_x, to_hidden, None, None, None, None, None

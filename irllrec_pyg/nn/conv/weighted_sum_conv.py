@@ -77,6 +77,12 @@ def csr(rowptr: Tensor, col: Tensor, value: Tensor) -> Tensor:
     return torch.sparse_csr_tensor(rowptr, col, value, size=(size, size), check_invariants=False)
 
 
+def product(matrix: Tensor, x: Tensor) -> Tensor:
+    """Sparse times dense in the dtype that is given; autocast would choose one without kernels."""
+    with torch.autocast(x.device.type, enabled=False):
+        return matrix @ x.contiguous()
+
+
 class _SparseProduct(torch.autograd.Function):
     """Autograd through torch.sparse transposes at every step; the transpose is known here."""
 
@@ -84,9 +90,9 @@ class _SparseProduct(torch.autograd.Function):
     def forward(ctx: FunctionCtx, x: Tensor, rowptr: Tensor, col: Tensor, value: Tensor,
                 rowptr_t: Tensor, col_t: Tensor, value_t: Tensor) -> Tensor:
         ctx.save_for_backward(rowptr_t, col_t, value_t)
-        return csr(rowptr, col, value) @ x
+        return product(csr(rowptr, col, value), x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return csr(*ctx.saved_tensors) @ grad.contiguous(), *[None] * 6
+        return product(csr(*ctx.saved_tensors), grad), *[None] * 6
