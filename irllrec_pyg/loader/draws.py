@@ -6,6 +6,9 @@ on the batch size, on the number of workers, on the device. Here number :math:`i
 be drawn anywhere, in any order, and is the same on CPU and GPU. Nothing has to be stored for it.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
@@ -69,3 +72,17 @@ def uniform_below(key: int, counter: Tensor, high: Tensor | int) -> Tensor:
             :obj:`counter`.
     """
     return torch.remainder(random_bits(key, counter) & _MAX, high)
+
+
+@contextmanager
+def default_generator_seeded(key: int) -> Iterator[None]:
+    r"""For code that can draw from Torch's default CPU generator only: seeds it by :obj:`key`, and
+    afterwards puts it back to where it was, as the model draws from it.
+    """
+    generator = torch.default_generator
+    state = generator.get_state()
+    try:
+        generator.manual_seed(key)
+        yield
+    finally:
+        generator.set_state(state)

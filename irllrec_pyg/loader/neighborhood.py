@@ -17,7 +17,7 @@ from torch_geometric.sampler import (
     SamplerOutput,
 )
 
-from irllrec_pyg.loader.draws import stream_key, uniform_below
+from irllrec_pyg.loader.draws import default_generator_seeded, stream_key, uniform_below
 from irllrec_pyg.loader.interactions import (
     ITEM_TO_USER,
     USER_TO_ITEM,
@@ -232,14 +232,8 @@ class PyGNeighborhood:
     def _seeded(
         self, key: int, sample: Callable[..., SamplerOutput | HeteroSamplerOutput], index: Any
     ) -> HeteroSamplerOutput:
-        # These extensions draw from the default generator, which is the model's and stays so.
-        generator = torch.default_generator
-        state = generator.get_state()
-        try:
-            generator.manual_seed(key)
+        with default_generator_seeded(key):
             out = sample(index)
-        finally:
-            generator.set_state(state)
         assert isinstance(out, HeteroSamplerOutput)  # As its input has two node types.
         permutation = self.sampler.edge_permutation
         assert isinstance(permutation, dict)

@@ -105,7 +105,7 @@ class EpochOrder(Dataset[tuple[int, int, Tensor]]):
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
-    r"""Yields the entries of an :class:`EpochOrder` epoch by epoch.
+    r"""Yields the entries of an :class:`EpochOrder` for one epoch.
 
     The epoch travels with each entry, so that workers need not be told of it in any other way.
 
@@ -118,13 +118,12 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        r"""Makes :obj:`epoch` the next one to be iterated; the ones after it count on."""
+        r"""Makes :obj:`epoch` the next one to be iterated."""
         self.epoch = as_int(epoch, "epoch", low=0)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         # Not a generator: the epoch is settled now, not when the first batch is asked for.
         epoch = self.epoch
-        self.epoch = epoch + 1
         return ((epoch, batch) for batch in range(self.order.num_batches))
 
     def __len__(self) -> int:

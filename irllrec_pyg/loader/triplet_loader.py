@@ -4,14 +4,18 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, SequentialSampler
+from torch.utils.data.dataloader import _BaseDataLoaderIter
 from torch_geometric.data import HeteroData
 from torch_geometric.loader import LinkNeighborLoader
 from torch_geometric.sampler import HeteroSamplerOutput, NegativeSampling
 
+from irllrec_pyg.loader.draws import default_generator_seeded, stream_key
 from irllrec_pyg.loader.interactions import ITEM_TO_USER, USER_TO_ITEM
 from irllrec_pyg.loader.neighborhood import edge_weight
 from irllrec_pyg.loader.order import EpochOrder, EpochSampler
 from irllrec_pyg.loader.triplet_sampler import TripletSampler
+
+WORKERS = 3  # Of an epoch's streams; 0 to 2 are its order, negatives and neighbors.
 
 
 class _EpochLoader(DataLoader[Any]):
@@ -83,9 +87,6 @@ class TripletLoader(LinkNeighborLoader, _EpochLoader):  # type: ignore[misc]
         self.device = device
         self.rank = rank
         self.world_size = world_size
-        # Torch's loaders draw a number for their workers each epoch; not from the model's stream.
-        if kwargs.get("generator") is None:
-            kwargs["generator"] = torch.Generator().manual_seed(sampler.seed)
         # Here features never travel, neither to workers nor with a batch.
         topology = _topology(sampler)
         super().__init__(
@@ -108,6 +109,15 @@ class TripletLoader(LinkNeighborLoader, _EpochLoader):  # type: ignore[misc]
             epoch (int): The epoch, counted from 0.
         """
         self.sampler.set_epoch(epoch)
+
+    def __iter__(self) -> _BaseDataLoaderIter:
+        epoch = self.sampler.epoch
+        # Torch's loaders draw a seed for their workers; not from the model's stream.
+        with default_generator_seeded(stream_key(self.seed, epoch, WORKERS)):
+            iterator = super().__iter__()
+        # Counted here, as Torch's loaders iterate a sampler twice when they start workers.
+        self.set_epoch(epoch + 1)
+        return iterator
 
     def collate_fn(self, index: tuple[int, int, Tensor] | Tensor | list[int]) -> HeteroData:
         r"""Makes a batch of an entry of :class:`EpochOrder`, or of interactions by their ids as in
