@@ -75,7 +75,7 @@ def from_interactions(
         empty = np.flatnonzero(df[column].isna().to_numpy())
         if len(empty):
             raise ValueError(
-                f"df, row {df.index[empty[0]]!r}: column {column!r} is empty ({len(empty)} such "
+                f"df, row {df.index[empty[0]]}: column {column!r} is empty ({len(empty)} such "
                 f"rows). Drop them: df.dropna(subset=[{column!r}])"
             )
     shares = np.asarray(split, dtype=np.float64)

@@ -185,9 +185,9 @@ class IRLLRecDataset(InMemoryDataset):
         if self.name == "sample":
             copy_sample(self.raw_dir)
         if not all(os.path.exists(path) for path in self.raw_paths):
-            fetch_matrices(self.name, self.raw_dir, archive=self.download_text)
+            fetch_matrices(self.name, self.raw_dir, self.root, self.download_text)
         if self.download_text and self._missing():
-            fetch_text(self.name, self.raw_dir)
+            fetch_text(self.name, self.raw_dir, self.root)
 
     def _process(self) -> None:  # PyG's own opens `pre_transform.pt` without restriction
         if self.force_reload or not os.path.exists(self.processed_paths[0]):
@@ -235,9 +235,10 @@ class IRLLRecDataset(InMemoryDataset):
         try:
             return HeteroData.from_dict(torch.load(path, weights_only=True))
         except pickle.UnpicklingError as error:
-            raise UnsafePickleError(
-                f"{path} holds more than tensors and was not opened: {error} {advice}"
-            ) from error
+            # Without torch's own words, which advise to open the file without restriction.
+            found = re.search(r"GLOBAL (\S+)", str(error))
+            what = f"asks for {found[1]}" if found else "is damaged or holds more than tensors"
+            raise UnsafePickleError(f"{path} {what} and was not opened. {advice}") from None
         except Exception as error:
             raise DataFileError(
                 f"{path} is damaged ({type(error).__name__}: {error}). {advice}"

@@ -1,0 +1,342 @@
+import os
+import pickle
+import shutil
+import socket
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+import torch_geometric.transforms as T
+from torch_geometric.data import HeteroData
+
+from irllrec_pyg.datasets import DataFileError, IRLLRecDataset, irllrec_dataset
+from tests.conftest import NUM_ITEMS, NUM_USERS, shared_path, write_pickle, write_published_folder
+
+RATES = ("user", "rates", "item")
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch):
+    def refuse(*_):
+        raise AssertionError("the network was used")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(irllrec_dataset, "_warned", set())
+
+
+def test_graph(published_folder, tmp_path):
+    dataset = IRLLRecDataset(tmp_path, "tiny")
+    assert len(dataset) == 1
+    assert (dataset.num_users, dataset.num_items) == (NUM_USERS, NUM_ITEMS)
+    assert repr(dataset) == "IRLLRecDataset(tiny, users=12, items=9, x=6, intent=5)"
+    data = dataset[0]
+    assert isinstance(data, HeteroData)
+    assert data.validate()
+    assert data.name == "tiny"
+    assert "missing" not in data
+    assert "raw_id" not in data["user"]
+    for side, size, files in (
+        ("user", NUM_USERS, ("usr_emb_np", "user_intent_emb_3")),
+        ("item", NUM_ITEMS, ("itm_emb_np", "item_intent_emb_3")),
+    ):
+        assert data[side].num_nodes == size
+        for field, file in zip(("x", "intent"), files, strict=True):
+            oracle = pickle.loads((published_folder / f"{file}.pkl").read_bytes())
+            assert torch.equal(data[side][field], torch.from_numpy(oracle))
+    for split, key in (
+        ("trn", "edge_index"),
+        ("val", "val_edge_label_index"),
+        ("tst", "edge_label_index"),
+    ):
+        oracle = pickle.loads((published_folder / f"{split}_mat.pkl").read_bytes()).toarray()
+        assert data[RATES][key].t().tolist() == np.argwhere(oracle).tolist()
+    reverse = data["item", "rated_by", "user"].edge_index
+    assert torch.equal(reverse, data[RATES].edge_index.flip([0]))
+
+
+def test_statistics(published_folder, tmp_path):
+    table = IRLLRecDataset(tmp_path, "tiny").statistics()
+    train, test = (
+        pickle.loads((published_folder / f"{split}_mat.pkl").read_bytes()).toarray()
+        for split in ("trn", "tst")
+    )
+    row = table.loc["tiny"]
+    assert row["train"] == np.count_nonzero(train)
+    assert row["density"] == np.count_nonzero(train) / train.size
+    assert row["users_with_test"] == np.count_nonzero(test.any(axis=1))
+    assert (row["x_width"], row["intent_width"]) == (6, 5)
+
+
+def test_archives_unpack_without_a_raw_folder(tmp_path):
+    write_published_folder(tmp_path / "flat")
+    assert IRLLRecDataset(tmp_path, "flat").num_users == NUM_USERS
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "/tmp"])
+def test_name_is_a_folder_of_root(tmp_path, name):
+    with pytest.raises(ValueError, match="not the name of a folder"):
+        IRLLRecDataset(tmp_path, name)
+
+
+def test_second_load_reads_the_processed_file(published_folder, tmp_path, monkeypatch):
+    first = IRLLRecDataset(tmp_path, "tiny")[0]
+    monkeypatch.setattr(IRLLRecDataset, "process", None)
+    second = IRLLRecDataset(tmp_path, "tiny")[0]
+    assert torch.equal(first["user"].x, second["user"].x)
+    assert os.listdir(tmp_path / "tiny" / "processed") == [
+        os.path.basename(IRLLRecDataset(tmp_path, "tiny").processed_paths[0])
+    ]
+
+
+def test_changed_raw_file_is_processed_again(published_folder, tmp_path):
+    old = IRLLRecDataset(tmp_path, "tiny")
+    write_pickle(published_folder / "usr_emb_np.pkl", np.zeros((NUM_USERS, 3), np.float16))
+    new = IRLLRecDataset(tmp_path, "tiny")
+    assert new[0]["user"].x.shape == (NUM_USERS, 3)
+    assert new[0]["user"].x.dtype == torch.float16
+    assert not os.path.exists(old.processed_paths[0]) or old.processed_paths == new.processed_paths
+    assert len(os.listdir(tmp_path / "tiny" / "processed")) == 1
+
+
+def test_force_reload(published_folder, tmp_path):
+    path = IRLLRecDataset(tmp_path, "tiny").processed_paths[0]
+    os.utime(path, (0, 0))
+    IRLLRecDataset(tmp_path, "tiny")
+    assert os.path.getmtime(path) == 0
+    IRLLRecDataset(tmp_path, "tiny", force_reload=True)
+    assert os.path.getmtime(path) > 0
+
+
+def test_transform_on_every_access(published_folder, tmp_path):
+    dataset = IRLLRecDataset(tmp_path, "tiny", transform=T.Constant(node_types="user"))
+    assert dataset[0]["user"].x.shape == (NUM_USERS, 7)
+    assert dataset[0]["user"].x.shape == (NUM_USERS, 7)
+    assert IRLLRecDataset(tmp_path, "tiny")[0]["user"].x.shape == (NUM_USERS, 6)
+    homogeneous = IRLLRecDataset(tmp_path, "tiny", transform=lambda data: data.to_homogeneous())
+    assert homogeneous[0].num_nodes == NUM_USERS + NUM_ITEMS
+
+
+def test_pre_transforms_do_not_share_a_processed_file(published_folder, tmp_path):
+    widths = {
+        None: 6,
+        T.Constant(value=1.0, node_types="user"): 7,
+        T.Constant(value=2.0, node_types="user"): 7,
+        T.ToUndirected(): 6,
+    }
+    paths = set()
+    for transform, width in widths.items():
+        dataset = IRLLRecDataset(tmp_path, "tiny", pre_transform=transform)
+        paths.add(dataset.processed_paths[0])
+        assert dataset[0]["user"].x.shape == (NUM_USERS, width)
+        if width == 7:
+            assert set(dataset[0]["user"].x[:, 6].tolist()) == {transform.value}
+    for number in (1, 2):
+        pre = lambda data, number=number: _mark(data, number)  # noqa: E731
+        dataset = IRLLRecDataset(tmp_path, "tiny", pre_transform=pre)
+        paths.add(dataset.processed_paths[0])
+        assert dataset[0].mark == number
+    assert len(paths) == len(widths) + 2
+
+
+def _mark(data, number):
+    data.mark = number
+    return data
+
+
+def test_pre_transform_must_keep_the_kind_of_graph(published_folder, tmp_path):
+    with pytest.raises(ValueError, match="pass it as transform"):
+        IRLLRecDataset(tmp_path, "tiny", pre_transform=lambda data: data.to_homogeneous())
+
+
+def test_pre_filter(published_folder, tmp_path):
+    keep = IRLLRecDataset(tmp_path, "tiny", pre_filter=lambda data: data["user"].num_nodes > 5)
+    assert keep.num_users == NUM_USERS
+    with pytest.raises(ValueError, match="pre_filter rejects"):
+        IRLLRecDataset(tmp_path, "tiny", pre_filter=lambda data: data["user"].num_nodes > 50)
+
+
+def test_missing_embeddings_warn_once(published_folder, tmp_path):
+    for file in ("user_intent_emb_3.pkl", "item_intent_emb_3.pkl", "itm_emb_np.pkl"):
+        (published_folder / file).unlink()
+    with pytest.warns(UserWarning, match="no 'intent' embeddings") as caught:
+        dataset = IRLLRecDataset(tmp_path, "tiny")
+    assert len(caught) == 1
+    data = dataset[0]
+    assert set(data.missing) == {"x", "intent"}
+    assert str(caught[0].message) == "\n".join(data.missing.values())
+    for field, files in (
+        ("x", "itm_emb_np.pkl missing (the file of the other side is there)"),
+        ("intent", "user_intent_emb_3.pkl and item_intent_emb_3.pkl missing."),
+    ):
+        assert files in data.missing[field]
+        assert f"Put into: {published_folder}" in data.missing[field]
+        assert field not in data["user"]
+        assert field not in data["item"]
+    assert repr(dataset) == "IRLLRecDataset(tiny, users=12, items=9, x=missing, intent=missing)"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = IRLLRecDataset(tmp_path, "tiny")
+    assert again[0].missing == data.missing
+
+    write_pickle(published_folder / "itm_emb_np.pkl", np.ones((NUM_ITEMS, 6), np.float32))
+    with pytest.warns(UserWarning, match="no 'intent' embeddings"):
+        dataset = IRLLRecDataset(tmp_path, "tiny")
+    assert list(dataset[0].missing) == ["intent"]
+    assert dataset[0]["user"].x.shape == (NUM_USERS, 6)
+
+
+def test_missing_says_where_now_after_the_folder_moved(published_folder, tmp_path):
+    (published_folder / "user_intent_emb_3.pkl").unlink()
+    with pytest.warns(UserWarning, match="intent"):
+        IRLLRecDataset(tmp_path, "tiny")
+    shutil.move(tmp_path / "tiny", tmp_path / "other")
+    with pytest.warns(UserWarning, match="intent"):
+        data = IRLLRecDataset(tmp_path, "other")[0]
+    assert data.name == "other"
+    assert str(tmp_path / "other" / "raw") in data.missing["intent"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("movie", ["drive.google.com", "'movie'", "download_text=True"]),
+        ("amazon", ["drive.google.com", "'book'", "download_text=True"]),
+        ("steam", ["github.com/HKUDS/RLMRec", "Nobody published"]),
+        ("mine", ["Nobody published", "embed your texts"]),
+    ],
+)
+def test_missing_says_where_to_get(tmp_path, name, words):
+    folder = write_published_folder(tmp_path / name / "raw")
+    for path in folder.glob("*_emb_*"):
+        path.unlink()
+    with pytest.warns(UserWarning, match=name) as caught:
+        IRLLRecDataset(tmp_path, name)
+    for word in words:
+        assert word in str(caught[0].message)
+
+
+def test_unknown_data_set_without_files(tmp_path):
+    with pytest.raises(FileNotFoundError) as error:
+        IRLLRecDataset(tmp_path, "mine")
+    assert str(tmp_path / "mine" / "raw") in str(error.value)
+    assert "trn_mat.pkl, val_mat.pkl, tst_mat.pkl" in str(error.value)
+
+
+class _Touch:
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+@pytest.mark.parametrize("file", ["trn_mat.pkl", "usr_emb_np.pkl", "item_intent_emb_3.pkl"])
+def test_hostile_raw_file(published_folder, tmp_path, file):
+    write_pickle(published_folder / file, [_Touch(tmp_path / "mark")])
+    with pytest.raises(pickle.UnpicklingError, match=rf"{file}.*mkdir"):
+        IRLLRecDataset(tmp_path, "tiny")
+    assert not (tmp_path / "mark").exists()
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_hostile_processed_file(published_folder, tmp_path, legacy):
+    r"""PyG's own loader falls back to an unrestricted load here, and would run it."""
+    path = IRLLRecDataset(tmp_path, "tiny").processed_paths[0]
+    content = ({"user": _Touch(tmp_path / "mark")}, None, HeteroData)
+    torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+    message = r"\.pt asks for \w+\.mkdir .*force_reload=True"
+    with pytest.raises(pickle.UnpicklingError, match=message):
+        IRLLRecDataset(tmp_path, "tiny")
+    assert not (tmp_path / "mark").exists()
+    assert IRLLRecDataset(tmp_path, "tiny", force_reload=True).num_users == NUM_USERS
+
+
+@pytest.mark.parametrize("file", ["pre_transform.pt", "pre_filter.pt"])
+def test_hostile_file_of_pyg(published_folder, tmp_path, file):
+    r"""PyG opens these two without restriction; here they are not read at all."""
+    IRLLRecDataset(tmp_path, "tiny")
+    torch.save(_Touch(tmp_path / "mark"), tmp_path / "tiny" / "processed" / file)
+    IRLLRecDataset(tmp_path, "tiny")
+    IRLLRecDataset(tmp_path, "tiny", force_reload=True)
+    assert not (tmp_path / "mark").exists()
+
+
+@pytest.mark.parametrize("keep", [0, 10, 1000])
+def test_truncated_processed_file(published_folder, tmp_path, keep):
+    path = IRLLRecDataset(tmp_path, "tiny").processed_paths[0]
+    with open(path, "r+b") as file:
+        file.truncate(keep)
+    with pytest.raises(DataFileError, match="force_reload=True"):
+        IRLLRecDataset(tmp_path, "tiny")
+
+
+def test_kill_while_processing_leaves_nothing_half(published_folder, tmp_path):
+    script = (
+        "import os, signal, sys, torch\n"
+        "from irllrec_pyg.datasets import IRLLRecDataset\n"
+        "def save(content, path):\n"
+        "    open(path, 'wb').write(b'half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "torch.save = save\n"
+        "IRLLRecDataset(sys.argv[1], 'tiny')\n"
+    )
+    code = subprocess.run([sys.executable, "-c", script, tmp_path], check=False).returncode
+    assert code == -9
+    assert [file[0] for file in os.listdir(tmp_path / "tiny" / "processed")] == ["."]
+    assert IRLLRecDataset(tmp_path, "tiny").num_users == NUM_USERS
+
+
+def test_read_only_folder(published_folder, tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(irllrec_dataset, "atomic_path", refuse)
+    dataset = IRLLRecDataset(tmp_path, "tiny")
+    assert dataset.num_users == NUM_USERS
+    assert not (tmp_path / "tiny" / "processed").exists()
+
+
+def test_shapes_of_splits_and_embeddings_must_fit(published_folder, tmp_path):
+    write_pickle(published_folder / "itm_emb_np.pkl", np.ones((NUM_ITEMS + 1, 6), np.float32))
+    with pytest.raises(DataFileError, match=r"itm_emb_np\.pkl has shape \(10, 6\).* 9 items"):
+        IRLLRecDataset(tmp_path, "tiny")
+
+
+def test_sample_set_comes_without_network(tmp_path):
+    dataset = IRLLRecDataset(tmp_path, "sample")
+    data = dataset[0]
+    assert "missing" not in data
+    for side in ("user", "item"):
+        assert data[side].x.size(0) == data[side].intent.size(0) == data[side].num_nodes
+    (tmp_path / "sample" / "raw" / "usr_emb_np.pkl").unlink()
+    assert "missing" not in IRLLRecDataset(tmp_path, "sample")[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "users", "items", "sizes", "tested"),
+    [
+        ("amazon", 11000, 9332, (120464, 40290, 40106), 9860),
+        ("yelp", 11091, 11010, (166620, 55479, 55436), 10593),
+        ("movie", 16994, 9370, (134649, 16799, 16795), 9577),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Data set:UserWarning")
+def test_published_data_sets(tmp_path, name, users, items, sizes, tested):
+    shutil.copytree(shared_path(f"data/{name}"), tmp_path / name / "raw")
+    row = IRLLRecDataset(tmp_path, name).statistics().loc[name]
+    assert (row["users"], row["items"]) == (users, items)
+    assert (row["train"], row["val"], row["test"]) == sizes
+    assert row["users_with_test"] == tested
+
+
+def test_stand_in_data_of_the_parity_cases(tmp_path):
+    shutil.copytree(shared_path("parity/cases/data"), tmp_path / "case" / "raw")
+    data = IRLLRecDataset(tmp_path, "case")[0]
+    train = pickle.loads(shared_path("parity/cases/data/trn_mat.pkl").read_bytes())
+    dense = sp.coo_matrix(train).toarray() != 0
+    assert data[RATES].edge_index.t().tolist() == np.argwhere(dense).tolist()
+    assert {"x", "intent"} <= set(data["user"].keys())
