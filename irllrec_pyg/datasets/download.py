@@ -25,7 +25,10 @@ from irllrec_pyg.datasets.formats import EMBEDDINGS, MATRICES, PROFILES
 from irllrec_pyg.datasets.hashes import MATRICES_SHA256
 
 MATRICES_URL = "https://raw.githubusercontent.com/wangyu0627/IRLLRec/main/data"
-ARCHIVE_URL = "https://github.com/HKUDS/RLMRec/raw/main/data"
+# The commit whose README tells to join these parts; later ones point to ARCHIVE_ZIP_URL instead.
+_COMMIT = "02417959d5952b9836637683552642bd4bf9ef55"
+ARCHIVE_URL = f"https://github.com/HKUDS/RLMRec/raw/{_COMMIT}/data"
+ARCHIVE_ZIP_URL = "https://archive.org/download/rlmrec_data/data.zip"
 ARCHIVE_PARTS = tuple(f"data.tar.gz{part:02d}" for part in range(10))
 DRIVE_URL = "https://drive.google.com/uc?id=18gt8SNI2gpTJE5pshZ69Cy_EnqLrpY1X"
 
@@ -50,8 +53,9 @@ def where_to_get(name: str, field: str) -> str:
         )
     if name in _IN_ARCHIVE and field == "x":
         return (
-            "Get the parts data.tar.gz0* from https://github.com/HKUDS/RLMRec (folder data), join "
-            "them with cat and unpack them, or pass download_text=True (gigabytes)."
+            f"Get {ARCHIVE_ZIP_URL} and take the folder '{name}' out of it (it is the content of "
+            "the parts data.tar.gz0* of https://github.com/HKUDS/RLMRec), or pass "
+            "download_text=True (gigabytes)."
         )
     if name == "sample":
         return "They come with the package: install it again."

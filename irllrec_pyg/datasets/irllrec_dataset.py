@@ -66,9 +66,9 @@ class IRLLRecDataset(InMemoryDataset):
           - 5,237
           - 316,190 / – / –
         * - ``sample`` (synthetic, comes with the package)
-          -
-          -
-          -
+          - 600
+          - 360
+          - 4,530 / 1,166 / 1,166
 
     Args:
         root (str): Folder that holds one folder a data set.
