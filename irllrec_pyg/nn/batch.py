@@ -74,8 +74,12 @@ class Triplets:
 
     @cached_property
     def items(self) -> Rows:
-        """The distinct items, positive or negative, as nodes."""
-        return self._distinct(torch.cat([self.pos_node, self.neg_node.flatten()]))
+        """The distinct items, positive or negative, as nodes; counts are those of both added."""
+        count = torch.zeros(self.graph.num_nodes, device=self.pos.device)
+        for rows in (self.pos_items, self.neg_items):
+            count[rows.index] += rows.count.to(count.dtype)
+        index = count.nonzero().view(-1)
+        return Rows(index, count[index])
 
     @property
     def size(self) -> int:

@@ -70,24 +70,74 @@ def info_nce(query: Tensor, positive: Tensor, candidates: Tensor, temperature: f
                      weight, candidate_weight, 0.0)
 
 
-def ssl_loss(query: Tensor, positive: Tensor, temperature: float,
-             weight: Tensor | None = None) -> Tensor:
+def ssl_loss(query: Tensor, positive: Tensor, temperature: float, weight: Tensor | None = None,
+             candidates: Tensor | None = None, candidate_weight: Tensor | None = None) -> Tensor:
     r"""Contrastive loss of the batch against itself, averaged, as RLMRec's code writes it.
 
     .. math::
         -\frac{1}{\sum_b w_b} \sum_b w_b \log\Big( \frac{\exp(\cos(x_b, y_b)/\tau)}
-        {\sum_c w_c \exp(\cos(x_b, y_c)/\tau) + 10^{-8}} + 10^{-8} \Big)
+        {\sum_s c_s \exp(\cos(x_b, s)/\tau) + 10^{-8}} + 10^{-8} \Big)
 
     Args:
         query (Tensor): :math:`x`, shape :math:`(B, d)`.
-        positive (Tensor): :math:`y`, shape :math:`(B, d)`; also the candidates.
+        positive (Tensor): :math:`y`, shape :math:`(B, d)`.
         temperature (float): :math:`\tau`.
-        weight (Tensor, optional): Multiplicities of the rows, shape :math:`(B,)`.
+        weight (Tensor, optional): Multiplicities :math:`w` of the rows, shape :math:`(B,)`.
             (default: ones)
+        candidates (Tensor, optional): The distinct rows of ``positive``, shape :math:`(S, d)`.
+            (default: ``positive``)
+        candidate_weight (Tensor, optional): Their multiplicities :math:`c`, shape :math:`(S,)`.
+            (default: ``weight`` where ``candidates`` is not given, else ones)
     """
     y = normalize(positive)
     total = query.size(0) if weight is None else weight.sum()
-    return _contrast(normalize(query), y, y, temperature, weight, weight, 1e-8) / total
+    if candidates is None:
+        return _contrast(normalize(query), y, y, temperature, weight, weight, 1e-8) / total
+    return _contrast(normalize(query), y, normalize(candidates), temperature, weight,
+                     candidate_weight, 1e-8) / total
+
+
+def log_partition(query: Tensor, candidates: Tensor, weight: Tensor | None = None) -> Tensor:
+    r"""Logarithms of the sums of exponentiated dot products, averaged over the queries.
+
+    .. math::
+        \frac{1}{\sum_b w_b} \sum_b w_b \log \sum_s \exp(x_b \cdot s)
+
+    Args:
+        query (Tensor): :math:`x`, shape :math:`(B, d)`, of any length.
+        candidates (Tensor): shape :math:`(S, d)`.
+        weight (Tensor, optional): :math:`w`, shape :math:`(B,)`. (default: ones)
+    """
+    if query.dtype in (torch.float16, torch.bfloat16):
+        query, candidates = query.float(), candidates.float()
+    total = query.size(0) if weight is None else weight.sum()
+    return _contrast(query, torch.zeros_like(query), candidates, 1.0, weight, None, 0.0,
+                     unit_length=False) / total
+
+
+def sampled_softmax(query: Tensor, positive: Tensor, negative: Tensor, temperature: float
+                    ) -> Tensor:
+    r"""Contrastive loss of cosines against each query's own negatives, averaged.
+
+    .. math::
+        -\frac{1}{B} \sum_b \log \frac{\exp(\cos(x_b, y_b)/\tau)}
+        {\exp(\cos(x_b, y_b)/\tau) + \sum_n \exp(\cos(x_b, z_{bn})/\tau)}
+
+    Args:
+        query (Tensor): :math:`x`, shape :math:`(B, d)`.
+        positive (Tensor): :math:`y`, shape :math:`(B, d)`.
+        negative (Tensor): :math:`z`, shape :math:`(B, n, d)`.
+        temperature (float): :math:`\tau`.
+    """
+    _check_temperature(temperature)
+    candidates = torch.cat([positive.unsqueeze(1), negative], dim=1)
+    with torch.autocast(query.device.type, enabled=False):
+        # Cosines of the products: the (B, n, d) candidates are not normalised row by row.
+        x = normalize(query).unsqueeze(2)
+        candidates = candidates.to(x.dtype)
+        length = (candidates.square().sum(2) + 1e-8).rsqrt()
+        logits = (candidates @ x).squeeze(2) * length / temperature
+        return (logits.logsumexp(1) - logits[:, 0]).mean()
 
 
 def distill(query: Tensor, candidates: Tensor, teacher_query: Tensor, teacher_candidates: Tensor,
@@ -123,31 +173,34 @@ def _rows_at_once(queries: Tensor, candidates: Tensor) -> int:
 
 
 def _contrast(query: Tensor, positive: Tensor, candidates: Tensor, temperature: float,
-              weight: Tensor | None, candidate_weight: Tensor | None, eps: float) -> Tensor:
+              weight: Tensor | None, candidate_weight: Tensor | None, eps: float,
+              unit_length: bool = True) -> Tensor:
     _check_temperature(temperature)
     # Autocast would round the similarities to bfloat16 before they are divided by a small
     # temperature and exponentiated.
     with torch.autocast(query.device.type, enabled=False):
         out: Tensor = _Contrast.apply(  # type: ignore[no-untyped-call]
-            query, positive, candidates, temperature, weight, candidate_weight, eps)
+            query, positive, candidates, temperature, weight, candidate_weight, eps, unit_length)
     return out
 
 
 class _Contrast(torch.autograd.Function):
     r"""Loss and gradients of :math:`-\log(e^{p_b} / (Z_b + \epsilon) + \epsilon)`, row blocks.
 
-    ``p`` are the positives' scaled similarities and ``Z`` the weighted sums of exponentials. All
-    vectors have length at most one, so every exponent lies in ``[-1/tau, 1/tau]``: subtracting
-    the constant ``1/tau`` can never overflow. It can underflow only where ``2/tau`` exceeds the
-    dtype's range, and only there the true row maximum is taken instead.
+    ``p`` are the positives' scaled similarities and ``Z`` the weighted sums of exponentials.
+    Vectors of unit length have every exponent in ``[-1/tau, 1/tau]``: subtracting the constant
+    ``1/tau`` can never overflow. It can underflow only where ``2/tau`` exceeds the dtype's range;
+    there, and for other vectors, the true row maximum is taken instead. With ``eps`` the positive
+    is one of the candidates.
     """
 
     @staticmethod
     def forward(ctx: FunctionCtx, query: Tensor, positive: Tensor, candidates: Tensor,
                 temperature: float, weight: Tensor | None, candidate_weight: Tensor | None,
-                eps: float) -> Tensor:
+                eps: float, unit_length: bool) -> Tensor:
         wants = [ctx.needs_input_grad[i] for i in range(3)]  # type: ignore[attr-defined]
-        bounded = 2 / temperature < -0.9 * math.log(torch.finfo(query.dtype).tiny)
+        bounded = (unit_length
+                   and 2 / temperature < -0.9 * math.log(torch.finfo(query.dtype).tiny))
         rows = _rows_at_once(query, candidates)
         grads = [torch.zeros_like(part) if want else None
                  for part, want in zip((query, positive, candidates), wants, strict=True)]
@@ -159,8 +212,7 @@ class _Contrast(torch.autograd.Function):
             x, y = scaled[block], positive[block]
             p = (x * y).sum(1)
             exp = torch.mm(x, candidates.t(), out=buffer[: x.size(0)])
-            shift = (exp.new_full((), 1 / temperature) if bounded
-                     else torch.maximum(exp.amax(1), p))
+            shift = exp.new_full((), 1 / temperature) if bounded else exp.amax(1)
             exp.sub_(shift.view(-1, 1) if shift.dim() else shift).exp_()
             if candidate_weight is not None:
                 exp.mul_(candidate_weight)
@@ -194,7 +246,7 @@ class _Contrast(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         grads = iter(ctx.saved_tensors)
         return (*[next(grads) * grad if want else None for want in ctx.wants],
-                None, None, None, None)
+                None, None, None, None, None)
 
 
 class _Distill(torch.autograd.Function):

@@ -79,7 +79,7 @@ class Recommender(Ranker):
         x = self.backbone.inputs(batch.graph)
         for head in self.heads:
             x = head.corrupt(x, batch)
-        encoding = self.backbone(batch.graph, x, batch.augment)
+        encoding = self.backbone.encode(batch, x)
         losses = {"bpr": self.backbone.ranking_loss(encoding, batch), "reg": self._penalty(),
                   **self.backbone.losses(encoding, batch)}
         for head in self.heads:

@@ -1,7 +1,12 @@
 """Backbones: from the graph to node embeddings."""
 
 from .base import Backbone, Encoding
+from .gccf import GCCF
 from .gnn import GNNBackbone
+from .intents import IntentPrototypes
 from .lightgcn import LightGCN
+from .sgl import SGL
+from .simgcl import SimGCL
 
-__all__ = ["Backbone", "Encoding", "GNNBackbone", "LightGCN"]
+__all__ = ["GCCF", "SGL", "Backbone", "Encoding", "GNNBackbone", "IntentPrototypes", "LightGCN",
+           "SimGCL"]

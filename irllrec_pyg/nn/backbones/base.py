@@ -1,6 +1,6 @@
 """What every backbone shares: embeddings, the graph, and the ranking loss."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -9,6 +9,7 @@ from torch_geometric.data import HeteroData
 from ..batch import Triplets
 from ..graph import InteractionGraph
 from ..losses import bpr
+from .intents import IntentPrototypes
 
 
 @dataclass
@@ -18,28 +19,47 @@ class Encoding:
     Args:
         nodes (Tensor): Final embeddings, users first, shape :math:`(N, d_{out})`.
         layers (tuple of Tensor): :math:`E^0, \ldots, E^L`, each of shape :math:`(N, d)`.
+        views (tuple of tuple of Tensor, optional): Layers of further readings of the graph that
+            the backbone's own losses compare, each of shape :math:`(N, d)`. (default: none)
+        intents (IntentPrototypes, optional): The backbone's own prototypes, where it has some.
+            (default: ``None``)
+        interaction (tuple of Tensor, optional): Layers :math:`r^0, \ldots, r^{L-1}` of IRLLRec's
+            interaction tower with these prototypes, where the backbone has them at hand.
+            (default: none)
+        losses (dict, optional): Weighted losses that arose on the way. (default: none)
     """
 
     nodes: Tensor
     layers: tuple[Tensor, ...]
+    views: tuple[tuple[Tensor, ...], ...] = ()
+    intents: IntentPrototypes | None = None
+    interaction: tuple[Tensor, ...] = ()
+    losses: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Backbone(torch.nn.Module):
     r"""Base class of graph recommenders with one learnable embedding a node.
 
-    A backbone implements :meth:`forward`; it may add losses of its own in :meth:`losses` and
-    replace the ranking loss.
+    A backbone implements :meth:`forward`; it may add losses of its own in :meth:`losses`, views
+    that these compare in :meth:`encode`, and replace the ranking loss.
 
     Args:
         data (HeteroData): Data set whose training interactions make the graph.
         embedding_size (int, optional): Width :math:`d` of the embeddings. (default: ``32``)
+        learn_embedding (bool, optional): If ``False``, ``embedding`` is ``None`` and the backbone
+            makes its own :meth:`inputs`. (default: ``True``)
     """
 
-    def __init__(self, data: HeteroData, embedding_size: int = 32) -> None:
+    embedding: torch.nn.Parameter
+
+    def __init__(self, data: HeteroData, embedding_size: int = 32,
+                 learn_embedding: bool = True) -> None:
         super().__init__()
         self.embedding_size = embedding_size
         self.graph = InteractionGraph.from_data(data)
-        self.embedding = torch.nn.Parameter(torch.empty(self.graph.num_nodes, embedding_size))
+        shape = self.graph.num_nodes, embedding_size
+        self.register_parameter(
+            "embedding", torch.nn.Parameter(torch.empty(shape)) if learn_embedding else None)
         self.user_ids: list[int | str] | None = data["user"].get("raw_id")
         self.item_ids: list[int | str] | None = data["item"].get("raw_id")
 
@@ -71,6 +91,19 @@ class Backbone(torch.nn.Module):
         """
         raise NotImplementedError
 
+    def encode(self, batch: Triplets, x: Tensor) -> Encoding:
+        r"""The pass of a training step: :meth:`forward` and the views that the losses compare.
+
+        Args:
+            batch (Triplets): The triplets.
+            x (Tensor): :math:`E^0` as the heads left it, shape :math:`(N, d)`.
+        """
+        encoding: Encoding = self(batch.graph, x, batch.augment)
+        return encoding
+
+    def begin_epoch(self) -> None:
+        """Is called by the training loop when an epoch begins."""
+
     def ranking_loss(self, encoding: Encoding, batch: Triplets) -> Tensor:
         """The loss that ranks, BPR here; reported as ``bpr``."""
         user = encoding.nodes[batch.user]
@@ -81,7 +114,7 @@ class Backbone(torch.nn.Module):
 
     def losses(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:
         """Further weighted losses of the backbone itself, by name."""
-        return {}
+        return encoding.losses
 
     def __repr__(self) -> str:
         return (f"{type(self).__name__}({self.graph.num_users} users, "

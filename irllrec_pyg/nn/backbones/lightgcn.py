@@ -6,6 +6,7 @@ from torch_geometric.data import HeteroData
 from ..conv import WeightedSumConv
 from ..graph import InteractionGraph
 from .base import Backbone, Encoding
+from .propagation import propagate, sum_layers
 
 
 class LightGCN(Backbone):
@@ -42,16 +43,7 @@ class LightGCN(Backbone):
                 augment: bool = False) -> Encoding:
         """Propagates ``num_layers`` times and sums the layers; see :class:`Backbone`."""
         graph = graph or self.graph
-        layers = [self.inputs(graph) if x is None else x]
-        adjacency = graph.drop_edges(layers[0].dtype, self.keep_rate if augment else 1.0)
-        for _ in range(self.num_layers):
-            layers.append(self.conv(layers[-1], adjacency))
-        return Encoding(sum_layers(layers), tuple(layers))
-
-
-def sum_layers(layers: list[Tensor]) -> Tensor:
-    """Adds up the layers, each of shape :math:`(N, d)`."""
-    out = layers[0]
-    for layer in layers[1:]:
-        out = out + layer
-    return out
+        x = self.inputs(graph) if x is None else x
+        adjacency = graph.drop_edges(x.dtype, self.keep_rate if augment else 1.0)
+        layers = propagate(self.conv, x, [adjacency] * self.num_layers)
+        return Encoding(sum_layers(layers), layers)

@@ -1,0 +1,67 @@
+"""What backbones with fixed-weight propagation have in common."""
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+from ..batch import Triplets
+from ..conv import WeightedSumConv
+from ..graph import Adjacency
+from ..losses import info_nce
+
+
+def propagate(conv: WeightedSumConv, x: Tensor, adjacencies: Sequence[Adjacency],
+              perturb: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, ...]:
+    r"""Propagates once over each matrix and keeps every layer.
+
+    .. math::
+        \mathbf{E}^{l+1} = \mathbf{A}_l \mathbf{E}^{l}
+
+    Args:
+        conv (WeightedSumConv): The layer.
+        x (Tensor): :math:`E^0`, shape :math:`(N, d)`.
+        adjacencies (sequence of Adjacency): :math:`A_0, \ldots, A_{L-1}`.
+        perturb (callable, optional): Changes each layer after it was computed. (default: none)
+
+    Returns:
+        :math:`E^0, \ldots, E^L`, each of shape :math:`(N, d)`.
+    """
+    layers = [x]
+    for adjacency in adjacencies:
+        layer = conv(layers[-1], adjacency)
+        layers.append(layer if perturb is None else perturb(layer))
+    return tuple(layers)
+
+
+def sum_layers(layers: Sequence[Tensor]) -> Tensor:
+    """Adds up the layers, each of shape :math:`(N, d)`."""
+    out = layers[0]
+    for layer in layers[1:]:
+        out = out + layer
+    return out
+
+
+def contrast_views(first: Tensor, second: Tensor, batch: Triplets, temperature: float,
+                   negatives: bool) -> Tensor:
+    r"""Contrasts a batch's nodes in two views with all nodes of the second view.
+
+    .. math::
+        \frac{1}{B} \big[ \mathrm{nce}(u_1, u_2, \text{all users' } u_2)
+        + \mathrm{nce}(i^+_1, i^+_2, \text{all items' } i_2)
+        + \mathrm{nce}(i^-_1, i^-_2, \text{all items' } i_2) \big]
+
+    Nodes that a batch repeats enter once, with their multiplicity.
+
+    Args:
+        first (Tensor): Final embeddings of the first view, shape :math:`(N, d)`.
+        second (Tensor): Final embeddings of the second view, shape :math:`(N, d)`.
+        batch (Triplets): The triplets.
+        temperature (float): Of the contrastive sums.
+        negatives (bool): Whether the negative items take part.
+    """
+    users, items = batch.users, batch.items if negatives else batch.pos_items
+    num_users = batch.graph.num_users
+    sides = ((users, second[:num_users]), (items, second[num_users:]))
+    total = sum(info_nce(first[rows.index], second[rows.index], candidates, temperature,
+                         weight=rows.count) for rows, candidates in sides)
+    return total / batch.size
