@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+"""Train and compare models by the papers' protocol; results as JSON, Markdown and a picture.
+
+    python benchmarks/run.py
+        trains LightGCN and IRLLRec-LightGCN on the committed sample set (synthetic)
+    python benchmarks/run.py --model lightgcn lightgcn_int --dataset movie --root data --seeds 5
+
+A run that was stopped goes on where it was when the same command is given again, and a finished
+one is not repeated. Every hyper-parameter is the published one for the model and the data set
+unless it is given here.
+"""
+
+import argparse
+import logging
+import platform
+import shlex
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch_geometric
+
+import irllrec_pyg
+from irllrec_pyg import IRLLRecDataset, build_model
+from irllrec_pyg.evaluation import LIST_METRICS, USER_METRICS
+from irllrec_pyg.published import load_hyperparameters, model_names
+from irllrec_pyg.training import fit
+
+sys.path.insert(0, str(Path(__file__).parent))
+import report  # noqa: E402
+
+# Hyper-parameters of training; the others belong to the model.
+TRAINING = ("batch_size", "lr", "eval_every", "patience")
+# Nobody published any for the sample set, where a batch of 4096 would be the whole of it.
+SAMPLE = {"batch_size": 512, "kd_weight": 0.01, "kd_int_weight": 0.01}
+
+
+def hyperparameters() -> dict[str, type]:
+    """Every published hyper-parameter of any model, with its type."""
+    found: dict[str, type] = {}
+    for model in model_names():
+        for name, value in load_hyperparameters(model, "amazon").items():
+            found[name] = float if found.get(name) is float else type(value)
+    return found
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", nargs="+", default=["lightgcn", "lightgcn_int"],
+                        metavar="NAME", help=f"published names: {', '.join(model_names())} "
+                        "(default: %(default)s)")
+    parser.add_argument("--dataset", nargs="+", default=["sample"], metavar="NAME",
+                        help="sample, movie, amazon, yelp, steam or any folder under --root in "
+                        "the published layout (default: %(default)s)")
+    parser.add_argument("--root", default="data", help="folder of the data sets "
+                        "(default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=1, help="runs of each model, with the seeds "
+                        "S, S+1, … (default: %(default)s)")
+    parser.add_argument("--first-seed", type=int, default=2023, metavar="S",
+                        help="default: %(default)s")
+    parser.add_argument("--k", type=int, nargs="+", default=[5, 10, 20],
+                        help="lengths of the ranked list (default: %(default)s)")
+    parser.add_argument("--metrics", nargs="+", default=["recall", "ndcg"],
+                        choices=[*USER_METRICS, *LIST_METRICS],
+                        help="default: %(default)s; early stopping watches recall@20")
+    parser.add_argument("--exclude-validation", action="store_true",
+                        help="at test, leave out a user's validation items (not the papers' "
+                        "protocol)")
+    parser.add_argument("--epochs", type=int, help="at most so many "
+                        "(default: 3000; 150 on the sample set)")
+    parser.add_argument("--out", type=Path, default=Path("runs"),
+                        help="folder for checkpoints and results (default: %(default)s)")
+    parser.add_argument("--precision", default="32-true", help="as in Lightning: 32-true, "
+                        "bf16-mixed, 64-true, … (default: %(default)s)")
+    parser.add_argument("--accelerator", default="auto", help="default: %(default)s")
+    parser.add_argument("--devices", default="1", help="default: %(default)s")
+    parser.add_argument("--download-text", action="store_true",
+                        help="fetch the published text embeddings (gigabytes) where they are "
+                        "missing")
+    group = parser.add_argument_group("hyper-parameters (default: the published ones)")
+    for name, kind in sorted(hyperparameters().items()):
+        group.add_argument(f"--{name.replace('_', '-')}", dest=f"h_{name}", type=kind,
+                           metavar=kind.__name__.upper())
+    return parser.parse_args(argv)
+
+
+def overrides(args: argparse.Namespace, model: str) -> dict[str, Any]:
+    """Hyper-parameters of the command line that the model has."""
+    given = {name: getattr(args, f"h_{name}") for name in load_hyperparameters(model)}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def run(args: argparse.Namespace, name: str, dataset: IRLLRecDataset, seed: int,
+        command: str) -> dict[str, Any]:
+    """Trains one model with one seed and returns what goes into the JSON file."""
+    data = dataset[0]
+    hparams = load_hyperparameters(name, dataset.name)
+    if dataset.name == "sample":
+        hparams.update({key: value for key, value in SAMPLE.items() if key in hparams})
+    hparams.update(overrides(args, name))
+    torch.manual_seed(seed)
+    model = build_model(name, data, dataset.name,
+                        **{key: hparams[key] for key in hparams if key not in TRAINING})
+    epochs = args.epochs or (150 if dataset.name == "sample" else 3000)
+    folder = args.out / dataset.name / name / f"seed-{seed}"
+    result = fit(model, data, epochs=epochs, seed=seed, folder=folder, k=args.k,
+                 metrics=args.metrics, exclude_validation=args.exclude_validation,
+                 precision=args.precision, accelerator=args.accelerator, devices=args.devices,
+                 **{key: hparams[key] for key in TRAINING})
+    device = (torch.cuda.get_device_name() if torch.cuda.is_available()
+              and args.accelerator in ("auto", "gpu", "cuda") else platform.processor() or "cpu")
+    return {
+        "model": name, "dataset": dataset.name, "seed": seed, "synthetic": dataset.name == "sample",
+        "test": result.test, "validation": result.validation, "best_epoch": result.best_epoch,
+        "epochs": result.epochs, "seconds_per_epoch": result.seconds_per_epoch,
+        "seconds": result.seconds, "hyperparameters": hparams,
+        "history": result.history.dropna(axis=1, how="all").to_dict("list"),
+        "command": command, "device": device, "threads": torch.get_num_threads(),
+        "versions": {"irllrec_pyg": irllrec_pyg.__version__, "torch": torch.__version__,
+                     "torch_geometric": torch_geometric.__version__,
+                     "python": platform.python_version()},
+    }
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs every model on every data set with every seed and reports after each data set."""
+    args = parse(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", category=UserWarning, module="pytorch_lightning")
+    command = "python benchmarks/run.py " + shlex.join(sys.argv[1:] if argv is None else argv)
+    unknown = [name for name in args.model if name not in model_names()]
+    if unknown:
+        print(f"unknown model {', '.join(unknown)}; there are {', '.join(model_names())}",
+              file=sys.stderr)
+        return 2
+    for name in args.dataset:
+        dataset = IRLLRecDataset(args.root, name, download_text=args.download_text)
+        results: list[dict[str, Any]] = []
+        for model in args.model:
+            for seed in range(args.first_seed, args.first_seed + args.seeds):
+                print(f"\n{model} on {name}, seed {seed}", flush=True)
+                results.append(run(args, model, dataset, seed, command.strip()))
+        report.write(results, args.out / name)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
