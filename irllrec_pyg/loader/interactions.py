@@ -63,9 +63,9 @@ class Interactions:
         if device is not None:
             edge_index = edge_index.to(device)
 
-        self.user: Tensor
-        self.item: Tensor
-        self.user, self.item = edge_index.contiguous().unbind(0)
+        self.edge_index: Tensor = edge_index.contiguous()
+        self.user: Tensor = self.edge_index[0]
+        self.item: Tensor = self.edge_index[1]
         pair = self.user * self.num_items + self.item
         # Published and processed graphs are sorted; then no order has to be kept.
         self.edge_by_user: Tensor | None = None

@@ -200,9 +200,8 @@ class PyGNeighborhood:
         data = HeteroData()
         data["user"].num_nodes = interactions.num_users
         data["item"].num_nodes = interactions.num_items
-        edge_index = torch.stack([interactions.user, interactions.item])
-        data[USER_TO_ITEM].edge_index = edge_index
-        data[ITEM_TO_USER].edge_index = edge_index.flip(0)
+        data[USER_TO_ITEM].edge_index = interactions.edge_index
+        data[ITEM_TO_USER].edge_index = interactions.edge_index.flip(0)
         with warnings.catch_warnings():
             # torch-sparse alone is deprecated there; without it there still is our own sampler.
             warnings.filterwarnings("ignore", message=".*without a 'pyg-lib' installation.*")

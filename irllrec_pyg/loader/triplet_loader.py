@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,12 +10,61 @@ from torch_geometric.loader import LinkNeighborLoader
 from torch_geometric.sampler import HeteroSamplerOutput, NegativeSampling
 
 from irllrec_pyg.loader.draws import default_generator_seeded, stream_key
-from irllrec_pyg.loader.interactions import ITEM_TO_USER, USER_TO_ITEM
+from irllrec_pyg.loader.interactions import USER_TO_ITEM, Interactions
 from irllrec_pyg.loader.neighborhood import edge_weight
 from irllrec_pyg.loader.order import EpochOrder, EpochSampler
 from irllrec_pyg.loader.triplet_sampler import TripletSampler
 
 WORKERS = 3  # Of an epoch's streams; 0 to 2 are its order, negatives and neighbors.
+
+
+class _Collate:
+    r"""Makes a batch of an entry of :class:`EpochOrder`.
+
+    It stands by itself instead of being a method of the loader: workers then get no more than
+    they need, and persistent workers, which the loader holds, do not hold the loader in turn. In
+    such a cycle Torch waits in vain for them to end, ten seconds for two of them.
+    """
+
+    def __init__(
+        self,
+        sampler: TripletSampler,
+        transform: Callable[[HeteroData], Any] | None,
+        transform_sampler_output: Callable[[HeteroSamplerOutput], HeteroSamplerOutput] | None,
+    ) -> None:
+        self.sampler = sampler
+        self.transform = transform
+        self.transform_sampler_output = transform_sampler_output
+
+    def __call__(self, index: tuple[int, int, Tensor]) -> Any:
+        epoch, batch, interaction = index
+        return self.join(self.sampler.sample(interaction, epoch, batch))
+
+    def join(self, out: HeteroSamplerOutput) -> Any:
+        r"""Makes a batch of what the sampler drew: ids, and the edges with their weights."""
+        if self.transform_sampler_output is not None:
+            out = self.transform_sampler_output(out)
+        batch = HeteroData()
+        for node_type, node in out.node.items():
+            batch[node_type].n_id = node
+            batch[node_type].num_nodes = node.numel()
+        input_id, src_index, dst_pos_index, dst_neg_index, _ = out.metadata  # type: ignore[misc]
+        batch["user"].src_index = src_index
+        batch["item"].dst_pos_index = dst_pos_index
+        batch["item"].dst_neg_index = dst_neg_index
+        batch[USER_TO_ITEM].input_id = input_id
+        if out.row:
+            weight = edge_weight(self.sampler.interactions, out)
+            for edge_type, row in out.row.items():
+                batch[edge_type].edge_index = torch.stack([row, out.col[edge_type]])
+                batch[edge_type].edge_weight = weight[edge_type]
+                batch[edge_type].e_id = out.edge[edge_type]
+            # Of PyG's extensions, torch-sparse does not count them.
+            for node_type, nodes in (out.num_sampled_nodes or {}).items():
+                batch[node_type].num_sampled_nodes = nodes
+            for edge_type, edges in (out.num_sampled_edges or {}).items():
+                batch[edge_type].num_sampled_edges = edges
+        return batch if self.transform is None else self.transform(batch)
 
 
 class _EpochLoader(DataLoader[Any]):
@@ -40,6 +89,7 @@ class TripletLoader(LinkNeighborLoader, _EpochLoader):  # type: ignore[misc]
 
     link_sampler: TripletSampler
     sampler: EpochSampler
+    collate_fn: _Collate  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -55,7 +105,10 @@ class TripletLoader(LinkNeighborLoader, _EpochLoader):  # type: ignore[misc]
         drop_last: bool = False,
         **kwargs: Any,
     ) -> None:
-        for name in ("batch_sampler", "neighbor_sampler", "edge_label_index", "neg_sampling"):
+        for name in (
+            "batch_sampler", "neighbor_sampler", "edge_label_index", "neg_sampling",
+            "filter_per_worker",
+        ):  # fmt: skip
             if kwargs.pop(name, None) is not None:
                 raise ValueError(f"'{self.__class__.__name__}' does not take '{name}'")
 
@@ -87,8 +140,12 @@ class TripletLoader(LinkNeighborLoader, _EpochLoader):  # type: ignore[misc]
         self.device = device
         self.rank = rank
         self.world_size = world_size
-        # Here features never travel, neither to workers nor with a batch.
-        topology = _topology(sampler)
+        # PyG hands this to the workers. The method of this name would take the loader with it.
+        self.collate_fn = _Collate(
+            sampler, kwargs.get("transform"), kwargs.get("transform_sampler_output")
+        )
+        # Features never travel, neither to workers nor with a batch.
+        topology = _topology(sampler.interactions)
         super().__init__(
             topology,
             num_neighbors=self.num_neighbors or [],
@@ -119,42 +176,18 @@ class TripletLoader(LinkNeighborLoader, _EpochLoader):  # type: ignore[misc]
         self.set_epoch(epoch + 1)
         return iterator
 
-    def collate_fn(self, index: tuple[int, int, Tensor] | Tensor | list[int]) -> HeteroData:
-        r"""Makes a batch of an entry of :class:`EpochOrder`, or of interactions by their ids as in
-        the next epoch.
-        """
-        if isinstance(index, tuple):
-            epoch, batch, interaction = index
-        else:
-            epoch, batch = self.sampler.epoch, 0
-            interaction = torch.as_tensor(index, dtype=torch.long, device=self.device)
-        return self.filter_fn(self.link_sampler.sample(interaction, epoch, batch))
+    def __call__(self, index: Tensor | list[int]) -> Any:
+        r"""Makes a batch of given interactions, with the negatives of the next epoch.
 
-    def filter_fn(self, out: HeteroSamplerOutput) -> HeteroData:  # type: ignore[override]
+        Args:
+            index (torch.Tensor or List[int]): Columns of :obj:`edge_index`.
+        """
+        index = torch.as_tensor(index, dtype=torch.long, device=self.device)
+        return self.collate_fn((self.sampler.epoch, 0, index))
+
+    def filter_fn(self, out: HeteroSamplerOutput) -> Any:  # type: ignore[override]
         r"""Makes a batch of what the sampler drew: ids, and the edges with their weights."""
-        if self.transform_sampler_output is not None:
-            out = self.transform_sampler_output(out)
-        batch = HeteroData()
-        for node_type, node in out.node.items():
-            batch[node_type].n_id = node
-            batch[node_type].num_nodes = node.numel()
-        input_id, src_index, dst_pos_index, dst_neg_index, _ = out.metadata  # type: ignore[misc]
-        batch["user"].src_index = src_index
-        batch["item"].dst_pos_index = dst_pos_index
-        batch["item"].dst_neg_index = dst_neg_index
-        batch[USER_TO_ITEM].input_id = input_id
-        if out.row:
-            weight = edge_weight(self.link_sampler.interactions, out)
-            for edge_type, row in out.row.items():
-                batch[edge_type].edge_index = torch.stack([row, out.col[edge_type]])
-                batch[edge_type].edge_weight = weight[edge_type]
-                batch[edge_type].e_id = out.edge[edge_type]
-            # Of PyG's extensions, torch-sparse does not count them.
-            for node_type, nodes in (out.num_sampled_nodes or {}).items():
-                batch[node_type].num_sampled_nodes = nodes
-            for edge_type, edges in (out.num_sampled_edges or {}).items():
-                batch[edge_type].num_sampled_edges = edges
-        return batch if self.transform is None else self.transform(batch)
+        return self.collate_fn.join(out)
 
     def __repr__(self) -> str:
         order = self.sampler.order
@@ -240,13 +273,11 @@ def triplet_loader(
     )
 
 
-def _topology(sampler: TripletSampler) -> HeteroData:
-    interactions = sampler.interactions
+def _topology(interactions: Interactions) -> HeteroData:
     data = HeteroData()
     data["user"].num_nodes = interactions.num_users
     data["item"].num_nodes = interactions.num_items
-    data[USER_TO_ITEM].edge_index = torch.stack([interactions.user, interactions.item])
-    data[ITEM_TO_USER].edge_index = data[USER_TO_ITEM].edge_index.flip(0)
+    data[USER_TO_ITEM].edge_index = interactions.edge_index
     return data
 
 

@@ -45,3 +45,9 @@ def epoch_of(loader) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The triplets of the loader's next epoch."""
     users, pos, neg = zip(*[triplets_of(batch) for batch in loader], strict=True)
     return torch.cat(users), torch.cat(pos), torch.cat(neg)
+
+
+def assert_same_epoch(one, other) -> None:
+    """Compares two lists of tensors entry by entry."""
+    for x, y in zip(one, other, strict=True):
+        assert torch.equal(x, y)

@@ -1,28 +1,30 @@
 import copy
 import pickle
+import weakref
 
 import numpy as np
 import pytest
-import pytorch_lightning as pl
 import torch
 import torch_geometric.typing
 from scipy import stats
-from torch.utils.data import BatchSampler, DistributedSampler, SequentialSampler
+from torch.utils.data import BatchSampler
 from torch_geometric.loader import LinkNeighborLoader
 from torch_geometric.testing import onlyCUDA
 
-from irllrec_pyg.loader import TripletLoader, triplet_loader
+from irllrec_pyg.loader import triplet_loader
 from irllrec_pyg.loader.neighborhood import PyGNeighborhood, TorchNeighborhood
 from tests.conftest import shared_path
-from tests.loader.graphs import epoch_of, graph_of, pairs_of, random_graph, triplets_of
+from tests.loader.graphs import (
+    assert_same_epoch,
+    epoch_of,
+    graph_of,
+    pairs_of,
+    random_graph,
+    triplets_of,
+)
 
 RATES = ("user", "rates", "item")
 RATED_BY = ("item", "rated_by", "user")
-
-
-def assert_same_epoch(one, other):
-    for x, y in zip(one, other, strict=True):
-        assert torch.equal(x, y)
 
 
 def test_a_batch_of_triplets():
@@ -169,6 +171,18 @@ def test_persistent_workers_after_a_broken_epoch():
     assert_same_epoch(epoch_of(loader), epoch_of(alone))
 
 
+def test_persistent_workers_end_with_their_loader():
+    loader = triplet_loader(random_graph(), 100, num_workers=1, persistent_workers=True)
+    epoch_of(loader)
+    [worker] = loader._iterator._workers
+    reference = weakref.ref(loader)
+    del loader
+    # Nothing waits for the garbage collector, in which Torch's workers cannot be told to end.
+    assert reference() is None
+    worker.join(timeout=60)
+    assert worker.exitcode == 0
+
+
 def test_workers_that_are_spawned():
     data = random_graph()
     loader = triplet_loader(data, 100, num_workers=1, multiprocessing_context="spawn")
@@ -295,90 +309,6 @@ def test_a_user_with_every_item():
 def test_wrong_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
         triplet_loader(random_graph(), **arguments)
-
-
-class Recorder(pl.LightningModule):
-    """Writes down the triplets that the trainer hands it."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(()))
-        self.epochs = {}
-
-    def training_step(self, batch):
-        self.epochs.setdefault(self.current_epoch, []).append(triplets_of(batch))
-        return self.weight * 1.0
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-
-def lightning(**kwargs):
-    return pl.Trainer(
-        accelerator="cpu",
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **kwargs,
-    )
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_lightning_epochs_are_those_of_the_loader():
-    data = random_graph()
-    module, loader = Recorder(), triplet_loader(data, 100, num_neighbors=[2])
-    lightning(max_epochs=3).fit(module, loader)
-    alone = triplet_loader(data, 100)
-    for epoch in range(3):
-        alone.set_epoch(epoch)
-        recorded = [torch.cat(part) for part in zip(*module.epochs[epoch], strict=True)]
-        assert_same_epoch(recorded, epoch_of(alone))
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_lightning_may_make_the_loader_again():
-    data = random_graph()
-
-    class InHook(Recorder):
-        def train_dataloader(self):
-            return triplet_loader(data, 50, num_negatives=3)
-
-    for module, loader in [
-        (Recorder(), triplet_loader(data, 50, num_negatives=3)),
-        (InHook(), None),
-    ]:
-        lightning(max_epochs=1, overfit_batches=2).fit(module, loader)
-        [(_, batches)] = module.epochs.items()
-        assert [tuple(part.shape for part in batch) for batch in batches] == [
-            ((50,), (50,), (50, 3))
-        ] * 2
-
-
-def remade(loader: TripletLoader, sampler) -> TripletLoader:
-    """Makes a loader from the attributes of another one, as PyTorch Lightning does."""
-    names = ["data", "dataset", "num_negatives", "num_neighbors", "seed", "device", "rank"]
-    names += ["world_size", "num_workers", "collate_fn", "batch_size", "drop_last"]
-    kwargs = {name: getattr(loader, name) for name in names}
-    return TripletLoader(**kwargs, sampler=sampler, shuffle=False, batch_sampler=None)
-
-
-def test_made_again_with_another_sampler():
-    data = random_graph()
-    loader = triplet_loader(data, 32, num_negatives=2, seed=4, drop_last=True)
-    same = remade(loader, loader.sampler)
-    assert_same_epoch(epoch_of(same), epoch_of(loader))
-
-    in_order = remade(loader, SequentialSampler(loader.dataset))
-    assert torch.equal(epoch_of(in_order)[0][:32], data[RATES].edge_index[0, :32])
-
-    for rank in range(2):
-        part = remade(loader, DistributedSampler(loader.dataset, num_replicas=2, rank=rank))
-        expected = triplet_loader(
-            data, 32, num_negatives=2, seed=4, drop_last=True, rank=rank, world_size=2
-        )
-        assert_same_epoch(epoch_of(part), epoch_of(expected))
 
 
 def test_a_copy_goes_on_like_the_original():
