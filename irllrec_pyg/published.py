@@ -11,6 +11,10 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from .nn import (
+    BIGCF,
+    DCCF,
+    GCCF,
+    SGL,
     Backbone,
     Head,
     IntentAlignment,
@@ -18,25 +22,80 @@ from .nn import (
     ProfileAlignment,
     ProfileReconstruction,
     Recommender,
+    SimGCL,
 )
 
 Hyperparameters = dict[str, Any]
 log = logging.getLogger(__name__)
 
 # What a model needs that no published configuration of it names.
-DEFAULTS: Hyperparameters = {"embedding_size": 32, "intent_num": 128, "reg_weight": 1e-6,
-                             "mode": "as_published"}
+DEFAULTS: Hyperparameters = {"embedding_size": 32, "intent_num": 128, "reg_weight": 1e-6}
+BACKBONE_DEFAULTS: dict[str, Hyperparameters] = {
+    "gccf": {"self_loops": True},
+    "alpharec": {"num_negatives": 256, "cosine": False},
+}
+VARIANT_DEFAULTS: dict[str, Hyperparameters] = {
+    "plus": {"profile_negatives": True},
+    "int": {"profile_negatives": True, "intent_negatives": True, "intent_view": None,
+            "intent_shift": 0, "pairwise_only": False},
+}
+# AutoCF has no use for negative items, in any loss of any variant.
+MODEL_DEFAULTS: dict[str, Hyperparameters] = {
+    "autocf_plus": {"profile_negatives": False},
+    "autocf_int": {"profile_negatives": False},
+}
+# Where the published code of a variant differs from its siblings, on purpose or not.
+AS_PUBLISHED: dict[str, Hyperparameters] = {
+    "gccf_plus": {"self_loops": False},
+    "gccf_gene": {"self_loops": False},
+    "sgl_int": {"intent_view": 1, "pairwise_only": True},
+    "simgcl_int": {"intent_negatives": False, "pairwise_only": True},
+    "dccf_int": {"pairwise_only": True},
+    "bigcf_int": {"intent_shift": 1, "pairwise_only": True},
+}
+# The newest published configuration sets both weights to 1e-7; these are those before it.
+AS_IN_PAPER: dict[str, Hyperparameters] = {
+    "lightgcn_int": {"kd_int_weight_2": 5e-4, "kd_int_weight_3": 1e-4},
+}
 # Of training; `build_model` takes no notice of them.
-TRAINING = ("batch_size", "lr", "eval_every", "patience")
+TRAINING = ("batch_size", "lr", "eval_every", "patience", "num_negatives")
+
+
+def _gccf(data: HeteroData, h: Hyperparameters) -> Backbone:
+    return GCCF(data, h["embedding_size"], h["layer_num"], self_loops=h["self_loops"])
 
 
 def _lightgcn(data: HeteroData, h: Hyperparameters) -> Backbone:
-    return LightGCN(data, h["embedding_size"], num_layers=h["layer_num"], keep_rate=h["keep_rate"])
+    return LightGCN(data, h["embedding_size"], h["layer_num"], keep_rate=h["keep_rate"])
+
+
+def _sgl(data: HeteroData, h: Hyperparameters) -> Backbone:
+    return SGL(data, h["embedding_size"], h["layer_num"], augmentation=h["augmentation"],
+               keep_rate=h["keep_rate"], **_contrast(h))
+
+
+def _simgcl(data: HeteroData, h: Hyperparameters) -> Backbone:
+    return SimGCL(data, h["embedding_size"], h["layer_num"], noise=h["eps"], **_contrast(h))
+
+
+def _dccf(data: HeteroData, h: Hyperparameters) -> Backbone:
+    return DCCF(data, h["embedding_size"], h["layer_num"], h["intent_num"], **_contrast(h))
+
+
+def _bigcf(data: HeteroData, h: Hyperparameters) -> Backbone:
+    return BIGCF(data, h["embedding_size"], h["layer_num"], h["intent_num"],
+                 center_weight=h["cen_weight"], **_contrast(h))
+
+
+def _contrast(h: Hyperparameters) -> Hyperparameters:
+    # The variants with texts call the temperature of the backbone's own loss by another name.
+    temperature = h["temperature"] if "temperature" in h else h["cl_temperature"]
+    return {"weight": h["cl_weight"], "temperature": temperature}
 
 
 def _plus(data: HeteroData, backbone: Backbone, h: Hyperparameters) -> list[Head]:
     return [ProfileAlignment(data, backbone.out_channels, weight=h["kd_weight"],
-                             temperature=h["kd_temperature"])]
+                             temperature=h["kd_temperature"], negatives=h["profile_negatives"])]
 
 
 def _gene(data: HeteroData, backbone: Backbone, h: Hyperparameters) -> list[Head]:
@@ -46,15 +105,24 @@ def _gene(data: HeteroData, backbone: Backbone, h: Hyperparameters) -> list[Head
 
 
 def _int(data: HeteroData, backbone: Backbone, h: Hyperparameters) -> list[Head]:
-    weights = {"translation_weight": h["kd_int_weight_2"], "matching_weight": h["kd_int_weight_3"]}
+    used = 0.0 if h["pairwise_only"] else 1.0
     return [*_plus(data, backbone, h),
             IntentAlignment(data, backbone.embedding_size, num_intents=h["intent_num"],
                             weight=h["kd_int_weight"], temperature=h["kd_int_temperature"],
-                            mode=h["mode"], **weights)]
+                            translation_weight=used * h["kd_int_weight_2"],
+                            matching_weight=used * h["kd_int_weight_3"],
+                            negatives=h["intent_negatives"], mode=h["mode"],
+                            prototypes=backbone.intents, view=h["intent_view"],
+                            shift=h["intent_shift"])]
 
 
 BACKBONES: dict[str, Callable[[HeteroData, Hyperparameters], Backbone]] = {
+    "gccf": _gccf,
     "lightgcn": _lightgcn,
+    "sgl": _sgl,
+    "simgcl": _simgcl,
+    "dccf": _dccf,
+    "bigcf": _bigcf,
 }
 VARIANTS: dict[str, Callable[[HeteroData, Backbone, Hyperparameters], list[Head]]] = {
     "": lambda data, backbone, h: [],
@@ -62,11 +130,13 @@ VARIANTS: dict[str, Callable[[HeteroData, Backbone, Hyperparameters], list[Head]
     "gene": _gene,
     "int": _int,
 }
+# Where a variant of a backbone was never published, a published one lends what the heads need.
+HEAD_LENDER = "lightgcn"
 
 
 def model_names() -> list[str]:
     """Every published name that :func:`build_model` takes."""
-    return [name for name in sorted(_configured()) if split_name(name)[0] in BACKBONES]
+    return [name for name in sorted(_configured()) if name.partition("_")[0] in BACKBONES]
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -88,27 +158,61 @@ def _configured() -> set[str]:
             if path.name.endswith(".yaml")}
 
 
-def load_hyperparameters(model: str, dataset: str | None = None) -> Hyperparameters:
+def load_hyperparameters(model: str, dataset: str | None = None, mode: str | None = None
+                         ) -> Hyperparameters:
     """The published configuration of a model on a data set, under the published names.
+
+    What no configuration names (``self_loops``, ``intent_view``, ...) stands beside it, by the
+    published code or by the paper. A variant that nobody published takes what the backbone needs
+    from its ``_plus`` variant and what the heads need from that of LightGCN.
 
     Args:
         model (str): As in :func:`build_model`.
         dataset (str, optional): ``amazon``, ``yelp``, ``movie`` or ``steam``. Where the model has
             no configuration for it, Amazon's is taken and a log line says so.
             (default: ``None``)
+        mode (str, optional): ``"as_published"`` or ``"as_in_paper"``. (default:
+            ``"as_published"`` where the model was published)
 
     Raises:
-        ValueError: If the model is unknown.
+        ValueError: If the model is unknown, or was not published but is wanted as published.
     """
-    split_name(model)
+    backbone, variant = split_name(model)
+    published = model in _configured()
+    mode = mode or ("as_published" if published else "as_in_paper")
+    if mode not in ("as_published", "as_in_paper"):
+        raise ValueError(f"'mode' must be 'as_published' or 'as_in_paper', got {mode!r}.")
+    if mode == "as_published" and not published:
+        raise ValueError(f"{model} was never published; take mode='as_in_paper'.")
+    if published:
+        config = _published_config(model, dataset)
+    else:
+        own = next(name for name in (f"{backbone}_plus", backbone) if name in _configured())
+        lender = f"{HEAD_LENDER}_{variant}"
+        log.info("%s was never published; hyper-parameters are those of %s, and of %s for the "
+                 "texts.", model, own, lender)
+        config = {**_head_config(lender, dataset), **_published_config(own, dataset)}
+    extra = AS_PUBLISHED.get(model, {})
+    if mode == "as_in_paper":
+        extra = AS_IN_PAPER.get(model if published else lender, {})
+    return {**DEFAULTS, **BACKBONE_DEFAULTS.get(backbone, {}), **VARIANT_DEFAULTS.get(variant, {}),
+            **MODEL_DEFAULTS.get(model, {}), **config, **extra, "mode": mode}
+
+
+def _published_config(model: str, dataset: str | None) -> Hyperparameters:
     file = resources.files("irllrec_pyg.configs") / f"{model}.yaml"
-    if not file.is_file():
-        raise ValueError(f"{model!r} has no published configuration.")
-    published = yaml.safe_load(file.read_text())
-    if dataset not in published:
+    by_dataset = yaml.safe_load(file.read_text())
+    if dataset not in by_dataset:
         log.info("%s has no published hyper-parameters for %s; Amazon-book's are used.", model,
                  dataset)
-    return {**DEFAULTS, **published.get(dataset, published["amazon"])}
+    config: Hyperparameters = by_dataset.get(dataset, by_dataset["amazon"])
+    return config
+
+
+def _head_config(model: str, dataset: str | None) -> Hyperparameters:
+    alone = _published_config(HEAD_LENDER, dataset)
+    return {key: value for key, value in _published_config(model, dataset).items()
+            if key not in alone}
 
 
 def build_model(name: str, data: HeteroData, dataset: str | None = None,
@@ -117,12 +221,14 @@ def build_model(name: str, data: HeteroData, dataset: str | None = None,
 
     Args:
         name (str): A backbone, alone (``lightgcn``) or with ``_plus`` (RLMRec-Con), ``_gene``
-            (RLMRec-Gen) or ``_int`` (IRLLRec) behind it.
+            (RLMRec-Gen) or ``_int`` (IRLLRec) behind it. Every combination works, also those that
+            nobody published.
         data (HeteroData): Data set; the variants need its texts.
         dataset (str, optional): Whose published hyper-parameters to take.
             (default: ``data.name``)
         **overrides: Hyper-parameters under their published names, and ``mode``
-            (``"as_published"`` or ``"as_in_paper"``) of :class:`~irllrec_pyg.nn.IntentAlignment`.
+            (``"as_published"`` or ``"as_in_paper"``): whether to follow the code that was
+            published, quirks and all, or the papers.
 
     Raises:
         ValueError: If the model or a hyper-parameter is unknown.
@@ -132,7 +238,7 @@ def build_model(name: str, data: HeteroData, dataset: str | None = None,
         >>> model = build_model("lightgcn_int", data, dataset="movie", layer_num=2)
     """
     backbone_name, variant = split_name(name)
-    hparams = load_hyperparameters(name, dataset or data.get("name"))
+    hparams = load_hyperparameters(name, dataset or data.get("name"), overrides.get("mode"))
     unknown = sorted(set(overrides) - set(hparams))
     if unknown:
         raise ValueError(f"{name} has no hyper-parameter {', '.join(unknown)}; it has "
@@ -193,12 +299,16 @@ def load_published(name: str, state: Mapping[str, Tensor], data: HeteroData,
             targets[key].copy_(value)
     for head in model.heads:
         if isinstance(head, IntentAlignment) and "int_mlp_m.0.weight" not in state:
-            head.reset_teacher()
+            head.reset_teacher(model.backbone.intents)
     return model
 
 
 def _published_names(model: Recommender) -> dict[str, Tensor]:
-    names: dict[str, Tensor] = {"embedding": model.backbone.embedding}
+    names: dict[str, Tensor] = {}
+    backbone = model.backbone
+    prototypes = backbone.intents
+    if backbone.embedding is not None:
+        names["embedding"] = backbone.embedding
     for head in model.heads:
         if isinstance(head, (ProfileAlignment, ProfileReconstruction)):
             names |= {f"mlp.{key}": value for key, value in head.mlp.named_parameters()}
@@ -206,9 +316,10 @@ def _published_names(model: Recommender) -> dict[str, Tensor]:
             names["masker.mask_token"] = head.mask_token
         if isinstance(head, IntentAlignment):
             names |= {f"int_mlp.{key}": value for key, value in head.mlp.named_parameters()}
-            names |= {"user_intent": head.tower.user_prototypes,
-                      "item_intent": head.tower.item_prototypes}
+            prototypes = prototypes or head.prototypes
             if "mlp" in head.teacher:
                 names |= {f"int_mlp_m.{key}": value
                           for key, value in head.teacher["mlp"].named_parameters()}
+    if prototypes is not None:
+        names |= {"user_intent": prototypes.user, "item_intent": prototypes.item}
     return names

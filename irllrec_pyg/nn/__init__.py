@@ -1,6 +1,16 @@
 """Backbones, heads and their sum, the recommender."""
 
-from .backbones import Backbone, Encoding, GNNBackbone, LightGCN
+from .backbones import (
+    BIGCF,
+    DCCF,
+    GCCF,
+    SGL,
+    Backbone,
+    Encoding,
+    GNNBackbone,
+    LightGCN,
+    SimGCL,
+)
 from .batch import Triplets
 from .conv import AdaptiveConv, WeightedSumConv
 from .features import MissingTextError
@@ -9,6 +19,7 @@ from .heads import Head, IntentAlignment, ProfileAlignment, ProfileReconstructio
 from .ranker import Ranker
 from .recommender import Recommender
 
-__all__ = ["AdaptiveConv", "Backbone", "Encoding", "GNNBackbone", "Head", "IntentAlignment",
-           "InteractionGraph", "LightGCN", "MissingTextError", "ProfileAlignment",
-           "ProfileReconstruction", "Ranker", "Recommender", "Triplets", "WeightedSumConv"]
+__all__ = ["BIGCF", "DCCF", "GCCF", "SGL", "AdaptiveConv", "Backbone", "Encoding", "GNNBackbone",
+           "Head", "IntentAlignment", "InteractionGraph", "LightGCN", "MissingTextError",
+           "ProfileAlignment", "ProfileReconstruction", "Ranker", "Recommender", "SimGCL",
+           "Triplets", "WeightedSumConv"]

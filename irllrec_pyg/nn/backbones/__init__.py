@@ -1,6 +1,8 @@
 """Backbones: from the graph to node embeddings."""
 
 from .base import Backbone, Encoding
+from .bigcf import BIGCF
+from .dccf import DCCF
 from .gccf import GCCF
 from .gnn import GNNBackbone
 from .intents import IntentPrototypes
@@ -8,5 +10,5 @@ from .lightgcn import LightGCN
 from .sgl import SGL
 from .simgcl import SimGCL
 
-__all__ = ["GCCF", "SGL", "Backbone", "Encoding", "GNNBackbone", "IntentPrototypes", "LightGCN",
-           "SimGCL"]
+__all__ = ["BIGCF", "DCCF", "GCCF", "SGL", "Backbone", "Encoding", "GNNBackbone",
+           "IntentPrototypes", "LightGCN", "SimGCL"]

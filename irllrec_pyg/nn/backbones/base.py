@@ -51,12 +51,14 @@ class Backbone(torch.nn.Module):
     """
 
     embedding: torch.nn.Parameter
+    intents: IntentPrototypes | None
 
     def __init__(self, data: HeteroData, embedding_size: int = 32,
                  learn_embedding: bool = True) -> None:
         super().__init__()
         self.embedding_size = embedding_size
         self.graph = InteractionGraph.from_data(data)
+        self.intents = None
         shape = self.graph.num_nodes, embedding_size
         self.register_parameter(
             "embedding", torch.nn.Parameter(torch.empty(shape)) if learn_embedding else None)
@@ -69,7 +71,9 @@ class Backbone(torch.nn.Module):
         return self.embedding_size
 
     def reset_parameters(self) -> None:
-        """Draws new embeddings, Xavier-uniform, users and items apart."""
+        """Draws new embeddings (and prototypes), Xavier-uniform, users and items apart."""
+        if self.intents is not None:
+            self.intents.reset_parameters()
         with torch.no_grad():
             for part in self.embedding.split([self.graph.num_users, self.graph.num_items]):
                 torch.nn.init.xavier_uniform_(part)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor
 
 from ..batch import Triplets
@@ -62,6 +63,6 @@ def contrast_views(first: Tensor, second: Tensor, batch: Triplets, temperature: 
     users, items = batch.users, batch.items if negatives else batch.pos_items
     num_users = batch.graph.num_users
     sides = ((users, second[:num_users]), (items, second[num_users:]))
-    total = sum(info_nce(first[rows.index], second[rows.index], candidates, temperature,
-                         weight=rows.count) for rows, candidates in sides)
-    return total / batch.size
+    losses = [info_nce(first[rows.index], second[rows.index], candidates, temperature,
+                       weight=rows.count) for rows, candidates in sides]
+    return torch.stack(losses).sum() / batch.size

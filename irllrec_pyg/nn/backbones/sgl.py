@@ -61,7 +61,7 @@ class SGL(LightGCN):
 
     def encode(self, batch: Triplets, x: Tensor) -> Encoding:
         """Adds the two views."""
-        encoding = self(batch.graph, x)
+        encoding = super().encode(batch, x)
         encoding.views = tuple(self.view(batch.graph, x) if batch.augment else encoding.layers
                                for _ in range(2))
         return encoding

@@ -49,7 +49,7 @@ class SimGCL(LightGCN):
 
     def encode(self, batch: Triplets, x: Tensor) -> Encoding:
         """Adds the two views."""
-        encoding = self(batch.graph, x)
+        encoding = super().encode(batch, x)
         adjacencies = [batch.graph.adjacency(x.dtype)] * self.num_layers
         encoding.views = tuple(
             propagate(self.conv, x, adjacencies, self.perturb) if batch.augment

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ..backbones import Encoding
+from ..backbones import Encoding, IntentPrototypes
 from ..batch import Triplets
 from ..conv import AdaptiveConv
 from ..features import text_features
@@ -59,6 +59,11 @@ class IntentAlignment(TextHead):
 
     Where :math:`e` is wider than :math:`z` (GCCF), translation takes the mean of the layers.
 
+    The published variants of other backbones have neither translation nor matching, and change
+    the pairwise part: SimGCL's leaves out negative items, SGL's tower reads the layers of its
+    second view, BIGCF's averages :math:`E^{l+1}` rather than :math:`E^l`, and those of DCCF and
+    BIGCF take the prototypes that the backbone has anyway.
+
     Args:
         data (HeteroData): Data set with intent embeddings ``intent`` of users and items.
         embedding_size (int): Width :math:`d` of the backbone's layers.
@@ -79,6 +84,12 @@ class IntentAlignment(TextHead):
             (default: ``True``)
         mode (str, optional): ``"as_published"`` or ``"as_in_paper"``.
             (default: ``"as_published"``)
+        prototypes (IntentPrototypes, optional): The backbone's own, to be used in the place of
+            new ones; they stay the backbone's. (default: ``None``)
+        view (int, optional): Which of the backbone's views the tower reads.
+            (default: ``None``, its plain layers)
+        shift (int, optional): The tower averages :math:`\tilde{A}(h^l) E^{l + \mathrm{shift}}`;
+            ``0`` or ``1``. (default: ``0``)
 
     Raises:
         MissingTextError: If the data set has no intent embeddings.
@@ -89,7 +100,8 @@ class IntentAlignment(TextHead):
                  translation_weight: float = 5e-4, matching_weight: float = 1e-4,
                  momentum: float = 0.999, alpha: float = 0.6, noise: float = 0.1,
                  all_nodes: bool | None = None, negatives: bool = True,
-                 mode: Mode = "as_published") -> None:
+                 mode: Mode = "as_published", prototypes: IntentPrototypes | None = None,
+                 view: int | None = None, shift: int = 0) -> None:
         super().__init__(text_features(data, "intent"))
         if mode not in ("as_published", "as_in_paper"):
             raise ValueError(f"'mode' must be 'as_published' or 'as_in_paper', got {mode!r}.")
@@ -101,30 +113,50 @@ class IntentAlignment(TextHead):
         self.momentum, self.alpha, self.noise = momentum, alpha, noise
         self.all_nodes = mode == "as_published" if all_nodes is None else all_nodes
         self.negatives = negatives
+        self.view, self.shift = view, shift
         self.mlp = text_mlp(self.features.size(1), embedding_size)
-        self.tower = InteractionTower(embedding_size, num_intents)
+        student = prototypes or IntentPrototypes(embedding_size, num_intents)
+        self.prototypes = student if prototypes is None else None
+        self.tower = InteractionTower(shift)
         self.teacher = torch.nn.ModuleDict()
         if matching_weight > 0:
-            students = ["mlp"] if mode == "as_published" else ["mlp", "tower"]
-            self.teacher.update({name: copy.deepcopy(getattr(self, name)) for name in students})
+            self.teacher["mlp"] = copy.deepcopy(self.mlp)
+            if mode == "as_in_paper":
+                self.teacher["prototypes"] = copy.deepcopy(student)
             self.teacher.requires_grad_(False)
 
-    def reset_teacher(self) -> None:
-        """Makes the teacher a copy of its student again."""
-        self._move_teacher(1.0)
+    def reset_teacher(self, prototypes: IntentPrototypes | None = None) -> None:
+        """Makes the teacher a copy of its student again.
 
-    def _move_teacher(self, step: float) -> None:
+        Args:
+            prototypes (IntentPrototypes, optional): The backbone's, where the head has none of its
+                own. (default: ``None``)
+        """
+        self._move_teacher(1.0, self.prototypes or prototypes)
+
+    def _move_teacher(self, step: float, prototypes: IntentPrototypes | None) -> None:
+        students = {"mlp": self.mlp, "prototypes": prototypes}
         with torch.no_grad():
             for name, teacher in self.teacher.items():
-                student = getattr(self, name)
+                student = students[name]
+                if student is None:
+                    raise ValueError("This head uses the backbone's prototypes; pass them.")
                 for slow, fast in zip(teacher.parameters(), student.parameters(), strict=True):
                     slow.lerp_(fast, step)
 
     def forward(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:
         """The losses ``intent``, ``translation`` and ``matching``; moves the teacher."""
+        prototypes = self.prototypes or encoding.intents
+        if prototypes is None:
+            raise ValueError("This head was built for a backbone that has prototypes of its own; "
+                             "this one's encodings carry none.")
         if self.training:
-            self._move_teacher(1 - self.momentum)
-        interaction = self.tower(encoding.layers[:-1], batch.graph)
+            self._move_teacher(1 - self.momentum, prototypes)
+        layers = encoding.layers if self.view is None else encoding.views[self.view]
+        if self.prototypes is None and encoding.interaction:
+            interaction = torch.stack(encoding.interaction).mean(0)
+        else:
+            interaction = self.tower(layers, prototypes, batch.graph)
         translates = self.translation_weight > 0 or self.matching_weight > 0
         if translates and self.all_nodes:
             z = self.mlp(self.text_of(batch, slice(None)))
@@ -141,7 +173,7 @@ class IntentAlignment(TextHead):
             losses["translation"] = self.translation_weight * translation
         if self.matching_weight > 0:
             matching = (self._prediction_matching(z, nodes, batch) if self.mode == "as_published"
-                        else self._similarity_matching(z, interaction, encoding, nodes, batch))
+                        else self._similarity_matching(z, interaction, layers, nodes, batch))
             losses["matching"] = self.matching_weight * (
                 (1 - self.alpha) * losses["translation"] + self.alpha * matching)
         return losses
@@ -166,11 +198,10 @@ class IntentAlignment(TextHead):
             target: Tensor = self.teacher["mlp"](self.text_of(batch, rows)).softmax(1)
         return -(target * z.log_softmax(1)).sum(1).mean()
 
-    def _similarity_matching(self, z: Tensor, interaction: Tensor, encoding: Encoding,
+    def _similarity_matching(self, z: Tensor, interaction: Tensor, layers: Sequence[Tensor],
                              nodes: Tensor, batch: Triplets) -> Tensor:
         with torch.no_grad():
-            layers = tuple(layer.detach() for layer in encoding.layers[:-1])
-            teacher_r = self.teacher["tower"](layers, batch.graph)[nodes]
+            teacher_r = self.tower(layers, self.teacher["prototypes"], batch.graph)[nodes]
             teacher_z = self.teacher["mlp"](self.text_of(batch, nodes))
         r = interaction[nodes]
         users = nodes < batch.graph.num_users
@@ -187,25 +218,20 @@ class InteractionTower(torch.nn.Module):
     r"""Intents learnt from interactions, :math:`r` of :class:`IntentAlignment`.
 
     Args:
-        embedding_size (int): Width of the layers.
-        num_intents (int): Prototypes on each side.
+        shift (int, optional): As there. (default: ``0``)
     """
 
-    def __init__(self, embedding_size: int, num_intents: int) -> None:
+    def __init__(self, shift: int = 0) -> None:
         super().__init__()
+        if shift not in (0, 1):
+            raise ValueError(f"'shift' must be 0 or 1, got {shift}.")
         self.conv = AdaptiveConv()
-        self.user_prototypes = torch.nn.Parameter(torch.empty(embedding_size, num_intents))
-        self.item_prototypes = torch.nn.Parameter(torch.empty(embedding_size, num_intents))
-        torch.nn.init.xavier_uniform_(self.user_prototypes)
-        torch.nn.init.xavier_uniform_(self.item_prototypes)
+        self.shift = shift
 
-    def forward(self, layers: Sequence[Tensor], graph: InteractionGraph) -> Tensor:
+    def forward(self, layers: Sequence[Tensor], prototypes: torch.nn.Module,
+                graph: InteractionGraph) -> Tensor:
         r"""Averages the intent-weighted neighbours over the layers, shape :math:`(N, d)`."""
-        out = [self.conv(layer, self.intents(layer, graph.num_users), graph) for layer in layers]
+        last = len(layers) - 1
+        pairs = zip(layers[:last], layers[self.shift : last + self.shift], strict=True)
+        out = [self.conv(x, prototypes(layer, graph.num_users), graph) for layer, x in pairs]
         return torch.stack(out).mean(0)
-
-    def intents(self, layer: Tensor, num_users: int) -> Tensor:
-        r"""Intent states :math:`h = \mathrm{softmax}(E C) C^{\top}`, shape :math:`(N, d)`."""
-        parts = zip((layer[:num_users], layer[num_users:]),
-                    (self.user_prototypes, self.item_prototypes), strict=True)
-        return torch.cat([(x @ prototypes).softmax(1) @ prototypes.t() for x, prototypes in parts])

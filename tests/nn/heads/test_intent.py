@@ -17,14 +17,12 @@ def build(data, size=4, **kwargs):
     return Recommender(LightGCN(data, size), [head]).double(), head
 
 
-def towers(head, encoding, graph, tower, mlp):
+def towers(head, encoding, graph, prototypes, mlp):
     """Both towers by their formulas, for all nodes."""
     layers = []
     for layer in encoding.layers[:-1]:
-        hidden = torch.cat([torch.softmax(layer[:12] @ tower.user_prototypes, 1)
-                            @ tower.user_prototypes.t(),
-                            torch.softmax(layer[12:] @ tower.item_prototypes, 1)
-                            @ tower.item_prototypes.t()])
+        hidden = torch.cat([torch.softmax(layer[:12] @ prototypes.user, 1) @ prototypes.user.t(),
+                            torch.softmax(layer[12:] @ prototypes.item, 1) @ prototypes.item.t()])
         layers.append(naive_adaptive(layer, hidden, graph.edge_index))
     return sum(layers) / len(layers), mlp(head.features)
 
@@ -37,7 +35,7 @@ def test_as_published_equals_the_formulas(tiny_data):
     model.eval()
     losses = model.losses(USER, POS, NEG, augment=False)
     e = model.backbone()
-    r, z = towers(head, e, model.backbone.graph, head.tower, head.mlp)
+    r, z = towers(head, e, model.backbone.graph, head.prototypes, head.mlp)
     pos, neg = 12 + POS, 12 + NEG
     pairwise = (naive_nce(r[USER], z[USER], z[:12], 0.3) + naive_nce(r[pos], z[pos], z[pos], 0.3)
                 + naive_nce(r[neg], z[neg], z[neg], 0.3)) / 6
@@ -58,8 +56,9 @@ def test_as_in_paper_equals_the_formulas(tiny_data):
     model.eval()
     losses = model.losses(USER, POS, NEG, augment=False)
     e = model.backbone()
-    r, z = towers(head, e, model.backbone.graph, head.tower, head.mlp)
-    r_m, z_m = towers(head, e, model.backbone.graph, head.teacher["tower"], head.teacher["mlp"])
+    r, z = towers(head, e, model.backbone.graph, head.prototypes, head.mlp)
+    teacher = head.teacher["prototypes"], head.teacher["mlp"]
+    r_m, z_m = towers(head, e, model.backbone.graph, *teacher)
     users, items = sorted({*USER.tolist()}), sorted({*(12 + POS).tolist(), *(12 + NEG).tolist()})
     translation = naive_ssl(z[users + items], e.nodes[users + items], 1.0)
     divergence = 0.0
@@ -95,7 +94,7 @@ def test_the_teacher_starts_as_a_copy_moves_once_a_step_and_takes_no_gradient(ti
     def state(module):
         return {key: value.clone() for key, value in module.state_dict().items()}
 
-    assert head.teacher.keys() == ({"mlp"} if mode == "as_published" else {"mlp", "tower"})
+    assert head.teacher.keys() == ({"mlp"} if mode == "as_published" else {"mlp", "prototypes"})
     for name, teacher in head.teacher.items():
         student = state(getattr(head, name))
         assert all(torch.equal(value, student[key]) for key, value in state(teacher).items())
@@ -135,8 +134,8 @@ def test_parts_with_zero_weight_are_left_out(tiny_data):
 def test_the_intent_loss_reaches_every_weight(tiny_data):
     model, head = build(tiny_data)
     model.losses(USER, POS, NEG)["intent"].backward()
-    for weight in (model.backbone.embedding, head.mlp[0].weight, head.tower.user_prototypes,
-                   head.tower.item_prototypes):
+    for weight in (model.backbone.embedding, head.mlp[0].weight, head.prototypes.user,
+                   head.prototypes.item):
         assert weight.grad.abs().sum() > 0
 
 

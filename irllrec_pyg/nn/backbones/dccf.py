@@ -1,0 +1,87 @@
+"""DCCF."""
+
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from ..batch import Triplets
+from ..conv import AdaptiveConv, WeightedSumConv
+from ..graph import InteractionGraph
+from ..losses import info_nce
+from .base import Backbone, Encoding
+from .intents import IntentPrototypes
+from .propagation import sum_layers
+
+
+class DCCF(Backbone):
+    r"""The DCCF model from the `"Disentangled Contrastive Collaborative Filtering"
+    <https://arxiv.org/abs/2305.02759>`_ paper.
+
+    In every layer, with intent prototypes :math:`\mathbf{C}` of users and of items and the
+    adaptive adjacency :math:`\tilde{A}` of :class:`~irllrec_pyg.nn.AdaptiveConv`,
+
+    .. math::
+        \mathbf{g} = \hat{\mathbf{A}} \mathbf{E}^l, \quad
+        \mathbf{h} = \mathrm{softmax}(\mathbf{E}^l \mathbf{C}) \, \mathbf{C}^{\top}, \quad
+        \mathbf{g}^a = \tilde{\mathbf{A}}(\mathbf{g}) \, \mathbf{E}^l, \quad
+        \mathbf{h}^a = \tilde{\mathbf{A}}(\mathbf{h}) \, \mathbf{E}^l
+
+    .. math::
+        \mathbf{E}^{l+1} = \mathbf{g} + \mathbf{h} + \mathbf{g}^a + \mathbf{h}^a + \mathbf{E}^l,
+        \qquad \mathbf{E} = \sum_{l=0}^{L} \mathbf{E}^{l}
+
+    Its own loss contrasts :math:`\mathbf{g}` with the three others on the batch's distinct users
+    :math:`\mathcal{U}_B` and distinct positive items :math:`\mathcal{I}_B`:
+
+    .. math::
+        \mathcal{L}_{ssl} = \frac{w}{|\mathcal{U}_B|} \sum_l \sum_{\mathbf{y} \in \{\mathbf{h},
+        \mathbf{g}^a, \mathbf{h}^a\}} \big[ \mathrm{nce}(\mathbf{g}_u, \mathbf{y}_u, \mathbf{y}_u)
+        + \mathrm{nce}(\mathbf{g}_i, \mathbf{y}_i, \mathbf{y}_i) \big]
+
+    As published, the items' part too is divided by the number of *users*.
+
+    Args:
+        data (HeteroData): Data set whose training interactions make the graph.
+        embedding_size (int, optional): Width of the embeddings. (default: ``32``)
+        num_layers (int, optional): Number of layers :math:`L`. (default: ``2``)
+        num_intents (int, optional): Prototypes on each side. (default: ``128``)
+        weight (float, optional): :math:`w`. (default: ``1e-3``)
+        temperature (float, optional): Of the contrastive sums. (default: ``0.1``)
+    """
+
+    intents: IntentPrototypes
+
+    def __init__(self, data: HeteroData, embedding_size: int = 32, num_layers: int = 2,
+                 num_intents: int = 128, weight: float = 1e-3, temperature: float = 0.1) -> None:
+        super().__init__(data, embedding_size)
+        self.num_layers = num_layers
+        self.weight = weight
+        self.temperature = temperature
+        self.intents = IntentPrototypes(embedding_size, num_intents)
+        self.conv = WeightedSumConv()
+        self.adaptive = AdaptiveConv()
+        self.reset_parameters()
+
+    def forward(self, graph: InteractionGraph | None = None, x: Tensor | None = None,
+                augment: bool = False) -> Encoding:
+        """Adds the four branches layer by layer; nothing is random. See :class:`Backbone`."""
+        graph = graph or self.graph
+        layers = [self.inputs(graph) if x is None else x]
+        adjacency = graph.adjacency(layers[0].dtype)
+        branches: list[tuple[Tensor, ...]] = []
+        for _ in range(self.num_layers):
+            x = layers[-1]
+            g, h = self.conv(x, adjacency), self.intents(x, graph.num_users)
+            branches.append((g, h, self.adaptive(x, g, graph), self.adaptive(x, h, graph)))
+            layers.append(sum_layers([*branches[-1], x]))
+        views = tuple(zip(*branches, strict=True))
+        return Encoding(sum_layers(layers), tuple(layers), views, self.intents, views[3])
+
+    def losses(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:
+        """The loss ``ssl``."""
+        anchors, *others = encoding.views
+        nodes = batch.users.index, batch.pos_items.index
+        losses = [info_nce(g[index], y[index], y[index], self.temperature)
+                  for view in others for g, y in zip(anchors, view, strict=True)
+                  for index in nodes]
+        return {"ssl": self.weight * torch.stack(losses).sum() / batch.users.index.numel()}
