@@ -2,18 +2,26 @@ r"""The Batch API of OpenAI: half the price, answers within a day. Write, submit
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from irllrec_pyg.text.answers import AnswerError, AnswerSchema
-from irllrec_pyg.text.chat import CallError, ChatSettings, Request, Usage, read_completion
-from irllrec_pyg.text.engine import run_coroutine, shared_record
+from irllrec_pyg.text.chat import (
+    CallError,
+    ChatSettings,
+    Request,
+    Usage,
+    classify,
+    read_completion,
+)
+from irllrec_pyg.text.engine import RunStopped, run_coroutine, shared_record
 from irllrec_pyg.text.files import atomic, write_json
 from irllrec_pyg.text.journal import Journal, Record
 from irllrec_pyg.text.redaction import Redactor
 
+T = TypeVar("T")
 # The service's own limits for one file.
 MAX_REQUESTS = 50_000
 MAX_BYTES = 190_000_000
@@ -77,11 +85,11 @@ class BatchJob:
 
     def submit(self) -> int:
         """Uploads what was written and starts it; returns how many batches were started."""
-        return run_coroutine(self._submit)
+        return self._talk(self._submit)
 
     def poll(self) -> list[str]:
         """Asks how the batches are doing; returns a line for each that is not collected."""
-        return run_coroutine(self._poll)
+        return self._talk(self._poll)
 
     def collect(self) -> dict[str, int]:
         r"""Fetches the answers of batches that ended and puts them into the journal.
@@ -90,7 +98,17 @@ class BatchJob:
             Counts of ``"ok"``, ``"failed"`` and ``"unanswered"`` requests. Failed ones stand in the
             journal; unanswered ones (of an expired batch) are to do again.
         """
-        return run_coroutine(self._collect)
+        return self._talk(self._collect)
+
+    def _talk(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        import openai
+
+        try:
+            return run_coroutine(make)
+        except openai.OpenAIError as error:
+            reason = Redactor(self.chat.endpoint.key()).message(classify(error).reason)
+            raise RunStopped(f"The Batch API of step {self.step!r}: {reason}. What was done is "
+                             f"noted in {self._path}; run again to go on.") from None
 
     def _write_part(self, lines: list[bytes], nodes: dict[str, list[int]]) -> None:
         content = b"".join(lines)

@@ -5,7 +5,7 @@ import json
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 import pandas as pd
 from torch_geometric.data import HeteroData
@@ -122,10 +122,10 @@ def _report(pipeline: TextPipeline) -> int:
         print(f"failed: {step} of {raw!r}: {reason}")
     if len(failures) > 20:
         print(f"… and {len(failures) - 20} more: see manifest.json or the journals.")
-    for side in ("item", "user"):
-        step: StepName = "item_profile" if side == "item" else "user_profile"
-        if step in pipeline.chat and (lost := pipeline.state(step).no_text):
-            ids = ", ".join(repr(pipeline.source.raw_id(pipeline.side(step), n)) for n in lost[:10])
+    for profile in (STEPS[0], STEPS[1]):
+        side = pipeline.side(profile)
+        if profile in pipeline.chat and (lost := pipeline.state(profile).no_text):
+            ids = ", ".join(repr(pipeline.source.raw_id(side, node)) for node in lost[:10])
             print(f"{len(lost)} {side}s without any text take the mean of their neighbours' "
                   f"embeddings: {ids}{' …' if len(lost) > 10 else ''}")
     return 0
@@ -219,7 +219,7 @@ def _read(args: argparse.Namespace) -> tuple[HeteroData, TrainingTexts]:
         with warnings.catch_warnings():
             # That it has no embeddings is why this command is run.
             warnings.simplefilter("ignore", UserWarning)
-            data = IRLLRecDataset(args.root, args.name)[0]
+            data = cast(HeteroData, IRLLRecDataset(args.root, args.name)[0])
     else:
         raise ValueError("Say which data: --root and --name, or --interactions.")
     reviews = _table(args.reviews) if args.reviews is not None else None
@@ -246,9 +246,9 @@ def _encoder(args: argparse.Namespace, name: str) -> Encoder:
     if kind == "sentence-transformers" and model:
         return SentenceTransformerEncoder(model)
     if kind == "openai" and model:
+        settings = RunSettings(args.concurrency, args.rpm, args.tpm, args.retries)
         return EndpointEncoder(model, Endpoint(args.encoder_url, args.encoder_key_variable),
-                               args.dimensions, run=RunSettings(args.concurrency, args.rpm, args.tpm,
-                                                                args.retries))
+                               args.dimensions, run=settings)
     raise ValueError(f"The encoder {name!r} is not known: wordllama, openai:MODEL or "
                      "sentence-transformers:MODEL.")
 
@@ -278,7 +278,7 @@ def _chat_arguments(group: Any) -> None:
     group.add_argument("--temperature", type=float)
     group.add_argument("--max-tokens", type=int, help="of an answer (800)")
     group.add_argument("--chat-seed", type=int, help="the server's sampling seed")
-    group.add_argument("--response-format", choices=ResponseFormat.__args__,
+    group.add_argument("--response-format", choices=get_args(ResponseFormat),
                        help="json_object is for llama.cpp, none for servers that know neither")
     group.add_argument("--tokens-parameter", help="max_tokens, or max_completion_tokens")
     group.add_argument("--extra", metavar="JSON", help="further fields of the request")

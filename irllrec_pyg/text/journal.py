@@ -55,7 +55,7 @@ class Journal:
         self._by_key: dict[str, Record] = {}
         self._file: int | None = None
         self._synced = time.monotonic()
-        self._read(repair=False)
+        self._read()
 
     def __enter__(self) -> "Journal":
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ class Journal:
         lock(file, self.path)
         self._file = file
         # What was read before the lock was had may be old.
-        self._read(repair=True)
+        self._read()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
@@ -110,7 +110,7 @@ class Journal:
         if record["status"] == "ok":
             self._by_key[record["key"]] = record
 
-    def _read(self, repair: bool) -> None:
+    def _read(self) -> None:
         self._records.clear()
         self._by_key.clear()
         if not self.path.exists():
@@ -121,25 +121,22 @@ class Journal:
                 record = _parse(line)
                 if record is not None:
                     self._keep(record)
-                    if not line.endswith(b"\n") and repair:
+                    if not line.endswith(b"\n"):
                         # Whole but for its end: nothing is lost, only the end is added.
-                        self._write_raw(b"\n")
+                        if self._file is not None:
+                            os.write(self._file, b"\n")
+                        return
                 elif file.read(1):
                     raise JournalError(
                         f"Line {number} of {self.path} is damaged, and it is not the last one: "
                         "delete that line, and the next run makes its request again.")
                 else:
                     self.torn = True
-                    if repair:
+                    if self._file is not None:
                         warnings.warn(f"The last line of {self.path} was torn by a crash: it is "
                                       "dropped, and its request is made again.", stacklevel=3)
-                        assert self._file is not None
                         os.ftruncate(self._file, start)
                 start += len(line)
-
-    def _write_raw(self, data: bytes) -> None:
-        assert self._file is not None
-        os.write(self._file, data)
 
 
 def lock(file: int, path: Path) -> None:

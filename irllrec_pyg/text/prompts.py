@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal, get_args
 
 from jinja2 import FileSystemLoader, StrictUndefined, TemplateNotFound, meta
@@ -86,8 +87,9 @@ class PromptSet:
             ValueError: If the template uses a name that there is not.
         """
         try:
+            # Not the dictionary itself: `words.items` would be its method.
             text = self._environment.get_template(f"{step}.jinja").render(
-                words=self.words, **context)
+                words=SimpleNamespace(**self.words), **context)
         except Exception as error:
             raise ValueError(f"{self._find(f'{step}.jinja')} cannot be rendered: {error}") from None
         system, turn, user = text.partition(TURN)

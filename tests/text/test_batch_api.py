@@ -1,0 +1,107 @@
+"""The Batch API: write, submit, poll, collect, by different processes."""
+
+import json
+
+import pytest
+
+from irllrec_pyg.text import RunStopped, TextPipeline
+from irllrec_pyg.text.batch_api import BatchJob
+from tests.text.conftest import NUM_ITEMS, journal_lines
+from tests.text.stub import StubServer
+
+STEP = "item_profile"
+
+
+def job(pipeline: TextPipeline) -> BatchJob:
+    """As another process sees it: from the files alone."""
+    pipeline._states.clear()
+    return pipeline.batch(STEP)
+
+
+def test_a_whole_step(pipeline: TextPipeline, stub: StubServer) -> None:
+    assert job(pipeline).write(pipeline.batch_requests(STEP), max_requests=4) == NUM_ITEMS
+    assert len(job(pipeline).parts) == 3
+    assert job(pipeline).submit() == 3
+    assert [line.split(": ")[1].split()[1] for line in job(pipeline).poll()] == ["in_progress"] * 3
+    assert job(pipeline).collect() == {"ok": 0, "failed": 0, "unanswered": 0}
+    stub.finish_batches()
+    assert job(pipeline).collect() == {"ok": NUM_ITEMS, "failed": 0, "unanswered": 0}
+    assert job(pipeline).poll() == []
+    assert len(pipeline.state(STEP).done) == NUM_ITEMS
+    # The same keys as one by one: nothing is asked again.
+    pipeline.run_step(STEP, progress=False)
+    assert set(stub.asked.values()) == {1}
+    assert len(journal_lines(pipeline.journal_path(STEP))) == NUM_ITEMS
+
+
+def test_the_file_is_what_the_service_reads(pipeline: TextPipeline) -> None:
+    job(pipeline).write(pipeline.batch_requests(STEP))
+    lines = journal_lines(pipeline.folder / "batch" / f"{STEP}-000.jsonl")
+    assert len({line["custom_id"] for line in lines}) == NUM_ITEMS
+    assert {(line["method"], line["url"]) for line in lines} == {("POST", "/v1/chat/completions")}
+    assert set(lines[0]["body"]) == {"model", "max_tokens", "temperature", "messages",
+                                     "response_format"}
+
+
+def test_what_waits_in_a_batch_is_not_asked_one_by_one(pipeline: TextPipeline,
+                                                       stub: StubServer) -> None:
+    job(pipeline).write(pipeline.batch_requests(STEP, limit=5))
+    pipeline._states.clear()
+    assert len(pipeline.state(STEP).in_batch) == 5
+    pipeline.run_step(STEP, progress=False)
+    assert sum(stub.asked.values()) == NUM_ITEMS - 5
+    assert job(pipeline).write(pipeline.batch_requests(STEP)) == 0
+
+
+def test_a_batch_whose_start_was_not_noted_is_found_again(pipeline: TextPipeline,
+                                                          stub: StubServer) -> None:
+    first = job(pipeline)
+    first.write(pipeline.batch_requests(STEP))
+    first.submit()
+    path = pipeline.folder / "batch" / f"{STEP}.json"
+    content = json.loads(path.read_text())
+    content["parts"][0] |= {"batch": None, "status": "written"}
+    path.write_text(json.dumps(content))
+    assert job(pipeline).submit() == 0
+    assert len(stub.batches) == 1
+    assert job(pipeline).parts[0]["batch"] == "batch-0"
+
+
+def test_collecting_twice_writes_once(pipeline: TextPipeline, stub: StubServer) -> None:
+    job(pipeline).write(pipeline.batch_requests(STEP))
+    job(pipeline).submit()
+    stub.finish_batches()
+    job(pipeline).collect()
+    again = job(pipeline)
+    again.parts[0]["collected"] = False
+    again.collect()
+    assert len(journal_lines(pipeline.journal_path(STEP))) == NUM_ITEMS
+
+
+def test_errors_are_kept_with_their_reason(pipeline: TextPipeline, stub: StubServer) -> None:
+    job(pipeline).write(pipeline.batch_requests(STEP))
+    job(pipeline).submit()
+    stub.finish_batches(fail_first=True)
+    assert job(pipeline).collect() == {"ok": NUM_ITEMS - 1, "failed": 1, "unanswered": 0}
+    ((step, raw, reason),) = pipeline.failures()
+    assert (step, raw) == (STEP, 100)
+    assert "too long" in reason
+
+
+@pytest.mark.parametrize("status", ["expired", "cancelled", "failed"])
+def test_what_a_batch_left_open_is_to_do_again(status: str, pipeline: TextPipeline,
+                                               stub: StubServer) -> None:
+    job(pipeline).write(pipeline.batch_requests(STEP))
+    job(pipeline).submit()
+    stub.batches["batch-0"]["status"] = status
+    assert job(pipeline).collect() == {"ok": 0, "failed": 0, "unanswered": NUM_ITEMS}
+    assert len(pipeline.state(STEP).to_do) == NUM_ITEMS
+
+
+def test_a_service_that_does_not_answer(pipeline: TextPipeline, stub: StubServer) -> None:
+    job(pipeline).write(pipeline.batch_requests(STEP))
+    waiting = job(pipeline)
+    stub.__exit__()
+    with pytest.raises(RunStopped, match="no connection"):
+        waiting.submit()
+    stub.__enter__()
