@@ -113,7 +113,9 @@ def fit(model: Recommender, data: HeteroData, *, epochs: int = 3000, lr: float =
         "num_neighbors": None if num_neighbors is None else list(num_neighbors),
         "eval_every": eval_every, "patience": patience, "monitor": monitor, "k": list(k),
         "metrics": list(metrics), "exclude_validation": exclude_validation, "seed": seed,
-        "precision": str(precision), **describe(model, data)}
+        "precision": str(precision), "devices": str(_count(devices)),
+        **_plain("loader", loader_options or {}), **_plain("trainer", trainer_options),
+        **describe(model, data)}
     if folder is not None and not resume:
         for name in (RESULT_FILE, RESUME_FILE, MODEL_FILE):
             (folder / name).unlink(missing_ok=True)
@@ -136,7 +138,6 @@ def fit(model: Recommender, data: HeteroData, *, epochs: int = 3000, lr: float =
                "inference_mode": False,
                "use_distributed_sampler": False, **trainer_options})
         begun = folder / RESUME_FILE if folder and (folder / RESUME_FILE).exists() else None
-        model.train()
         with isolate_rng(), _interruptible(trainer):
             trainer.fit(module, ckpt_path=begun)
     model.eval()
@@ -181,8 +182,23 @@ def _loggers(folder: Path | None) -> list[Logger]:
     return loggers
 
 
+# Makes a run faster or slower, and nothing else.
+SPEED = {"num_workers", "persistent_workers", "pin_memory", "prefetch_factor", "device",
+         "benchmark", "profiler", "strategy"}
+
+
+def _plain(prefix: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those options that may change the numbers and that JSON can hold."""
+    return {f"{prefix}.{name}": value for name, value in options.items()
+            if name not in SPEED and isinstance(value, (bool, int, float, str))}
+
+
+def _count(devices: int | str | list[int]) -> int | str:
+    return len(devices) if isinstance(devices, list) else devices
+
+
 def _strategy(devices: int | str | list[int]) -> Any:
-    if devices in (1, "1") or (isinstance(devices, list) and len(devices) == 1):
+    if _count(devices) in (1, "1"):
         return "auto"
     # Buffers, texts among them, never change: sending them at each step would be for nothing.
     return DDPStrategy(broadcast_buffers=False)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule
+from pytorch_lightning.loggers import CSVLogger
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
@@ -94,6 +95,16 @@ class RecommenderModule(LightningModule):
         """Adam over all trainable parameters."""
         return torch.optim.Adam([p for p in self.parameters() if p.requires_grad], lr=self.lr)
 
+    def on_fit_start(self) -> None:
+        """Turns training mode on, which Lightning leaves as it finds it."""
+        self.train()
+
+    def on_train_start(self) -> None:
+        """Gives the rows of a resumed run to CSV files, which Lightning begins anew."""
+        for logger in self.loggers:
+            for row in self.history if isinstance(logger, CSVLogger) else ():
+                logger.log_metrics({key: float(row[key]) for key in row}, int(row["epoch"]))
+
     def on_train_epoch_start(self) -> None:
         """Seeds the model's randomness of this epoch."""
         key = stream_key(self.seed, len(self.history), self.global_rank, MODEL)
@@ -123,8 +134,8 @@ class RecommenderModule(LightningModule):
             row |= evaluate(self.model, self.data, "val", **self.ranking)
             row["seconds_evaluation"] = time.perf_counter() - start
         self.history.append(row)
-        step = {"step": float(epoch)}  # Lightning takes this as the x-axis
-        self.log_dict({**{key: value for key, value in row.items() if key != "epoch"}, **step})
+        # Lightning takes "step" as the x-axis; its own epochs count from 0.
+        self.log_dict({**row, "epoch": float(epoch), "step": float(epoch)})
 
     def on_train_end(self) -> None:
         """Ranks the test items."""

@@ -1,0 +1,212 @@
+import math
+
+import pandas as pd
+import pytest
+import torch
+
+from irllrec_pyg.evaluation import LIST_METRICS, USER_METRICS, evaluate, evaluate_users
+from irllrec_pyg.nn import Ranker
+from irllrec_pyg.published import build_model
+
+
+class TableRanker(Ranker):
+    """Has a table of scores and nothing else, as any ranker may."""
+
+    def __init__(self, table, edge_index, **ids):
+        super().__init__(edge_index, *table.shape, **ids)
+        self.table = table
+
+    def score(self, user):
+        return self.table[user]
+
+
+def naive_lists(table, hidden, k):
+    lists = {}
+    for user, scores in enumerate(table.tolist()):
+        items = [item for item in range(len(scores)) if (user, item) not in hidden]
+        lists[user] = sorted(items, key=lambda item: -scores[item])[:k]
+    return lists
+
+
+def naive_metric(name, listed, relevant, k):
+    hits = [item in relevant for item in listed]
+    precision, recall = sum(hits) / k, sum(hits) / len(relevant)
+    if name == "recall":
+        return recall
+    if name == "precision":
+        return precision
+    if name == "f1":
+        return 2 * precision * recall / (precision + recall) if any(hits) else 0.0
+    if name == "ndcg":
+        gain = sum(1 / math.log2(rank + 2) for rank, hit in enumerate(hits) if hit)
+        return gain / sum(1 / math.log2(rank + 2) for rank in range(min(k, len(relevant))))
+    if name == "map":
+        at_hits = [sum(hits[: rank + 1]) / (rank + 1) for rank, hit in enumerate(hits) if hit]
+        return sum(at_hits) / min(k, len(relevant))
+    if name == "mrr":
+        return 1 / (hits.index(True) + 1) if any(hits) else 0.0
+    assert name == "hit"
+    return float(any(hits))
+
+
+def naive_evaluate(table, train, relevant, hidden, k):
+    """Metrics from loops over users, by the formulas as they are printed."""
+    train, relevant = set(map(tuple, train.T.tolist())), set(map(tuple, relevant.T.tolist()))
+    hidden = train | set(map(tuple, hidden.T.tolist()))
+    of_user = {user: {i for u, i in relevant if u == user} for user, _ in relevant}
+    out = {}
+    for top in k:
+        lists = naive_lists(table, hidden, top)
+        for name in USER_METRICS:
+            values = [naive_metric(name, lists[u], of_user[u], top) for u in sorted(of_user)]
+            out[f"{name}@{top}"] = sum(values) / len(values)
+        listed = {item for user in of_user for item in lists[user]}
+        out[f"coverage@{top}"] = len(listed) / table.size(1)
+        means = [sum(sum(i == item for _, i in train) for item in lists[u]) / len(lists[u])
+                 for u in of_user if lists[u]]
+        out[f"popularity@{top}"] = sum(means) / len(means)
+    return out
+
+
+def random_case(num_users, num_items, seed):
+    """Some users have seen nearly everything or everything, some have nothing to be found."""
+    g = torch.Generator().manual_seed(seed)
+    table = torch.randn(num_users, num_items, generator=g)
+    share = torch.rand(num_users, 1, generator=g)
+    share[0], share[1] = 0.9, 2.0
+    seen = torch.rand(num_users, num_items, generator=g) < share
+    train = seen.nonzero().t()
+    # Also items from the training split, which can be relevant but are never ranked.
+    wanted = torch.rand(num_users, num_items, generator=g) < 0.25
+    wanted[2] = False
+    relevant = wanted.nonzero().t()
+    hidden = (torch.rand(num_users, num_items, generator=g) < 0.1).nonzero().t()
+    return table, train, relevant, hidden
+
+
+@pytest.mark.parametrize(("num_users", "num_items"), [(7, 5), (20, 30), (33, 101)])
+@pytest.mark.parametrize("block_size", [None, 1, 4])
+@pytest.mark.parametrize("hide", [False, True])
+def test_equals_naive_loops(num_users, num_items, block_size, hide):
+    table, train, relevant, hidden = random_case(num_users, num_items, num_users)
+    hidden = hidden if hide else hidden[:, :0]
+    k = (1, 5, 20)
+    before = table.clone()
+    got = evaluate(TableRanker(table, train), relevant, k=k, block_size=block_size,
+                   metrics=[*USER_METRICS, *LIST_METRICS], exclude=hidden if hide else None)
+    expected = naive_evaluate(table, train, relevant, hidden, k)
+    assert list(got) == [f"{name}@{top}" for name in [*USER_METRICS, *LIST_METRICS] for top in k]
+    assert got == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    assert torch.equal(table, before)  # the ranker's own scores are left alone
+
+
+def test_masked_items_are_no_hits():
+    # The user has seen all but one item, and wants a seen one and the one that is left.
+    train = torch.tensor([[0, 0, 0], [0, 1, 2]])
+    relevant = torch.tensor([[0, 0], [0, 3]])
+    got = evaluate(TableRanker(torch.zeros(1, 4), train), relevant, k=[3],
+                   metrics=["recall", "precision", "coverage"])
+    assert got == pytest.approx({"recall@3": 0.5, "precision@3": 1 / 3, "coverage@3": 0.25})
+
+
+def test_a_user_without_any_item_left_scores_zero():
+    train = torch.tensor([[0, 0, 1], [0, 1, 0]])
+    relevant = torch.tensor([[0, 1], [0, 1]])
+    got = evaluate(TableRanker(torch.zeros(2, 2), train), relevant, k=[2], metrics=["recall"])
+    assert got == {"recall@2": 0.5}
+
+
+def test_repeated_pairs_count_once():
+    table, train, relevant, _ = random_case(20, 30, 0)
+    ranker = TableRanker(table, train)
+    twice = torch.cat([relevant, relevant.flip(1)], 1)
+    assert evaluate(ranker, twice) == evaluate(ranker, relevant)
+
+
+def test_validation_items_are_ranked_unless_excluded(tiny_data):
+    torch.manual_seed(0)
+    model = build_model("lightgcn", tiny_data, dataset="amazon")
+    edges = tiny_data["user", "rates", "item"]
+    scores = model.score(torch.arange(model.num_users)).detach()
+    for exclude, hidden in ((False, edges.edge_index[:, :0]), (True, edges.val_edge_label_index)):
+        got = evaluate(model, tiny_data, "test", k=[3], exclude_validation=exclude,
+                       metrics=list(USER_METRICS))
+        expected = naive_evaluate(scores, edges.edge_index, edges.edge_label_index, hidden, [3])
+        assert got == pytest.approx({name: expected[name] for name in got}, abs=1e-6)
+    val = evaluate(model, tiny_data, "val", k=[3], metrics=["recall"])
+    expected = naive_evaluate(scores, edges.edge_index, edges.val_edge_label_index,
+                              edges.edge_index[:, :0], [3])
+    assert val["recall@3"] == pytest.approx(expected["recall@3"], abs=1e-6)
+
+
+def test_values_of_users_average_to_the_metrics():
+    table, train, relevant, _ = random_case(20, 30, 3)
+    ids = [f"reader-{user}" for user in range(20)]
+    ranker = TableRanker(table, train, user_ids=ids)
+    users = evaluate_users(ranker, relevant, k=[5], metrics=["ndcg", "recall"])
+    assert list(users.columns) == ["user", "ndcg@5", "recall@5"]
+    assert users["user"].tolist() == [ids[user] for user in relevant[0].unique().tolist()]
+    whole = evaluate(ranker, relevant, k=[5], metrics=["ndcg", "recall"])
+    assert users.drop(columns="user").mean().to_dict() == pytest.approx(whole)
+    assert isinstance(users, pd.DataFrame)
+
+
+def test_mode_is_restored_and_half_precision_ranks_in_float():
+    table, train, relevant, _ = random_case(20, 30, 4)
+    ranker = TableRanker(table.bfloat16(), train).train()
+    exact = TableRanker(table.bfloat16().float(), train)
+    assert set(evaluate(ranker, relevant)) == set(evaluate(exact, relevant))
+    assert ranker.training
+
+
+def test_memory_is_bounded_by_blocks():
+    sizes = []
+
+    class Spy(TableRanker):
+        def score(self, user):
+            sizes.append(user.numel())
+            return super().score(user)
+
+    table, train, relevant, _ = random_case(20, 30, 5)
+    evaluate(Spy(table, train), relevant, block_size=6)
+    users = relevant[0].unique().numel()
+    assert sizes == [6] * (users // 6) + [users % 6] * (users % 6 > 0)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"k": []}, "'k' must hold positive"),
+    ({"k": [0]}, "'k' must hold positive"),
+    ({"metrics": ["auc"]}, "must be a list of names among recall"),
+    ({"metrics": "recall"}, "must be a list of names"),
+    ({"split": "train"}, "'split' must be"),
+    ({"block_size": 0}, "'block_size' must be at least 1"),
+    ({"exclude_validation": True}, "needs a data set"),
+    ({"data": torch.empty(2, 0, dtype=torch.long)}, "No user has a relevant item"),
+    ({"data": torch.tensor([[0], [30]])}, "name item 30 to 30"),
+    ({"data": torch.tensor([[-1], [3]])}, "name user -1 to -1"),
+    ({"data": torch.zeros(2, 3)}, "must be int64"),
+])
+def test_errors(change, message):
+    table, train, relevant, _ = random_case(20, 30, 6)
+    arguments = {"data": relevant, **change}
+    with pytest.raises(ValueError, match=message):
+        evaluate(TableRanker(table, train), arguments.pop("data"), **arguments)
+
+
+def test_errors_of_scores_and_data(tiny_data):
+    table, train, relevant, _ = random_case(20, 30, 7)
+    broken = table.clone()
+    broken[int(relevant[0, -1]), :] = math.nan
+    with pytest.raises(ValueError, match="TableRanker gave scores that are not a number"):
+        evaluate(TableRanker(broken, train), relevant)
+    ranker = TableRanker(table, train)
+    ranker.num_items = 29
+    with pytest.raises(ValueError, match="gave scores of shape"):
+        evaluate(ranker, relevant[:, relevant[1] < 29])
+    with pytest.raises(ValueError, match="has no value for a single user"):
+        evaluate_users(TableRanker(table, train), relevant, metrics=["coverage"])
+    with pytest.raises(ValueError, match="would leave nothing"):
+        evaluate(TableRanker(table, train), tiny_data, "val", exclude_validation=True)
+    del tiny_data["user", "rates", "item"].val_edge_label_index
+    with pytest.raises(ValueError, match="has no val interactions"):
+        evaluate(TableRanker(table, train), tiny_data, "val")
