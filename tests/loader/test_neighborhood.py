@@ -87,6 +87,30 @@ def test_sampled_neighbors(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("num", [1, 4, 8, 9])
+def test_every_degree(num, kind):
+    # User n has n items.
+    data = graph_of([(user, item) for user in range(9) for item in range(user)], 9, 9)
+    out = kind(Interactions(data), [num]).sample({"user": torch.arange(9)}, key=0)
+    degree = torch.bincount(out.col[ITEM_TO_USER], minlength=9)
+    assert degree.tolist() == [min(user, num) for user in range(9)]
+    assert len(set(directed_edges(out))) == int(degree.sum())
+
+
+def test_node_types_draw_apart():
+    # Each user has the items 0 to 39 and the other way round: users and items that shared their
+    # random numbers would pick the same neighbours.
+    data = graph_of([(user, item) for user in range(40) for item in range(40)], 40, 41)
+    seed = {"user": torch.arange(40), "item": torch.arange(40)}
+    out = TorchNeighborhood(Interactions(data), [1]).sample(seed, key=0)
+    picked = {target: {} for target in seed}
+    for target, source_node, node in directed_edges(out):
+        picked[target][node] = source_node
+    assert len(picked["user"]) == len(picked["item"]) == 40
+    assert sum(picked["user"][node] == picked["item"][node] for node in range(40)) < 10
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_edge_ids_are_columns_of_the_interactions(kind):
     data = random_graph(num_users=20, num_items=15)
     edge_index = data[USER_TO_ITEM].edge_index

@@ -68,6 +68,16 @@ def test_negatives_are_a_function_of_seed_epoch_and_interaction():
     assert not torch.equal(negatives_of(TripletSampler(data, seed=2), interaction, 4), drawn)
 
 
+def test_batches_draw_neighbors_apart():
+    sampler = TripletSampler(random_graph(), num_neighbors=[2])
+    edges = [
+        sampler.sample(torch.arange(50), epoch, batch).edge[RATES].tolist()
+        for epoch, batch in [(0, 0), (0, 1), (1, 0), (0, 0)]
+    ]
+    assert edges[0] == edges[3]
+    assert len(set(map(tuple, edges))) == 3
+
+
 def test_torch_generator_is_left_alone():
     sampler = TripletSampler(random_graph(), num_neighbors=[2])
     state = torch.get_rng_state()
