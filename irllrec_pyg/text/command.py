@@ -21,7 +21,7 @@ from irllrec_pyg.text.encoders import (
 from irllrec_pyg.text.engine import RunSettings, RunStopped
 from irllrec_pyg.text.files import write_json
 from irllrec_pyg.text.manifest import plan, write_manifest
-from irllrec_pyg.text.pipeline import TextPipeline
+from irllrec_pyg.text.pipeline import NEEDS, TextPipeline
 from irllrec_pyg.text.profiles import Sampling
 from irllrec_pyg.text.prompts import SETS, STEPS, StepName
 from irllrec_pyg.text.source import TrainingTexts
@@ -29,7 +29,8 @@ from irllrec_pyg.text.source import TrainingTexts
 ACTIONS: dict[str, tuple[StepName, ...]] = {
     "run": STEPS, "items": ("item_profile",), "users": ("user_profile",),
     "intents": ("item_intent", "user_intent"), "embed": (), "plan": STEPS, "status": STEPS,
-    "show": STEPS, "batch": STEPS}
+    "show": STEPS, "batch-write": STEPS, "batch-submit": STEPS, "batch-poll": STEPS,
+    "batch-collect": STEPS}
 # What a folder remembers, so that later commands on it need not repeat it.
 DATA = ("root", "name", "interactions", "items", "reviews", "user_column", "item_column",
         "review_column", "time_column", "drop_outside_training", "split", "prompts", "items_a_user",
@@ -47,12 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   intents   intents of items and users         embed   embeddings of both texts, and all files
   run       all four, one after the other      plan    counts, tokens and cost; asks nothing
   status    where each step stands             show    one node's prompts and answers
-  batch     a step through the Batch API: --step STEP with write, submit, poll or collect
+  batch-…   a step through the Batch API: batch-write, -submit, -poll, -collect with --step
 
 Every step can be stopped and run again: what is answered stays. A folder remembers the options
 that concern data, prompts and model. Keys come from environment variables only."""
     parser.add_argument("action", choices=list(ACTIONS))
-    parser.add_argument("batch_action", nargs="?", choices=["write", "submit", "poll", "collect"])
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER",
                         help="where journals and results are kept")
     parser.add_argument("--step", choices=STEPS, help="for show and batch")
@@ -86,7 +86,7 @@ def _run(args: argparse.Namespace) -> int:
         return _report(pipeline)
     if args.action == "show":
         return _show(pipeline, args)
-    if args.action == "batch":
+    if args.action.startswith("batch"):
         return _batch(pipeline, args)
     incomplete = args.allow_incomplete or args.limit is not None
     for step in ACTIONS[args.action]:
@@ -153,15 +153,15 @@ def _show(pipeline: TextPipeline, args: argparse.Namespace) -> int:
 
 
 def _batch(pipeline: TextPipeline, args: argparse.Namespace) -> int:
-    if args.step is None or args.batch_action is None:
-        raise ValueError("batch needs --step and one of write, submit, poll, collect.")
+    if args.step is None:
+        raise ValueError(f"{args.action} needs --step, one of {', '.join(STEPS)}.")
     job = pipeline.batch(args.step)
-    if args.batch_action == "write":
+    if args.action == "batch-write":
         count = job.write(pipeline.batch_requests(args.step, args.limit, args.retry_failed))
         print(f"{count} requests written to {job.folder}")
-    elif args.batch_action == "submit":
+    elif args.action == "batch-submit":
         print(f"{job.submit()} batches started")
-    elif args.batch_action == "poll":
+    elif args.action == "batch-poll":
         print("\n".join(job.poll()) or "nothing is waiting")
     else:
         print(", ".join(f"{count} {what}" for what, count in job.collect().items()))
@@ -178,11 +178,13 @@ def _recall(args: argparse.Namespace) -> dict[StepName, ChatSettings]:
         if getattr(args, name) is None:
             setattr(args, name, known.get(name))
     given = {name: value for name in CHAT if (value := getattr(args, name)) is not None}
-    mine = (args.step,) if args.action == "batch" and args.step else ACTIONS[args.action]
+    mine = (args.step,) if args.action.startswith("batch") and args.step else ACTIONS[args.action]
+    needed = {need for step in mine for need in NEEDS[step]}
     last: dict[str, Any] = {}
     for step in STEPS:
-        # A step without a model of its own goes on with the one of the step before it.
-        base = steps.get(step) or (last if step in mine else {})
+        # A step without a model of its own goes on with the one of the step before it; a step that
+        # was left out counts as still to do, not as one that has no model.
+        base = steps.get(step) or (last if step in mine else given if step in needed else {})
         steps[step] = base | given if step in mine else base
         last = steps[step] or last
     chats = {step: _chat(steps[step]) for step in STEPS if steps[step].get("model")}

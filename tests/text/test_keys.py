@@ -62,7 +62,7 @@ def test_the_key_is_sent_and_not_written(stub: StubServer, tmp_path: Path,
                  stub.url, "--encoder-key-variable", "MY_KEY", *tables(tmp_path / "in")]
     assert main(arguments) == 0
     assert {h["Authorization"] for h in stub.headers} == {f"Bearer {KEY}"}
-    assert main([*arguments[:1], "batch", "write", "--step", "item_profile", "--temperature",
+    assert main([*arguments[:1], "batch-write", "--step", "item_profile", "--temperature",
                  "0.9", "--out", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr()
     assert "[key removed]" in (tmp_path / "out" / "journal" / "item_profile.jsonl").read_text()

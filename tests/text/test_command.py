@@ -1,0 +1,105 @@
+"""The subcommand `texts`, through the dispatcher."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from irllrec_pyg.cli import main
+from tests.text.conftest import NUM_ITEMS, NUM_USERS
+from tests.text.stub import StubServer
+from tests.text.test_keys import tables
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> str:
+    return str(tmp_path / "out")
+
+
+@pytest.fixture
+def first(stub: StubServer, tmp_path: Path, folder: str) -> list[str]:
+    """What the first command on a folder says; later ones need `--out` alone."""
+    return ["--out", folder, "--model", "m", "--base-url", stub.url, "--prompts", "movies",
+            "--no-progress", *tables(tmp_path / "in")]
+
+
+def test_steps_one_by_one_remember_their_options(first: list[str], folder: str, stub: StubServer,
+                                                 capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["texts", "items", *first]) == 0
+    assert main(["texts", "users", "--out", folder, "--model", "other", "--no-progress"]) == 0
+    assert main(["texts", "intents", "--out", folder, "--no-progress"]) == 0
+    # A step without a model of its own goes on with the one of the step before it.
+    models = [body["model"] for body in stub.bodies]
+    assert (models.count("m"), models.count("other")) == (NUM_ITEMS, NUM_ITEMS + 2 * NUM_USERS)
+    assert main(["texts", "embed", "--out", folder, "--encoder", "openai:e", "--encoder-url",
+                 stub.url, "--no-progress"]) == 0
+    assert "x of users: 12 from model" in capsys.readouterr().out
+    assert (Path(folder) / "raw" / "usr_emb_np.pkl").exists()
+    asked = sum(stub.asked.values())
+    assert main(["texts", "status", "--out", folder]) == 0
+    lines = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines()}
+    assert lines["item_profile"][1:3] == [str(NUM_ITEMS), str(NUM_ITEMS)]
+    assert sum(stub.asked.values()) == asked
+
+
+def test_dry_run_asks_and_writes_nothing(first: list[str], folder: str, stub: StubServer,
+                                         capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["texts", "run", *first, "--dry-run", "--prices", "0.15", "0.6"]) == 0
+    printed = capsys.readouterr().out
+    assert not stub.asked
+    assert "cost" in printed
+    assert not (Path(folder) / "journal").exists()
+    assert not (Path(folder) / "settings.json").exists()
+
+
+def test_show_prints_a_prompt_and_its_answer(first: list[str], folder: str,
+                                             capsys: pytest.CaptureFixture[str]) -> None:
+    main(["texts", "items", *first])
+    capsys.readouterr()
+    assert main(["texts", "show", "--out", folder, "--node", "103", "--step", "item_profile"]) == 0
+    printed = capsys.readouterr().out
+    assert "The description of number 3." in printed
+    assert "summarization" in printed.split("--- answer ---")[1]
+
+
+def test_limit_samples_and_the_rest_is_made_from_attributes(
+        first: list[str], stub: StubServer, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["texts", "run", *first, "--limit", "4", "--encoder", "openai:e",
+                 "--encoder-url", stub.url]) == 0
+    assert sum(stub.asked.values()) == 16
+    counts = capsys.readouterr().out.split("x of items: ")[1].splitlines()[0]
+    assert sorted(counts.split(", ")) == ["4 from model", f"{NUM_ITEMS - 4} from attributes"]
+
+
+def test_a_batch_from_the_command_line(first: list[str], folder: str, stub: StubServer,
+                                       capsys: pytest.CaptureFixture[str]) -> None:
+    rest = ["--out", folder, "--step", "item_profile"]
+    assert main(["texts", "batch-write", "--step", "item_profile", *first]) == 0
+    assert main(["texts", "batch-submit", *rest]) == 0
+    stub.finish_batches()
+    assert main(["texts", "batch-poll", *rest]) == 0
+    assert main(["texts", "batch-collect", *rest]) == 0
+    printed = capsys.readouterr().out
+    assert f"{NUM_ITEMS} ok, 0 failed, 0 unanswered" in printed
+    manifest = json.loads((Path(folder) / "manifest.json").read_text())
+    assert manifest["steps"]["item_profile"]["done"] == NUM_ITEMS
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["items", "--interactions", "p.csv"], "--items is needed"),
+    (["items", "--items", "nowhere.csv", "--interactions", "p.csv"], "No such file"),
+    (["users", "FIRST"], "have no answer yet"), (["show", "FIRST"], "needs --node"),
+    (["batch-poll", "FIRST"], "batch-poll needs --step"),
+    (["embed", "FIRST", "--allow-incomplete", "--encoder", "magic"], "'magic' is not known"),
+    (["items", "FIRST", "--prompts", "songs"], "no prompt set 'songs'")])
+def test_mistakes_are_one_line(arguments: list[str], message: str, first: list[str],
+                               tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if "FIRST" in arguments:
+        at = arguments.index("FIRST")
+        arguments = [*arguments[:at], *first, *arguments[at + 1:]]
+    else:
+        arguments = [*arguments, "--out", str(tmp_path / "o"), "--model", "m"]
+    assert main(["texts", *arguments]) == 1
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert "Traceback" not in errors
