@@ -15,6 +15,8 @@ from .nn import (
     DCCF,
     GCCF,
     SGL,
+    AlphaRec,
+    AutoCF,
     Backbone,
     Head,
     IntentAlignment,
@@ -87,6 +89,17 @@ def _bigcf(data: HeteroData, h: Hyperparameters) -> Backbone:
                  center_weight=h["cen_weight"], **_contrast(h))
 
 
+def _autocf(data: HeteroData, h: Hyperparameters) -> Backbone:
+    return AutoCF(data, h["embedding_size"], h["gcn_layer"], h["gt_layer"], heads=h["head_num"],
+                  num_seeds=h["seed_num"], mask_depth=h["mask_depth"], keep_rate=h["keep_rate"],
+                  redraw_every=h["fix_steps"], weight=h["ssl_reg"])
+
+
+def _alpharec(data: HeteroData, h: Hyperparameters) -> Backbone:
+    return AlphaRec(data, h["embedding_size"], h["layer_num"], keep_rate=h["keep_rate"],
+                    temperature=h["tau"], cosine=h["cosine"])
+
+
 def _contrast(h: Hyperparameters) -> Hyperparameters:
     # The variants with texts call the temperature of the backbone's own loss by another name.
     temperature = h["temperature"] if "temperature" in h else h["cl_temperature"]
@@ -122,7 +135,9 @@ BACKBONES: dict[str, Callable[[HeteroData, Hyperparameters], Backbone]] = {
     "sgl": _sgl,
     "simgcl": _simgcl,
     "dccf": _dccf,
+    "autocf": _autocf,
     "bigcf": _bigcf,
+    "alpharec": _alpharec,
 }
 VARIANTS: dict[str, Callable[[HeteroData, Backbone, Hyperparameters], list[Head]]] = {
     "": lambda data, backbone, h: [],
@@ -275,7 +290,9 @@ def load_published(name: str, state: Mapping[str, Tensor], data: HeteroData,
     Raises:
         ValueError: If a tensor is missing, left over or of another shape; it is named.
     """
-    state = {key: value for key, value in state.items() if not key.startswith(UNUSED)}
+    # AutoCF's mask token goes by a name of its own.
+    state = {key.removeprefix("gene_"): value for key, value in state.items()
+             if not key.startswith(UNUSED)}
     for user, item in EMBEDDINGS:
         if user in state:
             state["embedding"] = torch.cat([state.pop(user), state.pop(item)])
@@ -284,13 +301,13 @@ def load_published(name: str, state: Mapping[str, Tensor], data: HeteroData,
     found = {key: given or (state[tensor].size(1) if tensor in state else DEFAULTS[key])
              for key, (given, tensor) in sizes.items()}
     model = build_model(name, data, **{**dict(hparams or {}), **found})
+    model.to(next(iter(state.values())).dtype)
     targets = _published_names(model)
     left = sorted(set(state) - set(targets))
     missing = sorted(key for key in set(targets) - set(state) if not key.startswith("int_mlp_m."))
     if left or missing:
         raise ValueError(f"The state dict of {name} does not fit: missing {missing}, "
                          f"unknown {left}.")
-    model.to(next(iter(state.values())).dtype)
     with torch.no_grad():
         for key, value in state.items():
             if targets[key].shape != value.shape:
@@ -307,8 +324,14 @@ def _published_names(model: Recommender) -> dict[str, Tensor]:
     names: dict[str, Tensor] = {}
     backbone = model.backbone
     prototypes = backbone.intents
-    if backbone.embedding is not None:
+    if backbone.learns_embedding:
         names["embedding"] = backbone.embedding
+    if isinstance(backbone, AlphaRec):
+        names |= {f"mlp.{key}": value for key, value in backbone.mlp.named_parameters()}
+    if isinstance(backbone, AutoCF):
+        for i, layer in enumerate(backbone.transformers):  # published: x W, not x W^T
+            names |= {f"gtLayers.{i}.{key[0]}Trans": value.t()
+                      for key, value in layer.named_parameters()}
     for head in model.heads:
         if isinstance(head, (ProfileAlignment, ProfileReconstruction)):
             names |= {f"mlp.{key}": value for key, value in head.mlp.named_parameters()}

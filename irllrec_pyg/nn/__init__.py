@@ -5,6 +5,8 @@ from .backbones import (
     DCCF,
     GCCF,
     SGL,
+    AlphaRec,
+    AutoCF,
     Backbone,
     Encoding,
     GNNBackbone,
@@ -12,14 +14,15 @@ from .backbones import (
     SimGCL,
 )
 from .batch import Triplets
-from .conv import AdaptiveConv, WeightedSumConv
+from .conv import AdaptiveConv, GraphTransformerConv, WeightedSumConv
 from .features import MissingTextError
 from .graph import InteractionGraph
 from .heads import Head, IntentAlignment, ProfileAlignment, ProfileReconstruction
 from .ranker import Ranker
 from .recommender import Recommender
 
-__all__ = ["BIGCF", "DCCF", "GCCF", "SGL", "AdaptiveConv", "Backbone", "Encoding", "GNNBackbone",
-           "Head", "IntentAlignment", "InteractionGraph", "LightGCN", "MissingTextError",
-           "ProfileAlignment", "ProfileReconstruction", "Ranker", "Recommender", "SimGCL",
-           "Triplets", "WeightedSumConv"]
+__all__ = ["BIGCF", "DCCF", "GCCF", "SGL", "AdaptiveConv", "AlphaRec", "AutoCF", "Backbone",
+           "Encoding", "GNNBackbone", "GraphTransformerConv", "Head", "IntentAlignment",
+           "InteractionGraph", "LightGCN", "MissingTextError", "ProfileAlignment",
+           "ProfileReconstruction", "Ranker", "Recommender", "SimGCL", "Triplets",
+           "WeightedSumConv"]

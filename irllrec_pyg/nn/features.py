@@ -1,5 +1,7 @@
 """Text features of a data set, and the one error for when they are not there."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
@@ -11,12 +13,14 @@ class MissingTextError(ValueError):
     """A model needs text embeddings that the data set does not have."""
 
 
-def text_features(data: HeteroData, field: str) -> Tensor:
+def text_features(data: HeteroData, field: str, sides: Sequence[str] = ("user", "item")
+                  ) -> Tensor:
     r"""Stacks the text embeddings of users and items, users first.
 
     Args:
         data (HeteroData): A data set as :class:`irllrec_pyg.IRLLRecDataset` yields it.
         field (str): ``"x"`` (profile texts) or ``"intent"`` (intent texts).
+        sides (sequence of str, optional): Whose. (default: users and items)
 
     Returns:
         Tensor of shape :math:`(|\mathcal{U}| + |\mathcal{I}|, T)` in the default dtype.
@@ -24,20 +28,20 @@ def text_features(data: HeteroData, field: str) -> Tensor:
     Raises:
         MissingTextError: If users or items have no such embeddings; it says where to get them.
     """
-    parts = [data[side].get(field) for side in ("user", "item")]
+    parts = [data[side].get(field) for side in sides]
     if any(part is None for part in parts):
         hints = data.get("missing", {}) if "missing" in data else {}
-        sides = [side for side, part in zip(("user", "item"), parts, strict=True) if part is None]
+        bare = [side for side, part in zip(sides, parts, strict=True) if part is None]
         raise MissingTextError(hints.get(field) or (
-            f"The data set has no {WHAT[field]} for its {' and '.join(sides)} nodes: set "
-            + " and ".join(f"data['{side}'].{field}" for side in sides)
+            f"The data set has no {WHAT[field]} for its {' and '.join(bare)} nodes: set "
+            + " and ".join(f"data['{side}'].{field}" for side in bare)
             + " to a tensor with one row a node."))
-    for side, part in zip(("user", "item"), parts, strict=True):
+    for side, part in zip(sides, parts, strict=True):
         if part.dim() != 2 or part.size(0) != data[side].num_nodes:
             raise ValueError(f"data['{side}'].{field} has shape {tuple(part.shape)}; expected one "
                              f"row for each of the {data[side].num_nodes} {side} nodes.")
-    if parts[0].size(1) != parts[1].size(1):
+    if parts[0].size(1) != parts[-1].size(1):
         raise ValueError(f"data['user'].{field} is {parts[0].size(1)} wide and "
-                         f"data['item'].{field} is {parts[1].size(1)} wide; one encoder must have "
-                         "made both.")
+                         f"data['item'].{field} is {parts[-1].size(1)} wide; one encoder must "
+                         "have made both.")
     return torch.cat([part.to(torch.get_default_dtype()) for part in parts])

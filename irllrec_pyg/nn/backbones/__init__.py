@@ -1,5 +1,7 @@
 """Backbones: from the graph to node embeddings."""
 
+from .alpharec import AlphaRec
+from .autocf import AutoCF
 from .base import Backbone, Encoding
 from .bigcf import BIGCF
 from .dccf import DCCF
@@ -10,5 +12,5 @@ from .lightgcn import LightGCN
 from .sgl import SGL
 from .simgcl import SimGCL
 
-__all__ = ["BIGCF", "DCCF", "GCCF", "SGL", "Backbone", "Encoding", "GNNBackbone",
-           "IntentPrototypes", "LightGCN", "SimGCL"]
+__all__ = ["BIGCF", "DCCF", "GCCF", "SGL", "AlphaRec", "AutoCF", "Backbone", "Encoding",
+           "GNNBackbone", "IntentPrototypes", "LightGCN", "SimGCL"]

@@ -46,7 +46,7 @@ class Backbone(torch.nn.Module):
     Args:
         data (HeteroData): Data set whose training interactions make the graph.
         embedding_size (int, optional): Width :math:`d` of the embeddings. (default: ``32``)
-        learn_embedding (bool, optional): If ``False``, ``embedding`` is ``None`` and the backbone
+        learns_embedding (bool, optional): If ``False``, ``embedding`` is ``None`` and the backbone
             makes its own :meth:`inputs`. (default: ``True``)
     """
 
@@ -54,14 +54,15 @@ class Backbone(torch.nn.Module):
     intents: IntentPrototypes | None
 
     def __init__(self, data: HeteroData, embedding_size: int = 32,
-                 learn_embedding: bool = True) -> None:
+                 learns_embedding: bool = True) -> None:
         super().__init__()
         self.embedding_size = embedding_size
+        self.learns_embedding = learns_embedding
         self.graph = InteractionGraph.from_data(data)
         self.intents = None
         shape = self.graph.num_nodes, embedding_size
         self.register_parameter(
-            "embedding", torch.nn.Parameter(torch.empty(shape)) if learn_embedding else None)
+            "embedding", torch.nn.Parameter(torch.empty(shape)) if learns_embedding else None)
         self.user_ids: list[int | str] | None = data["user"].get("raw_id")
         self.item_ids: list[int | str] | None = data["item"].get("raw_id")
 
@@ -74,6 +75,8 @@ class Backbone(torch.nn.Module):
         """Draws new embeddings (and prototypes), Xavier-uniform, users and items apart."""
         if self.intents is not None:
             self.intents.reset_parameters()
+        if not self.learns_embedding:
+            return
         with torch.no_grad():
             for part in self.embedding.split([self.graph.num_users, self.graph.num_items]):
                 torch.nn.init.xavier_uniform_(part)

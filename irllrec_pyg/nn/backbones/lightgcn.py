@@ -6,7 +6,7 @@ from torch_geometric.data import HeteroData
 from ..conv import WeightedSumConv
 from ..graph import InteractionGraph
 from .base import Backbone, Encoding
-from .propagation import propagate, sum_layers
+from .propagation import check_rate, propagate, sum_layers
 
 
 class LightGCN(Backbone):
@@ -32,8 +32,7 @@ class LightGCN(Backbone):
     def __init__(self, data: HeteroData, embedding_size: int = 32, num_layers: int = 3,
                  keep_rate: float = 1.0) -> None:
         super().__init__(data, embedding_size)
-        if not 0.0 < keep_rate <= 1.0:
-            raise ValueError(f"'keep_rate' must lie in (0, 1], got {keep_rate}.")
+        check_rate("keep_rate", keep_rate)
         self.num_layers = num_layers
         self.keep_rate = keep_rate
         self.conv = WeightedSumConv()

@@ -11,6 +11,12 @@ from ..graph import Adjacency
 from ..losses import info_nce
 
 
+def check_rate(name: str, value: float) -> None:
+    """Refuses a share that does not lie in (0, 1]."""
+    if not 0.0 < value <= 1.0:
+        raise ValueError(f"{name!r} must lie in (0, 1], got {value}.")
+
+
 def propagate(conv: WeightedSumConv, x: Tensor, adjacencies: Sequence[Adjacency],
               perturb: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, ...]:
     r"""Propagates once over each matrix and keeps every layer.

@@ -1,6 +1,7 @@
 """Message-passing layers."""
 
 from .adaptive_conv import AdaptiveConv
+from .graph_transformer_conv import GraphTransformerConv
 from .weighted_sum_conv import WeightedSumConv, spmm
 
-__all__ = ["AdaptiveConv", "WeightedSumConv", "spmm"]
+__all__ = ["AdaptiveConv", "GraphTransformerConv", "WeightedSumConv", "spmm"]

@@ -9,8 +9,8 @@ from torch_geometric.utils import scatter
 
 from ..graph import InteractionGraph
 from ..losses import normalize
+from .average import Structure, apply_opaque, average, average_backward, inverse
 from .base import SumConv
-from .weighted_sum_conv import csr, product
 
 
 class AdaptiveConv(SumConv):
@@ -42,7 +42,7 @@ class AdaptiveConv(SumConv):
         source, target = edge_index[0], edge_index[1]
         weight = ((hidden[target] * hidden[source]).sum(1) + 1) / 2
         total = scatter(weight, target, dim_size=x.size(0), reduce="sum")
-        weight = weight * _inverse(total)[target]
+        weight = weight * inverse(total)[target]
         out: Tensor = self.propagate(edge_index, x=x, weight=weight)
         return out
 
@@ -55,58 +55,29 @@ class AdaptiveConv(SumConv):
         """Both sparse products at once; ``hidden`` has rows of unit length."""
         if x.dtype in (torch.float16, torch.bfloat16):
             return self.message_and_aggregate(edge_index, x.float(), hidden).to(x.dtype)
-        graph = edge_index
-        out: Tensor = _AdaptiveProduct.apply(  # type: ignore[no-untyped-call]
-            x, hidden.to(x.dtype), graph.rowptr, graph.col, graph.rowptr_t, graph.col_t,
-            graph.reverse)
+        out: Tensor = apply_opaque(_AdaptiveProduct, x, hidden.to(x.dtype),
+                                   *Structure.of(edge_index))
         return out
 
 
-def _inverse(total: Tensor) -> Tensor:
-    # A row may be empty, or all its neighbours exactly opposite to it.
-    safe = total.clamp(min=torch.finfo(total.dtype).tiny)
-    return torch.where(total > 0, 1 / safe, torch.zeros_like(safe))
-
-
-def _row_index(rowptr: Tensor, num_edges: int) -> Tensor:
-    rows = torch.arange(rowptr.numel() - 1, device=rowptr.device)
-    return rows.repeat_interleave(rowptr.diff(), output_size=num_edges)
-
-
 class _AdaptiveProduct(torch.autograd.Function):
-    r"""With :math:`o_i = \sum_j a_{ij} x_j / s_i` and the incoming gradient :math:`g`:
-
-    :math:`\partial a_{ij} = (g_i \cdot x_j - g_i \cdot o_i) / s_i`,
-    :math:`\partial x_j = \sum_i a_{ij} g_i / s_i` and
-    :math:`\partial h_i = \frac12 \sum_j (\partial a_{ij} + \partial a_{ji}) h_j`.
+    r"""The average of neighbours with weights :math:`a_{ij} = (h_i \cdot h_j + 1) / 2`, whose
+    gradient is :math:`\partial h_i = \frac12 \sum_j (\partial a_{ij} + \partial a_{ji}) h_j`.
     """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, hidden: Tensor, rowptr: Tensor, col: Tensor,
-                rowptr_t: Tensor, col_t: Tensor, reverse: Tensor) -> Tensor:
-        ones = x.new_ones(col.numel())
-        # cos / 2 + 1 / 2 at the entries of the structure.
-        matrix = torch.sparse.sampled_addmm(csr(rowptr, col, ones), hidden, hidden.t(),
-                                            beta=0.5, alpha=0.5)
-        value = matrix.values()
-        row = _row_index(rowptr, col.numel())
-        scale = _inverse(x.new_zeros(x.size(0)).index_add_(0, row, value)).view(-1, 1)
-        out = product(matrix, x) * scale
-        ctx.save_for_backward(x, hidden, rowptr, col, rowptr_t, col_t, reverse, value, scale, out)
+    def forward(ctx: FunctionCtx, x: Tensor, hidden: Tensor, *structure: Tensor) -> Tensor:
+        entries = Structure(*structure)
+        value = entries.dots(hidden, hidden).add_(1).mul_(0.5)
+        out, scale = average(entries, value, x)
+        ctx.save_for_backward(x, hidden, value, scale, out, *structure)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, hidden, rowptr, col, rowptr_t, col_t, reverse, value, scale, out = ctx.saved_tensors
-        grad = grad * scale
-        to_x = to_hidden = None
-        if ctx.needs_input_grad[0]:
-            to_x = product(csr(rowptr_t, col_t, value[reverse]), grad)
-        if ctx.needs_input_grad[1]:
-            bias = (grad * out).sum(1)[_row_index(rowptr, col.numel())]
-            to_value = torch.sparse.sampled_addmm(csr(rowptr, col, bias), grad, x.t(),
-                                                  beta=-0.5, alpha=0.5).values()
-            to_hidden = product(csr(rowptr, col, to_value), hidden)
-            to_hidden += product(csr(rowptr_t, col_t, to_value[reverse]), hidden)
-        return to_x, to_hidden, None, None, None, None, None
+        x, hidden, value, scale, out, *structure = ctx.saved_tensors
+        entries = Structure(*structure)
+        to_x, to_value = average_backward(entries, value, x, out, scale, grad)
+        to_hidden = entries.multiply(to_value, hidden) + entries.multiply_t(to_value, hidden)
+        return to_x, 0.5 * to_hidden, *[None] * len(structure)

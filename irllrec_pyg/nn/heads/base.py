@@ -26,22 +26,6 @@ class Head(torch.nn.Module):
         raise NotImplementedError
 
 
-def text_mlp(in_channels: int, out_channels: int) -> torch.nn.Sequential:
-    r"""The two-layer map of RLMRec and IRLLRec, ``Linear -> LeakyReLU -> Linear``.
-
-    Its hidden layer is :math:`\lfloor (a + b) / 2 \rfloor` wide for input and output widths
-    :math:`a` and :math:`b`; weights are Xavier-uniform.
-    """
-    hidden = (in_channels + out_channels) // 2
-    mlp = torch.nn.Sequential(torch.nn.Linear(in_channels, hidden),
-                              torch.nn.LeakyReLU(0.01, inplace=True),
-                              torch.nn.Linear(hidden, out_channels))
-    for layer in mlp:
-        if isinstance(layer, torch.nn.Linear):
-            torch.nn.init.xavier_uniform_(layer.weight)
-    return mlp
-
-
 class TextHead(Head):
     """A head with text features of the nodes.
 

@@ -14,7 +14,8 @@ from ..conv import AdaptiveConv
 from ..features import text_features
 from ..graph import InteractionGraph
 from ..losses import distill, ssl_loss
-from .base import TextHead, TextRows, align, text_mlp
+from ..mlp import TextMLP
+from .base import TextHead, TextRows, align
 
 Mode = Literal["as_published", "as_in_paper"]
 
@@ -114,7 +115,7 @@ class IntentAlignment(TextHead):
         self.all_nodes = mode == "as_published" if all_nodes is None else all_nodes
         self.negatives = negatives
         self.view, self.shift = view, shift
-        self.mlp = text_mlp(self.features.size(1), embedding_size)
+        self.mlp = TextMLP(self.features.size(1), embedding_size)
         student = prototypes or IntentPrototypes(embedding_size, num_intents)
         self.prototypes = student if prototypes is None else None
         self.tower = InteractionTower(shift)

@@ -6,7 +6,8 @@ from torch_geometric.data import HeteroData
 from ..backbones import Encoding
 from ..batch import Triplets
 from ..features import text_features
-from .base import TextHead, align, text_mlp
+from ..mlp import TextMLP
+from .base import TextHead, align
 
 
 class ProfileAlignment(TextHead):
@@ -38,7 +39,7 @@ class ProfileAlignment(TextHead):
         self.weight = weight
         self.temperature = temperature
         self.negatives = negatives
-        self.mlp = text_mlp(self.features.size(1), out_channels)
+        self.mlp = TextMLP(self.features.size(1), out_channels)
 
     def forward(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:
         """The loss ``profile``."""

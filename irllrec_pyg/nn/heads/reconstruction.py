@@ -5,10 +5,12 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from ..backbones import Encoding
+from ..backbones.propagation import check_rate
 from ..batch import Triplets
 from ..features import text_features
 from ..losses import ssl_loss
-from .base import TextHead, text_mlp
+from ..mlp import TextMLP
+from .base import TextHead
 
 
 class ProfileReconstruction(TextHead):
@@ -36,14 +38,13 @@ class ProfileReconstruction(TextHead):
     def __init__(self, data: HeteroData, embedding_size: int, out_channels: int,
                  mask_ratio: float = 0.1, weight: float = 0.1, temperature: float = 0.2) -> None:
         super().__init__(text_features(data, "x"))
-        if not 0.0 < mask_ratio <= 1.0:
-            raise ValueError(f"'mask_ratio' must lie in (0, 1], got {mask_ratio}.")
+        check_rate("mask_ratio", mask_ratio)
         self.mask_ratio = mask_ratio
         self.weight = weight
         self.temperature = temperature
         self.mask_token = torch.nn.Parameter(torch.empty(1, embedding_size))
         torch.nn.init.xavier_uniform_(self.mask_token)
-        self.mlp = text_mlp(out_channels, self.features.size(1))
+        self.mlp = TextMLP(out_channels, self.features.size(1))
 
     def corrupt(self, x: Tensor, batch: Triplets) -> Tensor:
         """Puts the token in the place of the masked nodes, which it draws if need be."""
