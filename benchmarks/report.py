@@ -87,11 +87,21 @@ def write(results: list[dict[str, Any]], folder: Path) -> None:
     text = [f"# {name}", "", f"`{results[0]['command']}`", "", table(results)]
     if results[0]["synthetic"]:
         text += ["", SYNTHETIC]
-    replace(folder / "results.json", json.dumps(results, indent=1))
+    lines = ",\n".join(json.dumps(compact(result)) for result in results)  # one run a line
+    replace(folder / "results.json", f"[\n{lines}\n]\n")
     replace(folder / "results.md", "\n".join(text) + "\n")
     curves(results, folder / "curves.png")
     print("\n" + "\n".join(text[4:]))
     print(f"\nwritten: {folder / 'results.md'}, results.json, curves.png")
+
+
+def compact(value: Any) -> Any:
+    """Rounds floats to six digits and leaves gaps in curves as null, which JSON knows."""
+    if isinstance(value, float):
+        return None if np.isnan(value) else float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: compact(item) for key, item in value.items()}
+    return [compact(item) for item in value] if isinstance(value, list) else value
 
 
 def replace(path: Path, text: str) -> None:
