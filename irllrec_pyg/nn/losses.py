@@ -14,9 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-# Similarities held at once. Half a million float32 values are 2 MB, about one core's cache;
+# Similarities held at once. A million float32 values are 4 MB, about one core's cache;
 # a GPU wants a block large enough to fill it.
-BLOCK_ENTRIES = {"cpu": 1 << 19, "cuda": 1 << 26}
+BLOCK_ENTRIES = {"cpu": 1 << 20, "cuda": 1 << 26}
+# With millions of candidates a block is larger than that: products of fewer rows waste the machine.
+MIN_ROWS = 16
 
 
 def bpr(positive: Tensor, negative: Tensor) -> Tensor:
@@ -169,7 +171,7 @@ def _check_temperature(temperature: float) -> None:
 
 def _rows_at_once(queries: Tensor, candidates: Tensor) -> int:
     entries = BLOCK_ENTRIES.get(queries.device.type, BLOCK_ENTRIES["cpu"])
-    return max(1, min(queries.size(0), entries // max(1, candidates.size(0))))
+    return max(1, min(queries.size(0), max(MIN_ROWS, entries // max(1, candidates.size(0)))))
 
 
 def _contrast(query: Tensor, positive: Tensor, candidates: Tensor, temperature: float,
@@ -201,23 +203,29 @@ class _Contrast(torch.autograd.Function):
         wants = [ctx.needs_input_grad[i] for i in range(3)]  # type: ignore[attr-defined]
         bounded = (unit_length
                    and 2 / temperature < -0.9 * math.log(torch.finfo(query.dtype).tiny))
+        # A matrix product is cheaper than another pass over the block. One more column takes the
+        # shift and the candidates' weights into the product that makes the exponents, and another
+        # brings Z out of the product that makes the gradient.
+        bias = candidates.new_full((candidates.size(0), 1), -1 / temperature if bounded else 0.0)
+        if candidate_weight is not None:
+            bias += candidate_weight.to(bias.dtype).log().view(-1, 1)
+        ones = torch.ones_like(bias)
+        keys, values = torch.cat([candidates, bias], 1), torch.cat([candidates, ones], 1)
+        scaled = torch.cat([query / temperature, torch.ones_like(query[:, :1])], 1)
         rows = _rows_at_once(query, candidates)
         grads = [torch.zeros_like(part) if want else None
                  for part, want in zip((query, positive, candidates), wants, strict=True)]
         total = query.new_zeros(())
-        scaled = query / temperature
         buffer = query.new_empty(rows, candidates.size(0))
         for start in range(0, query.size(0), rows):
             block = slice(start, start + rows)
-            x, y = scaled[block], positive[block]
-            p = (x * y).sum(1)
-            exp = torch.mm(x, candidates.t(), out=buffer[: x.size(0)])
-            shift = exp.new_full((), 1 / temperature) if bounded else exp.amax(1)
-            exp.sub_(shift.view(-1, 1) if shift.dim() else shift).exp_()
-            if candidate_weight is not None:
-                exp.mul_(candidate_weight)
-            p = p - shift
-            z = exp.sum(1)
+            x, y = scaled[block, :-1], positive[block]
+            exp = torch.mm(scaled[block], keys.t(), out=buffer[: x.size(0)])
+            shift = exp.new_full((1,), 1 / temperature) if bounded else exp.amax(1)
+            if not bounded:
+                exp.sub_(shift.view(-1, 1))
+            summed = torch.mm(exp.exp_(), values if any(wants) else ones)
+            p, z = (x * y).sum(1) - shift, summed[:, -1]
             w = weight[block] if weight is not None else z.new_ones(())
             if eps == 0.0:
                 total += (w * (z.log() - p)).sum()
@@ -228,15 +236,13 @@ class _Contrast(torch.autograd.Function):
                 total -= (w * torch.log(ratio + eps)).sum()
                 to_p = -w * ratio / (ratio + eps)
                 to_z = -to_p / z
-            if not any(wants):
-                continue
-            exp.mul_(to_z.view(-1, 1))
+            to_p, to_z = to_p.view(-1, 1), to_z.view(-1, 1)
             if grads[0] is not None:
-                grads[0][block] = (torch.mm(exp, candidates) + to_p.view(-1, 1) * y) / temperature
+                grads[0][block] = (summed[:, :-1] * to_z + to_p * y) / temperature
             if grads[1] is not None:
-                grads[1][block] = to_p.view(-1, 1) * x
+                grads[1][block] = to_p * x
             if grads[2] is not None:
-                grads[2].addmm_(exp.t(), x)
+                grads[2].addmm_(exp.t(), x * to_z)
         ctx.save_for_backward(*[grad for grad in grads if grad is not None])
         ctx.wants = wants  # type: ignore[attr-defined]
         return total

@@ -47,6 +47,7 @@ def assert_same(ours, naive, inputs):
 @pytest.fixture(params=[1, 7, 10_000])
 def block(request, monkeypatch):
     """Row blocks of one query, of a few, and of all at once."""
+    monkeypatch.setattr(losses, "MIN_ROWS", 1)
     monkeypatch.setitem(losses.BLOCK_ENTRIES, "cpu", request.param)
 
 
@@ -123,6 +124,7 @@ class LargestTensor(TorchDispatchMode):
 
 
 def test_the_matrix_of_similarities_never_exists(monkeypatch):
+    monkeypatch.setattr(losses, "MIN_ROWS", 1)
     monkeypatch.setitem(losses.BLOCK_ENTRIES, "cpu", 3000)
     x = torch.randn(600, 4, requires_grad=True)
     y = torch.randn(600, 4, requires_grad=True)
