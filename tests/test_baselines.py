@@ -202,8 +202,8 @@ def measured(dataset, method):
     raise AssertionError(f"no {method} on {dataset}")
 
 
-REAL = {"popularity": "popularity", "item-knn": "item-kNN", "linear-filter": "one-step linear filter",
-        "ease": "EASE", "low-pass-svd": "low-pass SVD"}
+REAL = {"popularity": "popularity", "item-knn": "item-kNN", "ease": "EASE",
+        "linear-filter": "one-step linear filter", "low-pass-svd": "low-pass SVD"}
 SLOW = pytest.mark.slow
 
 
