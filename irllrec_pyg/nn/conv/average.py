@@ -51,7 +51,7 @@ class Structure(NamedTuple):
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 def apply_opaque(function: type[torch.autograd.Function], *args: Tensor) -> Any:
     """Runs a function of sparse matrices; ``torch.compile`` does not look into it."""
-    return function.apply(*args)  # type: ignore[no-untyped-call]
+    return function.apply(*args)
 
 
 def inverse(total: Tensor) -> Tensor:
