@@ -29,7 +29,7 @@ from irllrec_pyg.published import load_hyperparameters, model_names
 from irllrec_pyg.training import fit
 
 sys.path.insert(0, str(Path(__file__).parent))
-import report  # noqa: E402
+import report
 
 # Hyper-parameters of training; the others belong to the model.
 TRAINING = ("batch_size", "lr", "eval_every", "patience")
