@@ -78,6 +78,8 @@ def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Tensor):
+        while name in tensors:  # keys may hold a slash themselves
+            name += "'"
         tensors[name] = value
         return {"tensor": name}
     if isinstance(value, Mapping):
