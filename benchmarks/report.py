@@ -36,7 +36,8 @@ def table(results: list[dict[str, Any]]) -> str:
     for model in dict.fromkeys(result["model"] for result in results):
         runs = [result for result in results if result["model"] == model]
         printed = published(model, runs[0]["dataset"])
-        row = [model, str(len(runs))]
+        trained = "best_epoch" in runs[0]  # a baseline has neither seed nor epochs
+        row = [" ".join([model, *settings(runs[0])]), str(len(runs)) if trained else "–"]
         for metric in metrics:
             values = np.array([result["test"][metric] for result in runs])
             cell = f"{values.mean():.4f}"
@@ -46,14 +47,21 @@ def table(results: list[dict[str, Any]]) -> str:
                 gap = values.mean() / printed[metric] - 1
                 cell += f" (printed {printed[metric]:.4f}, {gap:+.1%})"
             row.append(cell)
-        row.append(", ".join(str(result["best_epoch"]) for result in runs))
-        row.append(f"{np.median([result['seconds_per_epoch'] for result in runs]):.2f}")
+        row.append(", ".join(str(result["best_epoch"]) for result in runs) if trained else "–")
+        row.append(f"{np.median([result['seconds_per_epoch'] for result in runs]):.2f}"
+                   if trained else f"{runs[0]['seconds']:.1f} s in all")
         lines.append(row)
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     text = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
             + " |" for line in lines]
     return "\n".join([text[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|",
                       *text[1:]])
+
+
+def settings(result: dict[str, Any]) -> list[str]:
+    """What was chosen for a baseline, in words; a model's hyper-parameters are too many."""
+    chosen = {} if "best_epoch" in result else result["hyperparameters"]
+    return [f"{name}={value:g}" for name, value in chosen.items()]
 
 
 def curves(results: list[dict[str, Any]], path: Path, metric: str = "recall@20") -> None:
@@ -81,7 +89,9 @@ def curves(results: list[dict[str, Any]], path: Path, metric: str = "recall@20")
 
 
 def write(results: list[dict[str, Any]], folder: Path) -> None:
-    """Prints the table and writes ``results.json``, ``results.md`` and ``curves.png``."""
+    """Prints the table and writes ``results.json``, ``results.md`` and, where something was
+    trained, ``curves.png``.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     name = results[0]["dataset"]
     text = [f"# {name}", "", f"`{results[0]['command']}`", "", table(results)]
@@ -90,9 +100,11 @@ def write(results: list[dict[str, Any]], folder: Path) -> None:
     lines = ",\n".join(json.dumps(compact(result)) for result in results)  # one run a line
     replace(folder / "results.json", f"[\n{lines}\n]\n")
     replace(folder / "results.md", "\n".join(text) + "\n")
-    curves(results, folder / "curves.png")
+    trained = [result for result in results if "history" in result]
+    if trained:
+        curves(trained, folder / "curves.png")
     print("\n" + "\n".join(text[4:]))
-    print(f"\nwritten: {folder / 'results.md'}, results.json, curves.png")
+    print(f"\nwritten: {folder / 'results.md'}, results.json{', curves.png' if trained else ''}")
 
 
 def compact(value: Any) -> Any:

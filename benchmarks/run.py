@@ -4,6 +4,8 @@
     python benchmarks/run.py
         trains LightGCN and IRLLRec-LightGCN on the committed sample set (synthetic)
     python benchmarks/run.py --model lightgcn lightgcn_int --dataset movie --root data --seeds 5
+    python benchmarks/run.py --model popularity item-knn ease lightgcn --dataset amazon
+        baselines are rows like models, and come first
 
 A run that was stopped goes on where it was when the same command is given again, and a finished
 one is not repeated. Every hyper-parameter is the published one for the model and the data set
@@ -15,6 +17,7 @@ import logging
 import platform
 import shlex
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -24,7 +27,8 @@ import torch_geometric
 
 import irllrec_pyg
 from irllrec_pyg import IRLLRecDataset, build_model
-from irllrec_pyg.evaluation import LIST_METRICS, USER_METRICS
+from irllrec_pyg.baselines import BASELINES, GRIDS, SETTINGS, build_baseline, choose_settings
+from irllrec_pyg.evaluation import LIST_METRICS, USER_METRICS, evaluate
 from irllrec_pyg.published import load_hyperparameters, model_names
 from irllrec_pyg.training import fit
 
@@ -51,8 +55,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", nargs="+", default=["lightgcn", "lightgcn_int"],
-                        metavar="NAME", help=f"published names: {', '.join(model_names())} "
-                        "(default: %(default)s)")
+                        metavar="NAME", help=f"published names: {', '.join(model_names())}; "
+                        f"baselines: {', '.join(BASELINES)} (default: %(default)s)")
     parser.add_argument("--dataset", nargs="+", default=["sample"], metavar="NAME",
                         help="sample, movie, amazon, yelp, steam or any folder under --root in "
                         "the published layout (default: %(default)s)")
@@ -111,15 +115,47 @@ def run(args: argparse.Namespace, name: str, dataset: IRLLRecDataset, seed: int,
                  metrics=args.metrics, exclude_validation=args.exclude_validation,
                  precision=args.precision, accelerator=args.accelerator, devices=args.devices,
                  **{key: hparams[key] for key in TRAINING})
-    device = (torch.cuda.get_device_name() if torch.cuda.is_available()
-              and args.accelerator in ("auto", "gpu", "cuda") else platform.processor() or "cpu")
     return {
-        "model": name, "dataset": dataset.name, "seed": seed, "synthetic": dataset.name == "sample",
-        "test": result.test, "validation": result.validation, "best_epoch": result.best_epoch,
+        "model": name, "dataset": dataset.name, "seed": seed, "test": result.test,
+        "validation": result.validation, "best_epoch": result.best_epoch,
         "epochs": result.epochs, "seconds_per_epoch": result.seconds_per_epoch,
         "seconds": result.seconds, "hyperparameters": hparams,
         "history": result.history.dropna(axis=1, how="all").to_dict("list"),
-        "command": command, "device": device, "threads": torch.get_num_threads(),
+        **circumstances(args, dataset, command),
+    }
+
+
+def rank(args: argparse.Namespace, name: str, dataset: IRLLRecDataset,
+         command: str) -> dict[str, Any]:
+    """Computes a baseline and returns what goes into the JSON file.
+
+    Its settings are those measured for the data set, else the best on the validation items.
+    """
+    data = dataset[0]
+    settings = SETTINGS.get(name, {}).get(dataset.name)
+    if settings is None:
+        settings = choose_settings(name, data) if name in GRIDS else {}
+    start = time.perf_counter()
+    baseline = build_baseline(name, data, **settings)
+    seconds = time.perf_counter() - start
+    ranking: dict[str, Any] = {"k": args.k, "metrics": args.metrics}
+    return {
+        "model": name, "dataset": dataset.name, "seed": None,
+        "test": evaluate(baseline, data, "test", exclude_validation=args.exclude_validation,
+                         **ranking),
+        "validation": evaluate(baseline, data, "val", **ranking), "seconds": seconds,
+        "hyperparameters": settings, **circumstances(args, dataset, command),
+    }
+
+
+def circumstances(args: argparse.Namespace, dataset: IRLLRecDataset,
+                  command: str) -> dict[str, Any]:
+    """How and where results came about."""
+    device = (torch.cuda.get_device_name() if torch.cuda.is_available()
+              and args.accelerator in ("auto", "gpu", "cuda") else platform.processor() or "cpu")
+    return {
+        "synthetic": dataset.name == "sample", "command": command, "device": device,
+        "threads": torch.get_num_threads(),
         "versions": {"irllrec_pyg": irllrec_pyg.__version__, "torch": torch.__version__,
                      "torch_geometric": torch_geometric.__version__,
                      "python": platform.python_version()},
@@ -133,15 +169,19 @@ def main(argv: list[str] | None = None) -> int:
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", category=UserWarning, module="pytorch_lightning")
     command = "python benchmarks/run.py " + shlex.join(sys.argv[1:] if argv is None else argv)
-    unknown = [name for name in args.model if name not in model_names()]
+    known = [*BASELINES, *model_names()]
+    unknown = [name for name in args.model if name not in known]
     if unknown:
-        print(f"unknown model {', '.join(unknown)}; there are {', '.join(model_names())}",
-              file=sys.stderr)
+        print(f"unknown model {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
         return 2
+    models = [name for name in args.model if name not in BASELINES]
     for name in args.dataset:
         dataset = IRLLRecDataset(args.root, name, download_text=args.download_text)
         results: list[dict[str, Any]] = []
-        for model in args.model:
+        for baseline in (model for model in args.model if model in BASELINES):
+            print(f"{baseline} on {name}", flush=True)
+            results.append(rank(args, baseline, dataset, command.strip()))
+        for model in models:
             for seed in range(args.first_seed, args.first_seed + args.seeds):
                 print(f"\n{model} on {name}, seed {seed}", flush=True)
                 results.append(run(args, model, dataset, seed, command.strip()))

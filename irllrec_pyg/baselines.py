@@ -13,6 +13,7 @@ import scipy.sparse as sp
 import torch
 from scipy.sparse.linalg import svds
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 from torch_geometric.data import HeteroData
 
 from .evaluation import evaluate
@@ -225,11 +226,7 @@ class EASE(Baseline):
     def score(self, user: Tensor) -> Tensor:
         r"""Scores of all items, shape :math:`(B, I)`."""
         count = self.seen_ptr[user + 1] - self.seen_ptr[user]
-        ptr = torch.cat([count.new_zeros(1), count.cumsum(0)])
-        _, item = self.seen(user)
-        rows = torch.sparse_csr_tensor(ptr, item, torch.ones_like(item, dtype=self.weight.dtype),
-                                       size=(user.numel(), self.num_items))
-        return rows @ self.weight
+        return embedding_bag(self.seen(user)[1], self.weight, count.cumsum(0) - count, mode="sum")
 
 
 class LinearFilter(Baseline):
