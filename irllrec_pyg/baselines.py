@@ -170,7 +170,7 @@ class TextKNN(NeighbourBaseline):
 
     def __init__(self, data: HeteroData, num_neighbors: int = 50) -> None:
         super().__init__(data)
-        x = normalize(text_features(data, "x")[self.num_users :])
+        x = normalize(text_features(data, "x", sides=["item"]))
         size = max(1, BLOCK_ENTRIES // self.num_items)
         self._set((block @ x.t() for block in x.split(size)), num_neighbors)
 

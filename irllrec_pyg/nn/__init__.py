@@ -19,10 +19,11 @@ from .features import MissingTextError
 from .graph import InteractionGraph
 from .heads import Head, IntentAlignment, ProfileAlignment, ProfileReconstruction
 from .ranker import Ranker
+from .ranking_loss import InBatchSoftmax
 from .recommender import Recommender
 
-__all__ = ["BIGCF", "DCCF", "GCCF", "SGL", "AdaptiveConv", "AlphaRec", "AutoCF", "Backbone",
-           "Encoding", "GNNBackbone", "GraphTransformerConv", "Head", "IntentAlignment",
+__all__ = ["AdaptiveConv", "AlphaRec", "AutoCF", "BIGCF", "Backbone", "DCCF", "Encoding", "GCCF",
+           "GNNBackbone", "GraphTransformerConv", "Head", "InBatchSoftmax", "IntentAlignment",
            "InteractionGraph", "LightGCN", "MissingTextError", "ProfileAlignment",
-           "ProfileReconstruction", "Ranker", "Recommender", "SimGCL", "Triplets",
+           "ProfileReconstruction", "Ranker", "Recommender", "SGL", "SimGCL", "Triplets",
            "WeightedSumConv"]

@@ -142,6 +142,31 @@ def sampled_softmax(query: Tensor, positive: Tensor, negative: Tensor, temperatu
         return (logits.logsumexp(1) - logits[:, 0]).mean()
 
 
+def softmax_loss(query: Tensor, positive: Tensor, candidates: Tensor, temperature: float,
+                 exclude: Tensor, weight: Tensor, candidate_weight: Tensor) -> Tensor:
+    r"""Softmax of cosines against shared candidates of which some pairs are left out, averaged.
+
+    .. math::
+        -\frac{1}{B} \sum_b \log \frac{w_b \exp(\cos(x_b, y_b) / \tau)}
+        {w_b \exp(\cos(x_b, y_b) / \tau) +
+        \sum_{s \notin \mathcal{X}_b} c_s \exp(\cos(x_b, s) / \tau)}
+
+    Args:
+        query (Tensor): :math:`x`, shape :math:`(B, d)`.
+        positive (Tensor): :math:`y`, shape :math:`(B, d)`.
+        candidates (Tensor): shape :math:`(S, d)`.
+        temperature (float): :math:`\tau`.
+        exclude (Tensor): :math:`\mathcal{X}`, rows of ``query`` over rows of ``candidates``, int64
+            of shape :math:`(2, M)`, ascending in the first; also where the positive is itself a
+            candidate.
+        weight (Tensor): :math:`w`, shape :math:`(B,)`.
+        candidate_weight (Tensor): :math:`c`, shape :math:`(S,)`.
+    """
+    total = _contrast(normalize(query), normalize(positive), normalize(candidates), temperature,
+                      None, candidate_weight, 0.0, own_weight=weight, exclude=exclude)
+    return total / query.size(0) - weight.log().mean()
+
+
 def distill(query: Tensor, candidates: Tensor, teacher_query: Tensor, teacher_candidates: Tensor,
             temperature: float) -> Tensor:
     r"""Divergence of a student's similarities from a teacher's, averaged over the queries.
@@ -176,13 +201,15 @@ def _rows_at_once(queries: Tensor, candidates: Tensor) -> int:
 
 def _contrast(query: Tensor, positive: Tensor, candidates: Tensor, temperature: float,
               weight: Tensor | None, candidate_weight: Tensor | None, eps: float,
-              unit_length: bool = True) -> Tensor:
+              unit_length: bool = True, own_weight: Tensor | None = None,
+              exclude: Tensor | None = None) -> Tensor:
     _check_temperature(temperature)
     # Autocast would round the similarities to bfloat16 before they are divided by a small
     # temperature and exponentiated.
     with torch.autocast(query.device.type, enabled=False):
         out: Tensor = _Contrast.apply(  # type: ignore[no-untyped-call]
-            query, positive, candidates, temperature, weight, candidate_weight, eps, unit_length)
+            query, positive, candidates, temperature, weight, candidate_weight, eps, unit_length,
+            own_weight, exclude)
     return out
 
 
@@ -193,13 +220,14 @@ class _Contrast(torch.autograd.Function):
     Vectors of unit length have every exponent in ``[-1/tau, 1/tau]``: subtracting the constant
     ``1/tau`` can never overflow. It can underflow only where ``2/tau`` exceeds the dtype's range;
     there, and for other vectors, the true row maximum is taken instead. With ``eps`` the positive
-    is one of the candidates.
+    is one of the candidates; with ``own_weight`` it is added to them, by that weight.
     """
 
     @staticmethod
     def forward(ctx: FunctionCtx, query: Tensor, positive: Tensor, candidates: Tensor,
                 temperature: float, weight: Tensor | None, candidate_weight: Tensor | None,
-                eps: float, unit_length: bool) -> Tensor:
+                eps: float, unit_length: bool, own_weight: Tensor | None,
+                exclude: Tensor | None) -> Tensor:
         wants = [ctx.needs_input_grad[i] for i in range(3)]  # type: ignore[attr-defined]
         bounded = (unit_length
                    and 2 / temperature < -0.9 * math.log(torch.finfo(query.dtype).tiny))
@@ -215,21 +243,31 @@ class _Contrast(torch.autograd.Function):
         rows = _rows_at_once(query, candidates)
         grads = [torch.zeros_like(part) if want else None
                  for part, want in zip((query, positive, candidates), wants, strict=True)]
+        bounds = [] if exclude is None else torch.searchsorted(
+            exclude[0].contiguous(),
+            torch.arange(0, query.size(0) + rows, rows, device=query.device)).tolist()
         total = query.new_zeros(())
         buffer = query.new_empty(rows, candidates.size(0))
         for start in range(0, query.size(0), rows):
             block = slice(start, start + rows)
             x, y = scaled[block, :-1], positive[block]
             exp = torch.mm(scaled[block], keys.t(), out=buffer[: x.size(0)])
+            p = (x * y).sum(1)
+            if exclude is not None:
+                row, column = exclude[:, slice(*bounds[start // rows : start // rows + 2])]
+                exp[row - start, column] = -torch.inf
             shift = exp.new_full((1,), 1 / temperature) if bounded else exp.amax(1)
             if not bounded:
+                shift = shift if own_weight is None else torch.maximum(shift, p)
                 exp.sub_(shift.view(-1, 1))
             summed = torch.mm(exp.exp_(), values if any(wants) else ones)
-            p, z = (x * y).sum(1) - shift, summed[:, -1]
+            p, z = p - shift, summed[:, -1]
             w = weight[block] if weight is not None else z.new_ones(())
             if eps == 0.0:
+                own = 0.0 if own_weight is None else own_weight[block] * p.exp()
+                z = z + own
                 total += (w * (z.log() - p)).sum()
-                to_p, to_z = -w.expand_as(z), w / z
+                to_p, to_z = w * (own / z - 1), w / z
             else:
                 z = z + eps * torch.exp(-shift)
                 ratio = p.exp() / z
@@ -252,7 +290,7 @@ class _Contrast(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         grads = iter(ctx.saved_tensors)
         return (*[next(grads) * grad if want else None for want in ctx.wants],
-                None, None, None, None, None)
+                *[None] * 7)
 
 
 class _Distill(torch.autograd.Function):

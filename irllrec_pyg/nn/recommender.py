@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from .backbones import Backbone
+from .backbones import Backbone, Encoding
 from .batch import Triplets
 from .graph import EDGE_TYPE
 from .heads import Head
 from .ranker import Ranker, Scorer
+from .ranking_loss import InBatchSoftmax
 from .subgraph import Subgraph
 
 
@@ -23,6 +24,8 @@ class Recommender(Ranker):
             (default: none)
         reg_weight (float, optional): Weight of :math:`\sum \|\theta\|^2` over all trainable
             parameters. (default: ``0.0``)
+        ranking_loss (InBatchSoftmax, optional): Takes the place of the backbone's own ranking
+            loss. (default: ``None``)
 
     Example:
         >>> data = IRLLRecDataset(root, name="movie")[0]
@@ -31,7 +34,7 @@ class Recommender(Ranker):
     """
 
     def __init__(self, backbone: Backbone, heads: Sequence[Head] = (),
-                 reg_weight: float = 0.0) -> None:
+                 reg_weight: float = 0.0, ranking_loss: InBatchSoftmax | None = None) -> None:
         graph = backbone.graph
         row, col = graph.row[graph.row < graph.num_users], graph.col[graph.row < graph.num_users]
         super().__init__(torch.stack([row, col - graph.num_users]), graph.num_users,
@@ -39,6 +42,7 @@ class Recommender(Ranker):
         self.backbone = backbone
         self.heads: Iterable[Head] = torch.nn.ModuleList(heads)  # type: ignore[assignment]
         self.reg_weight = reg_weight
+        self.ranking_loss = ranking_loss
 
     def losses(self, user: Tensor, pos: Tensor, neg: Tensor, augment: bool = True,
                masked_nodes: Tensor | None = None) -> dict[str, Tensor]:
@@ -56,8 +60,8 @@ class Recommender(Ranker):
                 :class:`ProfileReconstruction`. (default: drawn at random)
 
         Returns:
-            Scalars by name, weighted as they enter ``total``: ``bpr``, ``reg`` and what the
-            backbone and the heads add.
+            Scalars by name, weighted as they enter ``total``: ``bpr`` (``softmax`` with
+            :class:`InBatchSoftmax`), ``reg`` and what the backbone and the heads add.
         """
         return self._losses(Triplets(user, pos, neg, self.backbone.graph, augment, masked_nodes))
 
@@ -80,11 +84,16 @@ class Recommender(Ranker):
         for head in self.heads:
             x = head.corrupt(x, batch)
         encoding = self.backbone.encode(batch, x)
-        losses = {"bpr": self.backbone.ranking_loss(encoding, batch), "reg": self._penalty(),
+        losses = {**self._rank(encoding, batch), "reg": self._penalty(),
                   **self.backbone.losses(encoding, batch)}
         for head in self.heads:
             losses.update(head(encoding, batch))
         return {**losses, "total": torch.stack(list(losses.values())).sum()}
+
+    def _rank(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:
+        if self.ranking_loss is None:
+            return {"bpr": self.backbone.ranking_loss(encoding, batch)}
+        return {self.ranking_loss.name: self.ranking_loss(encoding, batch, self)}
 
     def _penalty(self) -> Tensor:
         norms = [parameter.square().sum() for parameter in self.parameters()

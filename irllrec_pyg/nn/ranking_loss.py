@@ -1,0 +1,73 @@
+"""A ranking loss that any backbone can be trained with instead of its own."""
+
+import torch
+from torch import Tensor
+
+from .backbones import Encoding
+from .batch import Triplets
+from .losses import softmax_loss
+from .ranker import Ranker
+
+
+class InBatchSoftmax(torch.nn.Module):
+    r"""Softmax over the cosines of a user with the positive items of the batch.
+
+    .. math::
+        -\frac{1}{B} \sum_b \log \frac{\exp(\cos(e_u, e_{i^+}) / \tau)}
+        {\exp(\cos(e_u, e_{i^+}) / \tau) +
+        \sum_{c : \, i_c \notin \mathcal{I}_u} \exp(\cos(e_u, e_{i_c}) / \tau)}
+
+    An item of the batch that is a training item :math:`\mathcal{I}_u` of the user is no negative
+    (an accidental hit); the sampled negatives of the triplets are not used. Items come into a batch
+    as often as they are popular; ``log_popularity`` takes :math:`\log p_i` from every logit, as in
+    the `"Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations"
+    <https://doi.org/10.1145/3298689.3346996>`_ paper, with :math:`p_i` the item's share of the
+    training interactions over the mean share.
+
+    Args:
+        temperature (float, optional): :math:`\tau`. (default: ``0.15``)
+        log_popularity (bool, optional): Whether to correct for popularity. (default: ``False``)
+
+    Example:
+        >>> model = Recommender(LightGCN(data, 256), ranking_loss=InBatchSoftmax())
+    """
+
+    name = "softmax"
+
+    def __init__(self, temperature: float = 0.15, log_popularity: bool = False) -> None:
+        super().__init__()
+        if temperature <= 0:
+            raise ValueError(f"'temperature' must be positive, got {temperature}.")
+        self.temperature = temperature
+        self.log_popularity = log_popularity
+
+    def forward(self, encoding: Encoding, batch: Triplets, ranker: Ranker) -> Tensor:
+        """The loss of a batch whose positive items are training items.
+
+        Args:
+            encoding (Encoding): What the backbone made of the batch's graph.
+            batch (Triplets): The triplets.
+            ranker (Ranker): Knows the training items of each user.
+        """
+        nodes, candidates, n_id = encoding.nodes, batch.pos_items, batch.graph.n_id
+        user, item, pos = batch.user, candidates.index, batch.pos_node
+        if n_id is not None:
+            user, item, pos = n_id[user], n_id[item], n_id[pos]
+        item, pos = item - ranker.num_users, pos - ranker.num_users
+
+        column = item.new_full((ranker.num_items,), -1)
+        column[item] = torch.arange(item.numel(), device=item.device)
+        row, seen = ranker.seen(user)
+        hits = torch.stack([row, column[seen]])
+        share = item.new_ones(ranker.num_items, dtype=torch.get_default_dtype())
+        if self.log_popularity:
+            degree = torch.bincount(ranker.seen_item, minlength=ranker.num_items)
+            share = degree.clamp(min=1) / (degree.sum() / ranker.num_items)
+        return softmax_loss(
+            nodes[batch.user], nodes[batch.pos_node], nodes[candidates.index], self.temperature,
+            exclude=hits[:, hits[1] >= 0], weight=1 / share[pos],
+            candidate_weight=candidates.count / share[item])
+
+    def __repr__(self) -> str:
+        return (f"{type(self).__name__}(temperature={self.temperature}, "
+                f"log_popularity={self.log_popularity})")
