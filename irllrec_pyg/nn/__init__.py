@@ -22,8 +22,29 @@ from .ranker import Ranker
 from .ranking_loss import InBatchSoftmax
 from .recommender import Recommender
 
-__all__ = ["AdaptiveConv", "AlphaRec", "AutoCF", "BIGCF", "Backbone", "DCCF", "Encoding", "GCCF",
-           "GNNBackbone", "GraphTransformerConv", "Head", "InBatchSoftmax", "IntentAlignment",
-           "InteractionGraph", "LightGCN", "MissingTextError", "ProfileAlignment",
-           "ProfileReconstruction", "Ranker", "Recommender", "SGL", "SimGCL", "Triplets",
-           "WeightedSumConv"]
+__all__ = [
+    "BIGCF",
+    "DCCF",
+    "GCCF",
+    "SGL",
+    "AdaptiveConv",
+    "AlphaRec",
+    "AutoCF",
+    "Backbone",
+    "Encoding",
+    "GNNBackbone",
+    "GraphTransformerConv",
+    "Head",
+    "InBatchSoftmax",
+    "IntentAlignment",
+    "InteractionGraph",
+    "LightGCN",
+    "MissingTextError",
+    "ProfileAlignment",
+    "ProfileReconstruction",
+    "Ranker",
+    "Recommender",
+    "SimGCL",
+    "Triplets",
+    "WeightedSumConv",
+]
