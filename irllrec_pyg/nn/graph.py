@@ -84,8 +84,11 @@ class InteractionGraph(torch.nn.Module):
         row, col = key // self.num_nodes, key % self.num_nodes
         count = torch.bincount(row, minlength=self.num_nodes)
         self.register_buffer("n_id", None, False)  # a sampled part has the nodes' ids here
-        self.register_buffer("rowptr", torch.cat([count.new_zeros(1), count.cumsum(0)]), False)
-        self.register_buffer("col", col, False)
+        # Sparse products convert 64-bit indices at every call; most graphs fit into 32 bits.
+        index = torch.int32 if key.numel() < 2**31 else torch.int64
+        rowptr = torch.cat([count.new_zeros(1), count.cumsum(0)])
+        self.register_buffer("rowptr", rowptr.to(index), False)
+        self.register_buffer("col", col.to(index), False)
         # Sorted by (col, row), position t is the entry whose transpose stands at t in CSR order.
         self.register_buffer("reverse", (col * self.num_nodes + row).argsort(), False)
         self._cache: dict[tuple[str, torch.dtype | None], Tensor] = {}
@@ -118,7 +121,7 @@ class InteractionGraph(torch.nn.Module):
 
     @property
     def degree(self) -> Tensor:
-        """Entries in each row, int64 of shape :math:`(N,)`."""
+        """Entries in each row, of shape :math:`(N,)`."""
         return self.rowptr.diff()
 
     @property
@@ -133,7 +136,7 @@ class InteractionGraph(torch.nn.Module):
     @property
     def edge_index(self) -> Tensor:
         """Entries as PyG's ``edge_index`` (source over target), int64 of shape :math:`(2, 2E)`."""
-        return torch.stack([self.col, self.row])
+        return torch.stack([self.col.long(), self.row])
 
     def normalized(self, dtype: torch.dtype) -> Tensor:
         r"""Values of :math:`\hat{A} = D^{-1/2} A D^{-1/2}`, of shape :math:`(2E,)`.

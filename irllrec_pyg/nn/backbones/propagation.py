@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..batch import Triplets
-from ..conv import WeightedSumConv
+from ..conv import WeightedSumConv, spmm_chain
 from ..graph import Adjacency
 from ..losses import info_nce
 
@@ -25,7 +25,7 @@ def propagate(conv: WeightedSumConv, x: Tensor, adjacencies: Sequence[Adjacency]
         \mathbf{E}^{l+1} = \mathbf{A}_l \mathbf{E}^{l}
 
     Args:
-        conv (WeightedSumConv): The layer.
+        conv (WeightedSumConv): The layer. Without ``perturb``, all layers run as one function.
         x (Tensor): :math:`E^0`, shape :math:`(N, d)`.
         adjacencies (sequence of Adjacency): :math:`A_0, \ldots, A_{L-1}`.
         perturb (callable, optional): Changes each layer after it was computed. (default: none)
@@ -33,10 +33,11 @@ def propagate(conv: WeightedSumConv, x: Tensor, adjacencies: Sequence[Adjacency]
     Returns:
         :math:`E^0, \ldots, E^L`, each of shape :math:`(N, d)`.
     """
+    if perturb is None:
+        return x, *spmm_chain(adjacencies, x)
     layers = [x]
     for adjacency in adjacencies:
-        layer = conv(layers[-1], adjacency)
-        layers.append(layer if perturb is None else perturb(layer))
+        layers.append(perturb(conv(layers[-1], adjacency)))
     return tuple(layers)
 
 

@@ -1,5 +1,6 @@
 """Propagation with fixed weights: the layer under every backbone here."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -64,10 +65,25 @@ def spmm(adjacency: Adjacency, x: Tensor) -> Tensor:
     Returns:
         Tensor of shape :math:`(N, d)`; gradients flow to ``x`` only.
     """
+    return spmm_chain([adjacency], x)[0]
+
+
+def spmm_chain(adjacencies: Sequence[Adjacency], x: Tensor) -> tuple[Tensor, ...]:
+    r"""Products :math:`A_0 x, \; A_1 A_0 x, \; \ldots` with one backward pass for all.
+
+    Args:
+        adjacencies (sequence of Adjacency): :math:`A_0, \ldots, A_{L-1}`.
+        x (Tensor): As for :func:`spmm`.
+
+    Returns:
+        :math:`L` tensors of shape :math:`(N, d)`.
+    """
+    if not adjacencies:
+        return ()
     if x.dtype in (torch.float16, torch.bfloat16):
-        return spmm(adjacency, x.float()).to(x.dtype)
-    out: Tensor = _SparseProduct.apply(  # type: ignore[no-untyped-call]
-        x, *adjacency.to(x.dtype))
+        return tuple(out.to(x.dtype) for out in spmm_chain(adjacencies, x.float()))
+    parts = [part for adjacency in adjacencies for part in adjacency.to(x.dtype)]
+    out: tuple[Tensor, ...] = _Chain.apply(x, *parts)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -77,22 +93,43 @@ def csr(rowptr: Tensor, col: Tensor, value: Tensor) -> Tensor:
     return torch.sparse_csr_tensor(rowptr, col, value, size=(size, size), check_invariants=False)
 
 
-def product(matrix: Tensor, x: Tensor) -> Tensor:
-    """Sparse times dense in the dtype that is given; autocast would choose one without kernels."""
+def product(matrix: Tensor, x: Tensor, add: Tensor | None = None) -> Tensor:
+    """Sparse times dense (plus ``add``) in the dtype that is given; autocast would choose one
+    without kernels.
+    """
     with torch.autocast(x.device.type, enabled=False):
-        return matrix @ x.contiguous()
+        x = x.contiguous()
+        return torch.addmm(x if add is None else add, matrix, x, beta=0 if add is None else 1)
 
 
-class _SparseProduct(torch.autograd.Function):
-    """Autograd through torch.sparse transposes at every step; the transpose is known here."""
+class _Chain(torch.autograd.Function):
+    r"""Autograd through torch.sparse transposes at every step; here the transposes are known.
+
+    With gradients :math:`g_l` of the layers, :math:`h_L = g_L`,
+    :math:`h_l = g_l + A_l^{\top} h_{l+1}`; each sum happens inside the product.
+    """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, rowptr: Tensor, col: Tensor, value: Tensor,
-                rowptr_t: Tensor, col_t: Tensor, value_t: Tensor) -> Tensor:
-        ctx.save_for_backward(rowptr_t, col_t, value_t)
-        return product(csr(rowptr, col, value), x)
+    def forward(ctx: FunctionCtx, x: Tensor, *parts: Tensor) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(*parts)
+        ctx.set_materialize_grads(False)
+        layers = []
+        for at in range(0, len(parts), 6):
+            x = product(csr(*parts[at : at + 3]), x)
+            layers.append(x)
+        return tuple(layers)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return product(csr(*ctx.saved_tensors), grad), *[None] * 6
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        parts = ctx.saved_tensors
+        out = None
+        for layer in range(len(grads) - 1, -1, -1):
+            grad = grads[layer]
+            if out is None:
+                out = grad
+            else:
+                out = product(csr(*parts[6 * layer + 9 : 6 * layer + 12]), out, grad)
+        if out is not None:
+            out = product(csr(*parts[3:6]), out)
+        return out, *[None] * len(parts)

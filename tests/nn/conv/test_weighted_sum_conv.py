@@ -3,7 +3,7 @@ import torch
 from torch_geometric.nn import LGConv
 
 from irllrec_pyg.nn import InteractionGraph, WeightedSumConv
-from irllrec_pyg.nn.conv import spmm
+from irllrec_pyg.nn.conv import spmm, spmm_chain
 
 EDGES = torch.tensor([[0, 0, 1, 2, 2, 2], [0, 3, 1, 0, 1, 2]])
 
@@ -55,3 +55,22 @@ def test_narrow_inputs_are_multiplied_in_float32(graph, dtype):
     out = spmm(graph.adjacency(torch.float32), x)
     assert out.dtype == dtype
     assert torch.equal(out, spmm(graph.adjacency(torch.float32), x.float()).to(dtype))
+
+
+@pytest.mark.parametrize("used", [[0, 1, 2], [2], [1], [0, 2]])
+def test_a_chain_has_the_gradient_of_whatever_layers_are_used(graph, used):
+    torch.manual_seed(1)
+    adjacencies = [graph.drop_edges(torch.float64, 0.6) for _ in range(3)]
+    x = torch.randn(8, 5, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(3, 8, 5, dtype=torch.float64)
+    layers, expected = spmm_chain(adjacencies, x), []
+    for adjacency in adjacencies:
+        expected.append(dense(adjacency) @ (expected[-1] if expected else x))
+    torch.testing.assert_close(layers, tuple(expected))
+    ours, naive = (torch.autograd.grad(sum((out[at] * weight[at]).sum() for at in used), x)
+                   for out in (layers, expected))
+    torch.testing.assert_close(ours, naive)
+
+
+def test_an_empty_chain():
+    assert spmm_chain([], torch.ones(2, 2)) == ()
