@@ -6,6 +6,8 @@
     python benchmarks/run.py --model lightgcn lightgcn_int --dataset movie --root data --seeds 5
     python benchmarks/run.py --model popularity item-knn ease lightgcn --dataset amazon
         baselines are rows like models, and come first
+    python benchmarks/run.py --model lightgcn --dataset amazon --loss softmax --embedding-size 256
+        matters more than any head; the row is called lightgcn+softmax-256
 
 A run that was stopped goes on where it was when the same command is given again, and a finished
 one is not repeated. Every hyper-parameter is the published one for the model and the data set
@@ -29,6 +31,7 @@ import irllrec_pyg
 from irllrec_pyg import IRLLRecDataset, build_model
 from irllrec_pyg.baselines import BASELINES, GRIDS, SETTINGS, build_baseline, choose_settings
 from irllrec_pyg.evaluation import LIST_METRICS, USER_METRICS, evaluate
+from irllrec_pyg.nn import InBatchSoftmax
 from irllrec_pyg.published import load_hyperparameters, model_names
 from irllrec_pyg.training import fit
 
@@ -85,6 +88,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--download-text", action="store_true",
                         help="fetch the published text embeddings (gigabytes) where they are "
                         "missing")
+    parser.add_argument("--loss", choices=["own", "softmax"], default="own",
+                        help="what ranks: the backbone's own loss, or an in-batch softmax over "
+                        "cosines in its place (default: %(default)s)")
+    parser.add_argument("--softmax-temperature", type=float, default=0.15, metavar="FLOAT",
+                        help="default: %(default)s")
+    parser.add_argument("--log-popularity", action="store_true",
+                        help="correct the softmax for the popularity of items")
     group = parser.add_argument_group("hyper-parameters (default: the published ones)")
     for name, kind in sorted(hyperparameters().items()):
         group.add_argument(f"--{name.replace('_', '-')}", dest=f"h_{name}", type=kind,
@@ -109,14 +119,21 @@ def run(args: argparse.Namespace, name: str, dataset: IRLLRecDataset, seed: int,
     torch.manual_seed(seed)
     model = build_model(name, data, dataset.name,
                         **{key: hparams[key] for key in hparams if key not in TRAINING})
+    if args.loss == "softmax":
+        model.ranking_loss = InBatchSoftmax(args.softmax_temperature, args.log_popularity)
+        hparams.update(softmax_temperature=args.softmax_temperature,
+                       log_popularity=args.log_popularity)
+    label = f"{name}+softmax" if args.loss == "softmax" else name
+    if args.h_embedding_size is not None:
+        label += f"-{args.h_embedding_size}"
     epochs = args.epochs or (150 if dataset.name == "sample" else 3000)
-    folder = args.out / dataset.name / name / f"seed-{seed}"
+    folder = args.out / dataset.name / label / f"seed-{seed}"
     result = fit(model, data, epochs=epochs, seed=seed, folder=folder, k=args.k,
                  metrics=args.metrics, exclude_validation=args.exclude_validation,
                  precision=args.precision, accelerator=args.accelerator, devices=args.devices,
                  **{key: hparams[key] for key in TRAINING})
     return {
-        "model": name, "dataset": dataset.name, "seed": seed, "test": result.test,
+        "model": label, "dataset": dataset.name, "seed": seed, "test": result.test,
         "validation": result.validation, "best_epoch": result.best_epoch,
         "epochs": result.epochs, "seconds_per_epoch": result.seconds_per_epoch,
         "seconds": result.seconds, "hyperparameters": hparams,
