@@ -10,6 +10,7 @@ import torch
 from pytorch_lightning import Trainer
 from torch_geometric.nn import GAT
 
+from irllrec_pyg.checkpoint import read_tensors
 from irllrec_pyg.evaluation import evaluate
 from irllrec_pyg.nn import GNNBackbone, IntentAlignment, Recommender
 from irllrec_pyg.published import build_model
@@ -199,14 +200,15 @@ def test_own_trainer(sample, tmp_path):
 
 
 DDP = """
-import sys, json, torch
+import sys, torch
+from irllrec_pyg.checkpoint import write_tensors
 from irllrec_pyg.datasets import IRLLRecDataset
 from tests.training.runs import train
 if __name__ == "__main__":
     data = IRLLRecDataset(sys.argv[1], name="sample")[0]
     model, result = train(data, "lightgcn_int", epochs=3, folder=sys.argv[2], devices=2)
     rank = torch.distributed.get_rank()
-    torch.save(model.state_dict(), f"{sys.argv[2]}/weights-{rank}.pt")
+    write_tensors(f"{sys.argv[2]}/weights-{rank}", model.state_dict(), {}, "weights")
 """
 
 
@@ -217,7 +219,7 @@ def test_two_processes_share_an_epoch(sample, sample_root, tmp_path):
     folder.mkdir()
     subprocess.run([sys.executable, "-W", "ignore", tmp_path / "script.py", sample_root, folder],
                    check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=280)
-    first, second = (torch.load(folder / f"weights-{rank}.pt") for rank in (0, 1))
+    first, second = (read_tensors(folder / f"weights-{rank}", "weights")[0] for rank in (0, 1))
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert (folder / "model.safetensors").exists()
