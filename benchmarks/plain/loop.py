@@ -1,0 +1,90 @@
+"""Negatives, batches and metrics in Python loops."""
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torch_geometric.data import HeteroData
+
+from irllrec_pyg.nn import Recommender
+from irllrec_pyg.nn.graph import EDGE_TYPE
+
+
+class _Interactions(Dataset):
+    def __init__(self, data: HeteroData) -> None:
+        user, item = data[EDGE_TYPE].edge_index.cpu().numpy()
+        self.user, self.item, self.negative = user, item, np.zeros_like(item)
+        self.num_items = data["item"].num_nodes
+        self.seen = set(zip(user.tolist(), item.tolist(), strict=True))
+
+    def draw(self) -> None:
+        """One item that the user does not have, for each interaction."""
+        for at, user in enumerate(self.user):
+            while True:
+                item = random.randrange(self.num_items)
+                if (user, item) not in self.seen:
+                    break
+            self.negative[at] = item
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def __getitem__(self, at: int) -> tuple[int, int, int]:
+        return self.user[at], self.item[at], self.negative[at]
+
+
+class PlainLoader:
+    """Yields user, positive and negative item of each batch of an epoch.
+
+    Args:
+        data (HeteroData): Data set.
+        batch_size (int): Triplets in a batch.
+    """
+
+    def __init__(self, data: HeteroData, batch_size: int) -> None:
+        self.interactions = _Interactions(data)
+        self.loader = DataLoader(self.interactions, batch_size, shuffle=True)
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[list[Tensor]]:
+        self.interactions.draw()
+        return iter(self.loader)
+
+
+@torch.no_grad()
+def evaluate(model: Recommender, nodes: Tensor, data: HeteroData, k: Sequence[int] = (5, 10, 20),
+             block_size: int = 1024) -> dict[str, float]:
+    """Recall and NDCG on the test interactions, over the users that have some.
+
+    Args:
+        model (Recommender): Says how many users and items there are.
+        nodes (Tensor): Final embeddings, users first.
+        data (HeteroData): Data set.
+        k (sequence of int, optional): Lengths of the lists. (default: ``(5, 10, 20)``)
+        block_size (int, optional): Users whose scores exist at once. (default: ``1024``)
+    """
+    shape = model.num_users, model.num_items
+    user, item = data[EDGE_TYPE].edge_index.cpu().numpy()
+    seen = sp.csr_matrix((np.ones(len(user), dtype=np.float32), (user, item)), shape)
+    relevant: dict[int, set[int]] = {}
+    for u, i in data[EDGE_TYPE].edge_label_index.t().tolist():
+        relevant.setdefault(u, set()).add(i)
+    total = {f"{metric}@{top}": 0.0 for metric in ("recall", "ndcg") for top in k}
+    for block in torch.tensor(sorted(relevant)).split(block_size):
+        scores = nodes[block.to(nodes.device)] @ nodes[model.num_users :].T
+        mask = torch.from_numpy(seen[block.numpy()].toarray()).to(scores)
+        scores = scores * (1 - mask) - 1e8 * mask
+        for u, listed in zip(block.tolist(), scores.topk(max(k)).indices.tolist(), strict=True):
+            for top in k:
+                hits = [at for at, i in enumerate(listed[:top]) if i in relevant[u]]
+                ideal = sum(1 / math.log2(at + 2) for at in range(min(top, len(relevant[u]))))
+                total[f"recall@{top}"] += len(hits) / len(relevant[u])
+                total[f"ndcg@{top}"] += sum(1 / math.log2(at + 2) for at in hits) / ideal
+    return {name: value / len(relevant) for name, value in total.items()}
