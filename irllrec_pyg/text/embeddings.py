@@ -13,7 +13,7 @@ from scipy.sparse import coo_matrix
 from torch_geometric.data import HeteroData
 from tqdm import tqdm
 
-from irllrec_pyg.datasets.formats import EMBEDDINGS, MATRICES
+from irllrec_pyg.datasets.formats import EMBEDDINGS, MATRICES, PROFILES
 from irllrec_pyg.text.encoders import Encoder
 from irllrec_pyg.text.fallbacks import Origin, fill_missing
 from irllrec_pyg.text.files import atomic, write_pickle
@@ -26,7 +26,6 @@ SIDES: tuple[Side, Side] = ("user", "item")
 STEP: dict[tuple[str, Side], StepName] = {
     ("x", "user"): "user_profile", ("x", "item"): "item_profile",
     ("intent", "user"): "user_intent", ("intent", "item"): "item_intent"}
-PROFILES: dict[Side, str] = {"user": "usr_prf.pkl", "item": "itm_prf.pkl"}
 Vectors = NDArray[np.float32]
 
 
@@ -66,6 +65,7 @@ class Embedder:
         if not self._vectors:
             if not self._allow_incomplete:
                 self.pipeline.check_complete(STEP.values())
+            self.pipeline.claim_folder()
             for field in EMBEDDINGS:
                 self._vectors[field] = self._embed_field(field)
         return self._vectors
@@ -108,7 +108,7 @@ class Embedder:
             for side, name in zip(SIDES, names, strict=True):
                 write_pickle(raw / name, vectors[field][side])
         for side in SIDES:
-            write_pickle(raw / PROFILES[side], self._profiles(side))
+            write_pickle(raw / PROFILES[SIDES.index(side)], self._profiles(side))
             with atomic(self.pipeline.folder / f"{side}_texts.csv") as file:
                 self.table(side).to_csv(file, index=False)
         return raw

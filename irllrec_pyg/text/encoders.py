@@ -2,6 +2,7 @@ r"""Text encoders: an OpenAI-compatible endpoint, sentence-transformers, or word
 
 import asyncio
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -47,7 +48,7 @@ class WordLlamaEncoder:
         # Its own default looks for the weights in a folder where the wheel does not put them.
         self._model = wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent,
                                                disable_download=True)
-        self.name = f"wordllama-{getattr(wordllama, '__version__', '')}-256"
+        self.name = f"wordllama-{metadata.version('wordllama')}-256"
         self._batch_size = batch_size
 
     def encode(self, texts: list[str], on_batch: OnBatch) -> None:

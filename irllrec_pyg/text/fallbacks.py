@@ -1,5 +1,6 @@
 r"""Nodes without a generated text: a text from attributes, or the mean of the neighbours."""
 
+import re
 from collections import Counter
 from typing import Literal
 
@@ -78,7 +79,9 @@ def _user_text(source: TrainingTexts, user: int, beginning: str) -> str:
     items = [int(item) for item in source.items_of(user) if source.has_text(int(item))]
     if not items:
         return ""
-    values = Counter(value for item in items for value in source.attributes[item].values())
+    # "Comedy, Drama" and "Comedy|Drama" are two values in one cell.
+    values = Counter(part for item in items for value in source.attributes[item].values()
+                     for part in re.split(r"\s*[,|]\s*", value) if part)
     common = ", ".join(value for value, _ in values.most_common(COMMON))
     titles = ", ".join(title for item in items[:COMMON] if (title := source.titles[item]))
     if not common and not titles:

@@ -1,14 +1,13 @@
 r"""Files that are either whole or not there, and on the disk when they take their name."""
 
 import json
-import os
 import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from irllrec_pyg.datasets.files import atomic_path
+from irllrec_pyg.files import atomic_path, write_text
 
 # The readers of the published layout go back to Python 3.8; protocol 5 has another form of arrays.
 PICKLE_PROTOCOL = 4
@@ -19,14 +18,6 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
     """Opens a file that takes its name only when it is completely on the disk."""
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         yield file
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file atomically."""
-    with atomic(path) as file:
-        file.write(text.encode())
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

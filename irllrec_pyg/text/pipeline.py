@@ -1,5 +1,6 @@
 r"""The four steps from tables to embeddings; each can be run, stopped, resumed and looked at."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -177,6 +178,7 @@ class TextPipeline:
         if not nodes:
             return self.state(step)
         texts = {need: self.texts(need) for need in NEEDS[step]}
+        self.claim_folder()
         engine = ChatEngine(self.chat[step], self.run_settings)
         failed = 0
         try:
@@ -217,6 +219,7 @@ class TextPipeline:
                        retry_failed: bool = False) -> Iterator[Request]:
         """What a batch of the step would ask."""
         self.check_complete(NEEDS[step])
+        self.claim_folder()
         texts = {need: self.texts(need) for need in NEEDS[step]}
         return self._requests(step, self.to_ask(step, limit, retry_failed), texts)
 
@@ -232,6 +235,11 @@ class TextPipeline:
                     f"{waiting} of {self.source.num_nodes(self.side(step))} nodes of step {step!r} "
                     "have no answer yet: run that step first, or pass allow_incomplete=True "
                     "(--allow-incomplete), and their attributes stand in.")
+
+    def claim_folder(self) -> None:
+        """Notes the split that the folder's texts are made from; done before anything else is."""
+        self._check_split()
+        write_json(self._split_path, {"data": self.source.name, "split": self.source.split_hash})
 
     # Inside =======================================================================================
 
@@ -274,14 +282,14 @@ class TextPipeline:
                 state.to_do.append(node)
         return state
 
+    @property
+    def _split_path(self) -> Path:
+        return self.folder / "split.json"
+
     def _check_split(self) -> None:
         """One folder, one split: texts of another split could tell what is held out."""
-        import json
-
-        path = self.folder / "split.json"
-        if not path.exists():
-            write_json(path, {"data": self.source.name, "split": self.source.split_hash})
-        elif json.loads(path.read_text())["split"] != self.source.split_hash:
+        if self._split_path.exists() and (
+                json.loads(self._split_path.read_text("utf-8"))["split"] != self.source.split_hash):
             raise PipelineError(f"The texts in {self.folder} were made from another split of the "
                                 "data: use another folder, so that nothing held out leaks in.")
 

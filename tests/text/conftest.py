@@ -54,7 +54,7 @@ def reviews_of(data: HeteroData, field: str, text: str) -> pd.DataFrame:
 
 
 def chat_settings(url: str, **arguments: Any) -> ChatSettings:
-    return ChatSettings("stub-model", Endpoint(url, timeout=5.0), **arguments)
+    return ChatSettings("stub-model", Endpoint(url, timeout=60.0), **arguments)
 
 
 def journal_lines(path: Path) -> list[dict[str, Any]]:

@@ -48,8 +48,7 @@ def test_dry_run_asks_and_writes_nothing(first: list[str], folder: str, stub: St
     printed = capsys.readouterr().out
     assert not stub.asked
     assert "cost" in printed
-    assert not (Path(folder) / "journal").exists()
-    assert not (Path(folder) / "settings.json").exists()
+    assert not Path(folder).exists()
 
 
 def test_show_prints_a_prompt_and_its_answer(first: list[str], folder: str,

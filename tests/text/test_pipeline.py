@@ -146,6 +146,7 @@ def test_embeddings_of_another_split_are_refused(pipeline: TextPipeline,
 
 
 def test_a_folder_is_for_one_split(pipeline: TextPipeline) -> None:
+    pipeline.run_step("item_profile", limit=1, progress=False)
     other = TrainingTexts(make_data(seed=1), make_items())
     with pytest.raises(PipelineError, match="another split"):
         TextPipeline(other, pipeline.folder)
