@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,8 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+
+from irllrec_pyg.files import write_text
 
 PUBLISHED = Path(__file__).parent / "published_results.csv"
 SYNTHETIC = ("The sample set is synthetic: these figures show that the code works, nothing about "
@@ -98,8 +99,8 @@ def write(results: list[dict[str, Any]], folder: Path) -> None:
     if results[0]["synthetic"]:
         text += ["", SYNTHETIC]
     lines = ",\n".join(json.dumps(compact(result)) for result in results)  # one run a line
-    replace(folder / "results.json", f"[\n{lines}\n]\n")
-    replace(folder / "results.md", "\n".join(text) + "\n")
+    write_text(folder / "results.json", f"[\n{lines}\n]\n")
+    write_text(folder / "results.md", "\n".join(text) + "\n")
     trained = [result for result in results if "history" in result]
     if trained:
         curves(trained, folder / "curves.png")
@@ -114,10 +115,3 @@ def compact(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: compact(item) for key, item in value.items()}
     return [compact(item) for item in value] if isinstance(value, list) else value
-
-
-def replace(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text)
-    os.replace(part, path)

@@ -1,7 +1,6 @@
 """Trained models as safetensors files, which hold tensors and JSON and can run nothing."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from operator import index
 from pathlib import Path
@@ -12,7 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .nn.ranker import Ranker, Scorer
+from .files import atomic_path
+from .nn.ranker import DotProductRanker, Ranker
 
 KIND = "irllrec_pyg.ranker/1"
 
@@ -31,8 +31,6 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Map
         metadata (mapping): Whatever JSON can hold.
         kind (str): What the file is, checked by :func:`read_tensors`.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     # Tensors that share memory are written one by one, as safetensors demands.
     own: dict[str, Tensor] = {}
     taken: set[int] = set()
@@ -42,34 +40,8 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Map
             tensor = tensor.clone()
         taken.add(tensor.untyped_storage().data_ptr())
         own[name] = tensor
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.touch()
-    permissions = temporary.stat().st_mode  # safetensors leaves nothing for the group
-    try:
+    with atomic_path(path) as temporary:
         save_file(own, temporary, {"kind": kind, "json": json.dumps(dict(metadata))})
-        temporary.chmod(permissions)
-        _sync(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    if os.name == "posix":
-        _sync(path.parent)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file, which is there completely or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text)
-    _sync(temporary)
-    os.replace(temporary, path)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def read_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -99,7 +71,7 @@ def read_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[s
                               "copied. Delete it, or put a complete copy in its place.") from error
 
 
-class EmbeddingRecommender(Ranker):
+class EmbeddingRecommender(DotProductRanker):
     r"""Ranks by the dot products of given embeddings; what is left of a model after training.
 
     Args:
@@ -128,15 +100,6 @@ class EmbeddingRecommender(Ranker):
     def embed(self) -> tuple[Tensor, Tensor]:
         """The embeddings of users and items."""
         return self.user_embedding, self.item_embedding
-
-    def score(self, user: Tensor) -> Tensor:
-        r"""Dot products of users with all items, shape :math:`(B, I)`."""
-        return self.scorer()(user)
-
-    def scorer(self) -> Scorer:
-        """A function like :meth:`score`."""
-        users, items = self.embed()
-        return lambda user: users[user] @ items.t()
 
     def __repr__(self) -> str:
         return (f"{type(self).__name__}({self.num_users} users, {self.num_items} items, "

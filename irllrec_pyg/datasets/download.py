@@ -20,9 +20,9 @@ from pathlib import Path
 import pooch
 
 from irllrec_pyg.datasets.archives import extract
-from irllrec_pyg.datasets.files import atomic_path
 from irllrec_pyg.datasets.formats import EMBEDDINGS, MATRICES, PROFILES
 from irllrec_pyg.datasets.hashes import MATRICES_SHA256
+from irllrec_pyg.files import atomic_path
 
 MATRICES_URL = "https://raw.githubusercontent.com/wangyu0627/IRLLRec/main/data"
 # The commit whose README tells to join these parts; later ones point to ARCHIVE_ZIP_URL instead.

@@ -15,7 +15,6 @@ import torch
 from torch_geometric.data import HeteroData, InMemoryDataset
 
 from irllrec_pyg.datasets.download import copy_sample, fetch_matrices, fetch_text, where_to_get
-from irllrec_pyg.datasets.files import atomic_path
 from irllrec_pyg.datasets.formats import (
     EMBEDDINGS,
     MATRICES,
@@ -24,6 +23,7 @@ from irllrec_pyg.datasets.formats import (
     read_interactions,
 )
 from irllrec_pyg.datasets.safe_pickle import DataFileError, UnsafePickleError
+from irllrec_pyg.files import atomic_path
 
 #: Raise it whenever the same raw files give another processed file.
 _FORMAT = 1

@@ -1,6 +1,7 @@
 """Whatever scores items for users: models, trained embeddings, baselines."""
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -122,8 +123,8 @@ class Ranker(torch.nn.Module):
 
     def _top(self, user: Tensor, k: int, exclude_seen: bool, scorer: Scorer) -> pd.DataFrame:
         scores = scorer(user).float()
-        if exclude_seen:
-            scores[self.seen(user)] = -torch.inf
+        if exclude_seen:  # in a copy: the tensor may be the ranker's own
+            scores = scores.index_put(self.seen(user), scores.new_tensor(-torch.inf))
         best, item = scores.topk(min(k, self.num_items))
         row, column = torch.isfinite(best).nonzero(as_tuple=True)
         columns = {"user": user[row], "item": item[row, column], "rank": column + 1,
@@ -134,16 +135,33 @@ class Ranker(torch.nn.Module):
         device = self.seen_ptr.device
         if user is None:
             return torch.arange(self.num_users, device=device)
-        asked = np.atleast_1d(np.asarray(
-            user.tolist() if isinstance(user, Tensor) else
-            user if isinstance(user, (str, int, np.generic)) or not isinstance(user, Iterable)
-            else list(user)))
+        if isinstance(user, (Tensor, np.ndarray)):
+            user = np.atleast_1d(user).tolist()
+        single = isinstance(user, str) or not isinstance(user, Iterable)
+        asked: list[Any] = [user] if single else list(user)  # type: ignore[arg-type]
         if self._user_index is None:
-            self._user_index = pd.Index(
-                self.user_ids if self.user_ids is not None else range(self.num_users))
-        position = self._user_index.get_indexer(pd.Index(asked))
+            ids = range(self.num_users) if self.user_ids is None else self.user_ids
+            self._user_index = pd.Index(list(ids), dtype=object)
+        position = self._user_index.get_indexer(pd.Index(asked, dtype=object))
         if (position < 0).any():
-            unknown = asked[position < 0][:3].tolist()
+            unknown = [asked[at] for at in (position < 0).nonzero()[0][:3]]
             raise KeyError(f"Unknown user {', '.join(map(repr, unknown))}; users are given by the "
                            "ids of the training data.")
         return torch.as_tensor(position, dtype=torch.long, device=device)
+
+
+class DotProductRanker(Ranker):
+    """Base class of rankers whose scores are dot products of embeddings; see :class:`Ranker`."""
+
+    def embed(self) -> tuple[Tensor, Tensor]:
+        r"""Final embeddings of users :math:`(U, d)` and items :math:`(I, d)`."""
+        raise NotImplementedError
+
+    def score(self, user: Tensor) -> Tensor:
+        r"""Dot products of users with all items, shape :math:`(B, I)`."""
+        return self.scorer()(user)
+
+    def scorer(self) -> Scorer:
+        """Embeds once and scores any number of blocks of users."""
+        users, items = self.embed()
+        return lambda user: users[user] @ items.t()

@@ -10,12 +10,12 @@ from .backbones import Backbone, Encoding
 from .batch import Triplets
 from .graph import EDGE_TYPE
 from .heads import Head
-from .ranker import Ranker, Scorer
+from .ranker import DotProductRanker
 from .ranking_loss import InBatchSoftmax
 from .subgraph import Subgraph
 
 
-class Recommender(Ranker):
+class Recommender(DotProductRanker):
     r"""A graph recommender with any number of alignment heads.
 
     Args:
@@ -104,12 +104,3 @@ class Recommender(Ranker):
         r"""Final embeddings of users :math:`(U, d)` and items :math:`(I, d)`."""
         nodes = self.backbone().nodes
         return nodes[: self.num_users], nodes[self.num_users :]
-
-    def score(self, user: Tensor) -> Tensor:
-        r"""Dot products of users with all items, shape :math:`(B, I)`."""
-        return self.scorer()(user)
-
-    def scorer(self) -> Scorer:
-        """Propagates once and scores any number of blocks of users."""
-        users, items = self.embed()
-        return lambda user: users[user] @ items.t()

@@ -7,7 +7,8 @@ from typing import Any, Self
 
 import pandas as pd
 
-from ..checkpoint import CheckpointError, write_text
+from ..checkpoint import CheckpointError
+from ..files import write_text
 
 
 @dataclass

@@ -43,10 +43,25 @@ def test_answers_in_the_owners_ids():
     assert ids(ranker.recommend("bob", k=2)) == [("bob", 10, 1), ("bob", 40, 2)]
     assert ids(ranker.recommend(pd.Series(["bob", "ann"]), k=1)) == [("bob", 10, 1), ("ann", 40, 1)]
     assert set(ranker.recommend(k=1)["user"]) == {"ann", "bob"}
+    with pytest.raises(KeyError, match="'dan', 1"):
+        ranker.recommend(["ann", "dan", 1])
     with pytest.raises(KeyError, match="'dan'"):
         ranker.recommend(["ann", "dan"])
     with pytest.raises(KeyError, match="0"):
         ranker.recommend(0)
+
+
+@pytest.mark.parametrize("user", [torch.tensor([1, 0]), torch.tensor([1, 0]).numpy(), (1, 0)])
+def test_users_come_in_any_sequence(user):
+    assert set(Table(EDGES, 3, 4).recommend(user, k=1)["user"]) == {0, 1}
+
+
+def test_the_rankers_own_scores_stay_as_they_are():
+    before = SCORES.clone()
+    ranker = Table(EDGES, 3, 4)
+    ranker.scorer = lambda: lambda user: SCORES
+    ranker.recommend(k=2)
+    assert torch.equal(SCORES, before)
 
 
 def test_blocks_of_users_share_one_scorer(monkeypatch):

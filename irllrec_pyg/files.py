@@ -12,7 +12,8 @@ _STALE_SECONDS = 24 * 3600
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    r"""Gives a temporary path beside :obj:`path`, and moves it there when the block ends well.
+    r"""Gives a temporary path beside :obj:`path`; when the block ends well, the file is on the disk
+    and takes its name.
 
     Args:
         path: The file to write; its folder is made where it is missing.
@@ -31,6 +32,23 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         mask = os.umask(0)  # mkstemp makes private files; a data set is read by others too
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
+        _sync(temporary)
         os.replace(temporary, target)
+        if os.name == "posix":
+            _sync(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    r"""Writes a text file, in UTF-8, which is there completely or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from irllrec_pyg.datasets.files import atomic_path
+from irllrec_pyg.files import atomic_path
 
 
 def test_writes_and_replaces(tmp_path):
@@ -38,7 +38,7 @@ def test_kill_keeps_the_old_file(tmp_path):
     target.write_text("old")
     script = (
         "import sys, time\n"
-        "from irllrec_pyg.datasets.files import atomic_path\n"
+        "from irllrec_pyg.files import atomic_path\n"
         "with atomic_path(sys.argv[1]) as temporary:\n"
         "    temporary.write_text('half')\n"
         "    print('writing', flush=True)\n"
