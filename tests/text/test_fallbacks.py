@@ -68,10 +68,10 @@ def test_a_node_that_nothing_reaches_takes_the_mean_of_its_side(data: HeteroData
     assert origins["item"][9] == "mean"
 
 
-def test_nothing_at_all_is_an_error(data: HeteroData) -> None:
+def test_nothing_at_all_is_an_error(data: HeteroData, tmp_path: Path) -> None:
     source = TrainingTexts(data, silent(make_items(), *range(NUM_ITEMS)))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="No user and no item has a text"):
-        Embedder(TextPipeline(source, "unused"), Lengths(), progress=False).embed()
+        Embedder(TextPipeline(source, tmp_path), Lengths(), progress=False).embed()
 
 
 def test_failures_and_silent_nodes_are_reported_and_embedded(data: HeteroData, stub: StubServer,
