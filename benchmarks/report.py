@@ -11,6 +11,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from significance import markdown
 
 from irllrec_pyg.files import write_text
 
@@ -89,13 +90,17 @@ def curves(results: list[dict[str, Any]], path: Path, metric: str = "recall@20")
     plt.close(figure)
 
 
-def write(results: list[dict[str, Any]], folder: Path) -> None:
+def write(results: list[dict[str, Any]], folder: Path,
+          comparison: pd.DataFrame | None = None) -> None:
     """Prints the table and writes ``results.json``, ``results.md`` and, where something was
     trained, ``curves.png``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = results[0]["dataset"]
     text = [f"# {name}", "", f"`{results[0]['command']}`", "", table(results)]
+    if comparison is not None:
+        text += ["", f"Against {comparison['against'].iloc[0]}, in paired two-sided tests:", "",
+                 markdown(comparison)]
     if results[0]["synthetic"]:
         text += ["", SYNTHETIC]
     lines = ",\n".join(json.dumps(compact(result)) for result in results)  # one run a line

@@ -24,19 +24,22 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 import torch_geometric
 
 import irllrec_pyg
 from irllrec_pyg import IRLLRecDataset, build_model
 from irllrec_pyg.baselines import BASELINES, GRIDS, SETTINGS, build_baseline, choose_settings
-from irllrec_pyg.evaluation import LIST_METRICS, USER_METRICS, evaluate
-from irllrec_pyg.nn import InBatchSoftmax
+from irllrec_pyg.datasets import MovieLensText
+from irllrec_pyg.evaluation import LIST_METRICS, USER_METRICS, evaluate, evaluate_users
+from irllrec_pyg.nn import InBatchSoftmax, Ranker
 from irllrec_pyg.published import load_hyperparameters, model_names
 from irllrec_pyg.training import fit
 
 sys.path.insert(0, str(Path(__file__).parent))
 import report
+import significance
 
 # Hyper-parameters of training; the others belong to the model.
 TRAINING = ("batch_size", "lr", "eval_every", "patience")
@@ -61,8 +64,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
                         metavar="NAME", help=f"published names: {', '.join(model_names())}; "
                         f"baselines: {', '.join(BASELINES)} (default: %(default)s)")
     parser.add_argument("--dataset", nargs="+", default=["sample"], metavar="NAME",
-                        help="sample, movie, amazon, yelp, steam or any folder under --root in "
-                        "the published layout (default: %(default)s)")
+                        help="sample, movie, amazon, yelp, steam, movielens or any folder under "
+                        "--root in the published layout (default: %(default)s)")
     parser.add_argument("--root", default="data", help="folder of the data sets "
                         "(default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each model, with the seeds "
@@ -77,6 +80,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--exclude-validation", action="store_true",
                         help="at test, leave out a user's validation items (not the papers' "
                         "protocol)")
+    parser.add_argument("--compare", metavar="NAME", help="test every row of the table "
+                        "against this one, paired over users and over seeds")
     parser.add_argument("--epochs", type=int, help="at most so many "
                         "(default: 3000; 150 on the sample set)")
     parser.add_argument("--out", type=Path, default=Path("runs"),
@@ -108,9 +113,16 @@ def overrides(args: argparse.Namespace, model: str) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
+def load(args: argparse.Namespace, name: str) -> IRLLRecDataset:
+    """Opens a data set."""
+    if name == "movielens":
+        return MovieLensText(Path(args.root, name))
+    return IRLLRecDataset(args.root, name, download_text=args.download_text)
+
+
 def run(args: argparse.Namespace, name: str, dataset: IRLLRecDataset, seed: int,
-        command: str) -> dict[str, Any]:
-    """Trains one model with one seed and returns what goes into the JSON file."""
+        command: str) -> tuple[dict[str, Any], Ranker]:
+    """Trains one model with one seed; returns what goes into the JSON file, and the model."""
     data = dataset[0]
     hparams = load_hyperparameters(name, dataset.name)
     if dataset.name == "sample":
@@ -139,12 +151,12 @@ def run(args: argparse.Namespace, name: str, dataset: IRLLRecDataset, seed: int,
         "seconds": result.seconds, "hyperparameters": hparams,
         "history": result.history.dropna(axis=1, how="all").to_dict("list"),
         **circumstances(args, dataset, command),
-    }
+    }, model
 
 
 def rank(args: argparse.Namespace, name: str, dataset: IRLLRecDataset,
-         command: str) -> dict[str, Any]:
-    """Computes a baseline and returns what goes into the JSON file.
+         command: str) -> tuple[dict[str, Any], Ranker]:
+    """Computes a baseline; returns what goes into the JSON file, and the baseline.
 
     Its settings are those measured for the data set, else the best on the validation items.
     """
@@ -162,7 +174,7 @@ def rank(args: argparse.Namespace, name: str, dataset: IRLLRecDataset,
                          **ranking),
         "validation": evaluate(baseline, data, "val", **ranking), "seconds": seconds,
         "hyperparameters": settings, **circumstances(args, dataset, command),
-    }
+    }, baseline
 
 
 def circumstances(args: argparse.Namespace, dataset: IRLLRecDataset,
@@ -186,6 +198,7 @@ def main(argv: list[str] | None = None) -> int:
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", category=UserWarning, module="pytorch_lightning")
     command = "python benchmarks/run.py " + shlex.join(sys.argv[1:] if argv is None else argv)
+    command = command.strip()
     known = [*BASELINES, *model_names()]
     unknown = [name for name in args.model if name not in known]
     if unknown:
@@ -193,16 +206,22 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     models = [name for name in args.model if name not in BASELINES]
     for name in args.dataset:
-        dataset = IRLLRecDataset(args.root, name, download_text=args.download_text)
+        dataset = load(args, name)
         results: list[dict[str, Any]] = []
-        for baseline in (model for model in args.model if model in BASELINES):
-            print(f"{baseline} on {name}", flush=True)
-            results.append(rank(args, baseline, dataset, command.strip()))
-        for model in models:
-            for seed in range(args.first_seed, args.first_seed + args.seeds):
-                print(f"\n{model} on {name}, seed {seed}", flush=True)
-                results.append(run(args, model, dataset, seed, command.strip()))
-        report.write(results, args.out / name)
+        users: dict[str, list[pd.DataFrame]] = {}
+        jobs = [(model, None) for model in args.model if model in BASELINES] + [
+            (model, args.first_seed + at) for model in models for at in range(args.seeds)]
+        for model, seed in jobs:
+            print(f"\n{model} on {name}" + ("" if seed is None else f", seed {seed}"), flush=True)
+            result, ranker = (rank(args, model, dataset, command) if seed is None else
+                              run(args, model, dataset, seed, command))
+            results.append(result)
+            if args.compare:
+                users.setdefault(result["model"], []).append(
+                    evaluate_users(ranker, dataset[0], k=[max(args.k)],
+                                   exclude_validation=args.exclude_validation))
+        comparison = significance.compare(users, args.compare) if args.compare else None
+        report.write(results, args.out / name, comparison)
     return 0
 
 
