@@ -6,16 +6,16 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from ..batch import Triplets
-from ..conv import WeightedSumConv, spmm
+from ..conv import spmm
 from ..features import text_features
 from ..graph import InteractionGraph
 from ..losses import normalize, sampled_softmax
 from ..mlp import TextMLP
-from .base import Backbone, Encoding
-from .propagation import check_rate, propagate, sum_layers
+from .base import Encoding
+from .lightgcn import LightGCN
 
 
-class AlphaRec(Backbone):
+class AlphaRec(LightGCN):
     r"""The AlphaRec model from the `"Language Representations Can be What Recommenders Need:
     Findings and Potentials" <https://arxiv.org/abs/2407.05441>`_ paper.
 
@@ -53,10 +53,7 @@ class AlphaRec(Backbone):
     def __init__(self, data: HeteroData, embedding_size: int = 32, num_layers: int = 2,
                  keep_rate: float = 1.0, temperature: float = 0.15, hidden_ratio: float = 0.5,
                  cosine: bool = False) -> None:
-        super().__init__(data, embedding_size, learns_embedding=False)
-        check_rate("keep_rate", keep_rate)
-        self.num_layers = num_layers
-        self.keep_rate = keep_rate
+        super().__init__(data, embedding_size, num_layers, keep_rate, learns_embedding=False)
         self.temperature = temperature
         self.cosine = cosine
         users = self.graph.num_users
@@ -66,10 +63,10 @@ class AlphaRec(Backbone):
         nodes[:users] = spmm(self.graph.matrix(share[self.graph.row]), nodes)[:users]
         self.register_buffer("features", nodes, persistent=False)
         self.mlp = TextMLP(item.size(1), embedding_size, max(1, int(item.size(1) * hidden_ratio)))
-        self.conv = WeightedSumConv()
 
     def reset_parameters(self) -> None:
         """Draws a new map."""
+        super().reset_parameters()
         self.mlp.reset_parameters()
 
     def inputs(self, graph: InteractionGraph) -> Tensor:
@@ -80,13 +77,11 @@ class AlphaRec(Backbone):
 
     def forward(self, graph: InteractionGraph | None = None, x: Tensor | None = None,
                 augment: bool = False) -> Encoding:
-        """Propagates ``num_layers`` times and averages the layers; see :class:`Backbone`."""
-        graph = graph or self.graph
-        x = self.inputs(graph) if x is None else x
-        adjacency = graph.drop_edges(x.dtype, self.keep_rate if augment else 1.0)
-        layers = propagate(self.conv, x, [adjacency] * self.num_layers)
-        nodes = sum_layers(layers) / len(layers)
-        return Encoding(normalize(nodes) if self.cosine else nodes, layers)
+        """Propagates ``num_layers`` times and averages the layers; see :class:`LightGCN`."""
+        encoding = super().forward(graph, x, augment)
+        nodes = encoding.nodes / len(encoding.layers)
+        encoding.nodes = normalize(nodes) if self.cosine else nodes
+        return encoding
 
     def ranking_loss(self, encoding: Encoding, batch: Triplets) -> Tensor:
         """The sampled softmax over cosines."""

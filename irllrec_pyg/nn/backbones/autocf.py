@@ -77,7 +77,6 @@ class AutoCF(Backbone):
             GraphTransformerConv(embedding_size, heads) for _ in range(num_transformers))
         self._step = 0
         self._drawn: _Drawn | None = None
-        self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draws new embeddings and new weights of the decoder."""

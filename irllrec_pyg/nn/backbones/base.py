@@ -63,6 +63,7 @@ class Backbone(torch.nn.Module):
         shape = self.graph.num_nodes, embedding_size
         self.register_parameter(
             "embedding", torch.nn.Parameter(torch.empty(shape)) if learns_embedding else None)
+        self._draw_embedding()
         self.user_ids: list[int | str] | None = data["user"].get("raw_id")
         self.item_ids: list[int | str] | None = data["item"].get("raw_id")
 
@@ -75,6 +76,9 @@ class Backbone(torch.nn.Module):
         """Draws new embeddings (and prototypes), Xavier-uniform, users and items apart."""
         if self.intents is not None:
             self.intents.reset_parameters()
+        self._draw_embedding()
+
+    def _draw_embedding(self) -> None:
         if not self.learns_embedding:
             return
         with torch.no_grad():

@@ -60,7 +60,6 @@ class DCCF(Backbone):
         self.intents = IntentPrototypes(embedding_size, num_intents)
         self.conv = WeightedSumConv()
         self.adaptive = AdaptiveConv()
-        self.reset_parameters()
 
     def forward(self, graph: InteractionGraph | None = None, x: Tensor | None = None,
                 augment: bool = False) -> Encoding:

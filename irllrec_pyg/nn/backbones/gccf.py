@@ -37,7 +37,6 @@ class GCCF(Backbone):
         self.num_layers = num_layers
         self.self_loops = self_loops
         self.conv = WeightedSumConv()
-        self.reset_parameters()
 
     @property
     def out_channels(self) -> int:

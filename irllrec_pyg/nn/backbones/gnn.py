@@ -41,7 +41,6 @@ class GNNBackbone(Backbone):
             raise ValueError(f"{type(gnn).__name__}.forward takes no 'edge_weight'.")
         self.gnn = gnn
         self.edge_weight = edge_weight
-        self.reset_parameters()
         mode = gnn.training
         with torch.no_grad():
             edge_index = torch.tensor([[0, 1], [1, 0]])

@@ -27,16 +27,16 @@ class LightGCN(Backbone):
         num_layers (int, optional): Number of propagations :math:`L`. (default: ``3``)
         keep_rate (float, optional): Share of directed edges kept in training.
             (default: ``1.0``)
+        learns_embedding (bool, optional): As in :class:`Backbone`. (default: ``True``)
     """
 
     def __init__(self, data: HeteroData, embedding_size: int = 32, num_layers: int = 3,
-                 keep_rate: float = 1.0) -> None:
-        super().__init__(data, embedding_size)
+                 keep_rate: float = 1.0, learns_embedding: bool = True) -> None:
+        super().__init__(data, embedding_size, learns_embedding)
         check_rate("keep_rate", keep_rate)
         self.num_layers = num_layers
         self.keep_rate = keep_rate
         self.conv = WeightedSumConv()
-        self.reset_parameters()
 
     def forward(self, graph: InteractionGraph | None = None, x: Tensor | None = None,
                 augment: bool = False) -> Encoding:
