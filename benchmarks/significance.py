@@ -35,12 +35,12 @@ def compare(users: dict[str, list[pd.DataFrame]], reference: str) -> pd.DataFram
             ours, theirs = (np.stack([table[metric].to_numpy() for table in one])
                             for one in (tables, users[reference]))
             difference = ours.mean(0) - theirs.mean(0)
-            low, high = stats.t.interval(0.95, len(difference) - 1, difference.mean(),
-                                         stats.sem(difference))
+            half = stats.t.ppf(0.975, len(difference) - 1) * stats.sem(difference)
             rows.append({
                 "model": model, "against": reference, "metric": metric,
                 "difference": difference.mean(),
-                "relative": difference.mean() / theirs.mean(), "low": low, "high": high,
+                "relative": difference.mean() / theirs.mean(),
+                "low": difference.mean() - half, "high": difference.mean() + half,
                 "p users, t": paired(ours.mean(0), theirs.mean(0), stats.ttest_rel),
                 "p users, Wilcoxon": paired(ours.mean(0), theirs.mean(0), stats.wilcoxon),
                 "p seeds, t": paired(ours.mean(1), theirs.mean(1), stats.ttest_rel)

@@ -303,7 +303,7 @@ BASELINES: dict[str, Any] = {
 SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "item-knn": {name: {"num_neighbors": 50} for name in ("amazon", "yelp", "movie")},
     "ease": {"amazon": {"reg": 50.0}, "yelp": {"reg": 400.0}, "movie": {"reg": 50.0}},
-    "low-pass-svd": {"amazon": {"rank": 256}, "movie": {"rank": 1024}},
+    "low-pass-svd": {"amazon": {"rank": 256}, "yelp": {"rank": 128}, "movie": {"rank": 1024}},
 }
 # What to choose from on the validation split of any other data set.
 GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
