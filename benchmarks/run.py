@@ -86,6 +86,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
                         "(default: 3000; 150 on the sample set)")
     parser.add_argument("--out", type=Path, default=Path("runs"),
                         help="folder for checkpoints and results (default: %(default)s)")
+    parser.add_argument("--threads", type=int, help="of the CPU (default: PyTorch's choice; one "
+                        "on the sample set, which is too small to share out)")
     parser.add_argument("--precision", default="32-true", help="as in Lightning: 32-true, "
                         "bf16-mixed, 64-true, … (default: %(default)s)")
     parser.add_argument("--accelerator", default="auto", help="default: %(default)s")
@@ -199,6 +201,8 @@ def main(argv: list[str] | None = None) -> int:
     warnings.filterwarnings("ignore", category=UserWarning, module="pytorch_lightning")
     command = "python benchmarks/run.py " + shlex.join(sys.argv[1:] if argv is None else argv)
     command = command.strip()
+    if args.threads or args.dataset == ["sample"]:
+        torch.set_num_threads(args.threads or 1)
     known = [*BASELINES, *model_names()]
     unknown = [name for name in args.model if name not in known]
     if unknown:

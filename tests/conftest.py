@@ -1,5 +1,11 @@
 r"""Fixtures for the whole suite. None needs a network."""
 
+import os
+
+# Everything here is small, and threads that wait for each other on a busy machine cost more than
+# they bring. Set before PyTorch is imported, and inherited by the processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pickle
 from pathlib import Path
 

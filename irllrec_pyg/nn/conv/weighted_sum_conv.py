@@ -1,5 +1,6 @@
 """Propagation with fixed weights: the layer under every backbone here."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -91,6 +92,11 @@ def csr(rowptr: Tensor, col: Tensor, value: Tensor) -> Tensor:
     """A torch CSR tensor over a structure that is known to be sound."""
     size = rowptr.numel() - 1
     return torch.sparse_csr_tensor(rowptr, col, value, size=(size, size), check_invariants=False)
+
+
+with warnings.catch_warnings():  # PyTorch says once a process that CSR tensors are in beta
+    warnings.simplefilter("ignore")
+    csr(torch.zeros(2, dtype=torch.int64), torch.empty(0, dtype=torch.int64), torch.empty(0))
 
 
 def product(matrix: Tensor, x: Tensor, add: Tensor | None = None) -> Tensor:
