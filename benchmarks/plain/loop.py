@@ -20,7 +20,8 @@ class _Interactions(Dataset):
         user, item = data[EDGE_TYPE].edge_index.cpu().numpy()
         self.user, self.item, self.negative = user, item, np.zeros_like(item)
         self.num_items = data["item"].num_nodes
-        self.seen = set(zip(user.tolist(), item.tolist(), strict=True))
+        shape = data["user"].num_nodes, self.num_items
+        self.seen = sp.coo_matrix((np.ones(len(user)), (user, item)), shape).todok()
 
     def draw(self) -> None:
         """One item that the user does not have, for each interaction."""
@@ -36,6 +37,19 @@ class _Interactions(Dataset):
 
     def __getitem__(self, at: int) -> tuple[int, int, int]:
         return self.user[at], self.item[at], self.negative[at]
+
+
+class _Users(Dataset):
+    """Users and their training items as dense rows."""
+
+    def __init__(self, users: list[int], seen: sp.csr_matrix) -> None:
+        self.users, self.seen = users, seen
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def __getitem__(self, at: int) -> tuple[int, np.ndarray]:
+        return self.users[at], self.seen[self.users[at]].toarray().reshape(-1)
 
 
 class PlainLoader:
@@ -77,9 +91,10 @@ def evaluate(model: Recommender, nodes: Tensor, data: HeteroData, k: Sequence[in
     for u, i in data[EDGE_TYPE].edge_label_index.t().tolist():
         relevant.setdefault(u, set()).add(i)
     total = {f"{metric}@{top}": 0.0 for metric in ("recall", "ndcg") for top in k}
-    for block in torch.tensor(sorted(relevant)).split(block_size):
+    rows = _Users(sorted(relevant), seen)
+    for block, mask in DataLoader(rows, block_size):
         scores = nodes[block.to(nodes.device)] @ nodes[model.num_users :].T
-        mask = torch.from_numpy(seen[block.numpy()].toarray()).to(scores)
+        mask = mask.to(scores)
         scores = scores * (1 - mask) - 1e8 * mask
         for u, listed in zip(block.tolist(), scores.topk(max(k)).indices.tolist(), strict=True):
             for top in k:

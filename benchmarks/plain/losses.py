@@ -52,6 +52,13 @@ class Plain:
         """The first batch of an epoch redraws."""
         self.step = 0
 
+    @torch.no_grad()
+    def embed(self) -> Tensor:
+        """Final embeddings without augmentation, users first."""
+        kind = {"SGL": "LightGCN", "SimGCL": "LightGCN"}.get(self.kind, self.kind).lower()
+        nodes: Tensor = getattr(self, f"_{kind}")(self.backbone.embedding, False).nodes
+        return nodes
+
     def losses(self, user: Tensor, pos: Tensor, neg: Tensor, augment: bool = True,
                masked_nodes: Tensor | None = None) -> dict[str, Tensor]:
         """As :meth:`irllrec_pyg.nn.Recommender.losses`."""

@@ -1,0 +1,86 @@
+"""What Lightning and the loader add to a step."""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback
+from torch_geometric.data import HeteroData
+
+from irllrec_pyg import IRLLRecDataset, build_model, triplet_loader
+from irllrec_pyg.nn import Backbone, Encoding, Recommender
+from irllrec_pyg.nn.graph import InteractionGraph
+from irllrec_pyg.training import fit
+
+
+class Empty(Backbone):
+    """Embeddings without a layer: a step takes next to no time of its own."""
+
+    def __init__(self, data: HeteroData) -> None:
+        super().__init__(data, 32)
+        self.reset_parameters()
+
+    def forward(self, graph: InteractionGraph | None = None, x: torch.Tensor | None = None,
+                augment: bool = False) -> Encoding:
+        """The embeddings."""
+        x = self.embedding if x is None else x
+        return Encoding(x, (x,))
+
+
+class _Epochs(Callback):
+    """Seconds from the start of each epoch to that of the next one."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock, self.ticks = clock, []
+
+    def on_train_epoch_start(self, *args: Any) -> None:
+        self.ticks.append(self.clock())
+
+    def on_train_end(self, *args: Any) -> None:
+        self.ticks.append(self.clock())
+
+    def seconds(self) -> list[float]:
+        """Without the first epoch, in which Lightning warms up."""
+        return [end - start for start, end in pairwise(self.ticks)][1:-1]
+
+
+def overhead(args: argparse.Namespace, turns: int = 5, epochs: int = 4) -> dict[str, Any]:
+    """Runs epochs of fit() and of a bare loop in turns."""
+    torch.set_num_threads(args.threads)
+    clock = time.process_time if args.clock == "cpu" else time.perf_counter
+    data = IRLLRecDataset(args.root, args.dataset[0])[0]
+    accelerator = "gpu" if args.device == "cuda" else "cpu"
+    rows = []
+    for name in ("empty", "lightgcn"):
+        model = Recommender(Empty(data)) if name == "empty" else build_model(name, data)
+        for batch_size in (4096, 1024):
+            loader = triplet_loader(data, batch_size, device=args.device)
+            found: dict[str, list[float]] = {"bare": [], "fit": [], "loader": []}
+            for _ in range(turns):
+                start = clock()
+                batches = list(loader)
+                found["loader"].append((clock() - start) / len(loader))
+                model.to(args.device).train()
+                optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+                for _ in range(epochs):
+                    start = clock()
+                    for batch in batches:
+                        optimizer.zero_grad()
+                        model.losses_from_batch(batch)["total"].backward()
+                        optimizer.step()
+                    if args.device == "cuda":
+                        torch.cuda.synchronize()
+                    found["bare"].append((clock() - start) / len(loader))
+                fit(model, data, epochs=epochs, batch_size=batch_size, eval_every=0,
+                    accelerator=accelerator, progress=False,
+                    callbacks=[timer := _Epochs(clock)])
+                found["fit"] += [seconds / len(loader) for seconds in timer.seconds()]
+            rows.append({"model": name, "batch_size": batch_size, **{
+                key: statistics.median(values) for key, values in found.items()}})
+            print({key: f"{value * 1e3:.2f} ms" if isinstance(value, float) else value
+                   for key, value in rows[-1].items()}, flush=True)
+    return {"overhead": rows, "clock": args.clock}

@@ -1,0 +1,235 @@
+#!/usr/bin/env python3
+"""Time and memory of training and evaluation, ours against plain implementations of the same.
+
+    python benchmarks/speed.py --model lightgcn sgl --dataset amazon --root data
+    python benchmarks/speed.py --model lightgcn_plus --root data --precision 32-true bf16-mixed
+    python benchmarks/speed.py --model all --device cuda --root data
+    python benchmarks/speed.py --scale            10^4 to 10^7 interactions, 10^4 to 10^6 nodes
+    python benchmarks/speed.py --overhead         Lightning and the loader against a bare loop
+    python benchmarks/speed.py --check-baseline   the plain code beside the published code
+
+Both implementations start from the same weights, must give the same losses, and take turns, each in
+a process of its own; the figures are medians over their turns. A result that is there already for
+the same model, data set, precision and device is replaced, the others are kept.
+"""
+
+import argparse
+import json
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import speed_report as report
+from limits import limit
+
+BASES = ["gccf", "lightgcn", "sgl", "simgcl", "dccf", "bigcf", "autocf"]
+MODELS = [*BASES, "lightgcn_plus", "lightgcn_gene", "lightgcn_int"]
+# Translation over the batch's nodes, as in the paper: what the published code has no twin of.
+VARIANTS = {"lightgcn_int-batch": ("lightgcn_int", {"mode": "as_in_paper"})}
+# The published code on Amazon-book, one thread of another processor: seconds an epoch.
+PUBLISHED = {"gccf": 3.2, "lightgcn": 3.6, "bigcf": 56, "simgcl": 62, "sgl": 82,
+             "lightgcn_plus": 87, "autocf": 96, "dccf": 111, "simgcl_int": 233, "sgl_int": 346,
+             "lightgcn_int": 646}
+
+
+class Worker:
+    """A process that measures one implementation; see worker.py."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("worker.py")), json.dumps(spec)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.sizes = self.answer()
+
+    def answer(self) -> Any:
+        """Waits for a line."""
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"A measuring process ended with status {self.process.wait()}; if "
+                               "the memory did not suffice, measure fewer models or a smaller "
+                               "batch.")
+        return json.loads(line)
+
+    def __call__(self, command: str, *arguments: Any) -> Any:
+        """Has it do something and waits for what it found."""
+        self.process.stdin.write(json.dumps([command, *arguments]) + "\n")
+        self.process.stdin.flush()
+        return self.answer()
+
+    def close(self) -> None:
+        """Ends it."""
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def once(spec: dict[str, Any]) -> Any:
+    """What a process with a single question answers."""
+    worker = Worker(spec)
+    worker.close()
+    return worker.sizes
+
+
+def measure(name: str, dataset: str, args: argparse.Namespace, rates: dict[str, float]
+            ) -> list[dict[str, Any]]:
+    """Measures a model in every precision, and the plain one."""
+    model, options = VARIANTS.get(name, (name, {}))
+    base = {"dataset": dataset, "root": args.root, "device": args.device, "threads": args.threads,
+            "clock": args.clock, "batch_size": args.batch_size, "model": model}
+    precisions = [p for p in args.precision if p == "32-true" or "_" in model]
+    specs = {p: {**base, "precision": p, "plain": False, "options": options} for p in precisions}
+    if not args.no_baseline:
+        specs["plain"] = {**base, "precision": "32-true", "plain": True, "options": {}}
+    workers = {key: Worker(spec) for key, spec in specs.items()}
+    found: dict[str, dict[str, Any]] = {key: {"steps": {}, "sampling": [], "evaluation": []}
+                                        for key in workers}
+    for key, worker in workers.items():  # also warms up
+        found[key]["losses"] = worker("check")
+        found[key]["sampling"].append(worker("sample"))
+    sizes = next(iter(workers.values())).sizes
+    deadline, rounds = time.monotonic() + args.seconds, 0
+    turn = [True, False] if sizes["cycle"] > 1 else [False]
+    while rounds < args.steps and (rounds < 1 or time.monotonic() < deadline):
+        rounds += 1
+        for key, worker in workers.items():
+            for first in turn:
+                found[key]["steps"].setdefault(str(first), []).append(worker("step", first))
+    for key, worker in workers.items():
+        found[key]["memory"] = worker("peak")
+    for _ in range(3):
+        for key, worker in workers.items():
+            found[key]["evaluation"].append(worker("evaluate"))
+            found[key]["sampling"].append(worker("sample"))
+    for key, worker in workers.items():
+        found[key]["evaluation_memory"] = worker("peak")
+    load = workers[precisions[0]]("work")
+    for worker in workers.values():
+        worker.close()
+    rows = []
+    for key in precisions:
+        row = {"model": name, "dataset": dataset, "precision": key, "device": args.device,
+               "threads": args.threads, "clock": args.clock, "rounds": rounds, **sizes,
+               "ours": summary(found[key], sizes), "work": load,
+               "limit": limit(load, rates, key) * sizes["steps"]}
+        if "plain" in found:
+            row["plain"] = summary(found["plain"], sizes)
+            row["loss_gap"] = {
+                part: abs(found[key]["losses"][part] / value - 1)
+                for part, value in found["plain"]["losses"].items() if value} if not options else {}
+        rows.append(row)
+    return rows
+
+
+def summary(found: dict[str, Any], sizes: dict[str, int]) -> dict[str, Any]:
+    """Seconds an epoch by parts, evaluation, memory and throughput."""
+    share = {"False": sizes["steps"]}
+    if "True" in found["steps"]:
+        redraws = -(-sizes["steps"] // sizes["cycle"])
+        share = {"True": redraws, "False": sizes["steps"] - redraws}
+    epoch = {part: sum(count * statistics.median(step[part] for step in found["steps"][kind])
+                       for kind, count in share.items())
+             for part in ("forward", "backward", "optimiser")}
+    epoch = {"sampling": statistics.median(found["sampling"]), **epoch}
+    seconds = sum(epoch.values())
+    evaluation = statistics.median(run["seconds"] for run in found["evaluation"])
+    return {"epoch": seconds, **epoch, "triplets": sizes["triplets"] / seconds,
+            "evaluation": evaluation, "recall@20": found["evaluation"][0]["recall@20"],
+            "peak": found["memory"]["peak"], "imports": found["memory"]["imports"],
+            "peak_evaluation": found["evaluation_memory"]["peak"]}
+
+
+def scale(args: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
+    """Grows a synthetic graph, and the number of nodes that a translation aligns."""
+    shared = {"device": args.device, "threads": args.threads, "clock": args.clock}
+    training, translation = [], []
+    for exponent in (4, 4.5, 5, 5.5, 6, 6.5, 7):
+        interactions = round(10**exponent)
+        worker = Worker({**shared, "interactions": interactions, "plain": False, "options": {},
+                         "model": "lightgcn", "batch_size": args.batch_size,
+                         "precision": "32-true"})
+        sampling = worker("sample")
+        steps = [worker("step", False) for _ in range(3 if exponent > 6 else 11)][1:]
+        row = {"interactions": interactions, "sampling": sampling / worker.sizes["steps"],
+               "step": statistics.median(sum(step.values()) for step in steps), **worker("peak")}
+        worker.close()
+        training.append(row)
+        print(f"{interactions:>10,} interactions: {row['step'] * 1e3:9.1f} ms a step, "
+              f"{row['peak'] / 1e6:7.0f} MB", flush=True)
+    for exponent, part in ((4, 1), (4.5, 1), (5, 1), (5, 20), (5.5, 100), (6, 1000)):
+        nodes = round(10**exponent)
+        row = {"nodes": nodes, "part": part, **once({**shared, "nodes": nodes, "part": part})}
+        translation.append(row)
+        print(f"{nodes:>10,} nodes: {row['peak'] / 1e6:7.0f} MB, {row['extrapolated']:9.1f} s"
+              + (f" extrapolated from 1/{part} of the rows" if part > 1 else ""), flush=True)
+    return {"training": training, "translation": translation}
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", nargs="+", default=["lightgcn"], metavar="NAME",
+                        help=f"published names, {', '.join(VARIANTS)} (translation over the "
+                        f"batch's nodes), bases ({', '.join(BASES)}) or all (default: lightgcn)")
+    parser.add_argument("--dataset", nargs="+", default=["amazon"], metavar="NAME")
+    parser.add_argument("--root", default="data", help="folder of the data sets")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--precision", nargs="+", default=["32-true"],
+                        choices=["32-true", "bf16-mixed"],
+                        help="of ours; the plain models, and models without texts, are in float32")
+    parser.add_argument("--batch-size", type=int, default=4096)
+    parser.add_argument("--steps", type=int, default=10, help="turns of each implementation")
+    parser.add_argument("--seconds", type=float, default=120,
+                        help="no further turn after that many seconds with a model")
+    parser.add_argument("--clock", default="wall", choices=["wall", "cpu"],
+                        help="cpu: seconds of the process's own work, for a machine that others "
+                        "use too")
+    parser.add_argument("--no-baseline", action="store_true", help="measures ours only")
+    parser.add_argument("--check-baseline", action="store_true",
+                        help="prints the plain code's seconds beside the published code's")
+    parser.add_argument("--scale", action="store_true")
+    parser.add_argument("--overhead", action="store_true")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/speed"))
+    args = parser.parse_args(argv)
+    groups = {"all": MODELS, "bases": BASES}
+    args.model = [name for word in args.model for name in groups.get(word, [word])]
+    if args.clock == "cpu" and args.device == "cuda":
+        parser.error("--clock cpu does not see what a GPU does; take --clock wall.")
+    return args
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measures what was asked for and writes it down after every model."""
+    args = parse(argv)
+    words = sys.argv[1:] if argv is None else argv
+    shown = ["DIR" if at and words[at - 1] == "--root" else word for at, word in enumerate(words)]
+    command = shlex.join(["python", "benchmarks/speed.py", *shown])
+    run = {"command": command, "machine": report.machine(args.device, args.threads)}
+    if args.scale:
+        report.write_scale(args.out, args.device, {**run, **scale(args)})
+        return
+    if args.overhead:
+        from overhead import overhead
+        report.write_overhead(args.out, args.device, {**run, **overhead(args)})
+        return
+    rates = once({"machine": True, "device": args.device, "threads": args.threads,
+                  "clock": args.clock})
+    for dataset in args.dataset:
+        for name in args.model:
+            rows = measure(name, dataset, args, rates)
+            report.write_speed(args.out, args.device, {**run, "rates": rates}, rows)
+            for row in rows:
+                print(report.line(row), flush=True)
+                if args.check_baseline and name in PUBLISHED and dataset == "amazon":
+                    plain = row["plain"]["epoch"]
+                    print(f"  plain {plain:.1f} s an epoch, published code {PUBLISHED[name]:.1f} s "
+                          f"on another processor: {plain / PUBLISHED[name]:.2f} of it")
+
+
+if __name__ == "__main__":
+    main()
