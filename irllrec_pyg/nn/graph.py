@@ -47,7 +47,6 @@ class InteractionGraph(torch.nn.Module):
 
     .. math::
         \mathbf{A} = \begin{pmatrix} 0 & \mathbf{R} \\ \mathbf{R}^{\top} & 0 \end{pmatrix}
-        \quad (+\, \mathbf{I} \text{ with self-loops})
 
     It has no parameters. It is a module so that it moves with the model; its buffers stay out of
     the state dict.
@@ -57,7 +56,6 @@ class InteractionGraph(torch.nn.Module):
             :math:`(2, E)`, without duplicates.
         num_users (int): Number of users.
         num_items (int): Number of items.
-        self_loops (bool, optional): If set, adds a self-loop to every node. (default: ``False``)
 
     Raises:
         ValueError: If an id is out of range or an interaction stands twice.
@@ -68,16 +66,12 @@ class InteractionGraph(torch.nn.Module):
     col: Tensor
     reverse: Tensor
 
-    def __init__(self, edge_index: Tensor, num_users: int, num_items: int,
-                 self_loops: bool = False) -> None:
+    def __init__(self, edge_index: Tensor, num_users: int, num_items: int) -> None:
         super().__init__()
         _check_ids(edge_index, num_users, num_items)
         self.num_users, self.num_items = num_users, num_items
         user, item = edge_index[0], edge_index[1] + num_users
         row, col = torch.cat([user, item]), torch.cat([item, user])
-        if self_loops:
-            loop = torch.arange(self.num_nodes, device=edge_index.device)
-            row, col = torch.cat([row, loop]), torch.cat([col, loop])
         key = (row * self.num_nodes + col).sort().values
         if bool((key[1:] == key[:-1]).any()):
             raise ValueError("'edge_index' holds an interaction twice; coalesce it first.")
@@ -94,10 +88,9 @@ class InteractionGraph(torch.nn.Module):
         self._cache: dict[tuple[str, torch.dtype | None], Tensor] = {}
 
     @classmethod
-    def from_data(cls, data: HeteroData, self_loops: bool = False) -> Self:
+    def from_data(cls, data: HeteroData) -> Self:
         """Takes the training interactions of a data set (edge type ``user, rates, item``)."""
-        return cls(data[EDGE_TYPE].edge_index, data["user"].num_nodes, data["item"].num_nodes,
-                   self_loops)
+        return cls(data[EDGE_TYPE].edge_index, data["user"].num_nodes, data["item"].num_nodes)
 
     @property
     def rowptr_t(self) -> Tensor:
@@ -116,7 +109,7 @@ class InteractionGraph(torch.nn.Module):
 
     @property
     def num_edges(self) -> int:
-        """Directed entries of the adjacency, twice the interactions (plus self-loops)."""
+        """Directed entries of the adjacency, twice the interactions."""
         return self.col.numel()
 
     @property
