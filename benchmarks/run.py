@@ -34,15 +34,13 @@ from irllrec_pyg.baselines import BASELINES, GRIDS, SETTINGS, build_baseline, ch
 from irllrec_pyg.datasets import MovieLensText
 from irllrec_pyg.evaluation import LIST_METRICS, USER_METRICS, evaluate, evaluate_users
 from irllrec_pyg.nn import InBatchSoftmax, Ranker
-from irllrec_pyg.published import load_hyperparameters, model_names
+from irllrec_pyg.published import TRAINING, load_hyperparameters, model_names
 from irllrec_pyg.training import fit
 
 sys.path.insert(0, str(Path(__file__).parent))
 import report
 import significance
 
-# Hyper-parameters of training; the others belong to the model.
-TRAINING = ("batch_size", "lr", "eval_every", "patience")
 # Nobody published any for the sample set, where a batch of 4096 would be the whole of it.
 SAMPLE = {"batch_size": 512, "kd_weight": 0.01, "kd_int_weight": 0.01}
 
@@ -145,7 +143,7 @@ def run(args: argparse.Namespace, name: str, dataset: IRLLRecDataset, seed: int,
     result = fit(model, data, epochs=epochs, seed=seed, folder=folder, k=args.k,
                  metrics=args.metrics, exclude_validation=args.exclude_validation,
                  precision=args.precision, accelerator=args.accelerator, devices=args.devices,
-                 **{key: hparams[key] for key in TRAINING})
+                 **{key: hparams[key] for key in TRAINING if key in hparams})
     return {
         "model": label, "dataset": dataset.name, "seed": seed, "test": result.test,
         "validation": result.validation, "best_epoch": result.best_epoch,
