@@ -198,7 +198,9 @@ def classify(error: Exception) -> CallError:
     import openai
 
     if isinstance(error, openai.APIStatusError):
-        status, text = error.status_code, f"HTTP {error.status_code}: {error.message}"[:600]
+        # The client reads {"error": …} only; FastAPI servers say {"detail": …}.
+        said = error.response.text if error.message.startswith("Error code:") else error.message
+        status, text = error.status_code, f"HTTP {error.status_code}: {said}"[:600]
         wait = retry_after(error.response.headers)
         if status == 429:
             # A used-up quota answers 429 as well, and no wait mends it.
