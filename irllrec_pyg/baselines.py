@@ -37,10 +37,10 @@ class Baseline(Ranker):
                          data["item"].num_nodes, data["user"].get("raw_id"),
                          data["item"].get("raw_id"))
 
-    def history(self, user: Tensor) -> Tensor:
+    def history(self, user: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         r"""Training items of some users as columns of zeros and ones, shape :math:`(I, B)`."""
         row, item = self.seen(user)
-        columns = torch.zeros(self.num_items, user.numel(), device=user.device)
+        columns = torch.zeros(self.num_items, user.numel(), device=user.device, dtype=dtype)
         columns[item, row] = 1.0
         return columns
 
@@ -91,7 +91,8 @@ class NeighbourBaseline(Baseline):
 
     def score(self, user: Tensor) -> Tensor:
         r"""Scores of all items, shape :math:`(B, I)`."""
-        return (csr(self.ptr, self.neighbor, self.similarity) @ self.history(user)).t()
+        return (csr(self.ptr, self.neighbor, self.similarity)
+                @ self.history(user, self.similarity.dtype)).t()
 
     def _set(self, blocks: Iterator[Tensor], num_neighbors: int) -> None:
         """Takes the rows of the similarities in blocks and keeps the greatest of each row."""
@@ -253,7 +254,7 @@ class LinearFilter(Baseline):
         r"""Scores of all items, shape :math:`(B, I)`."""
         adjacency = self.graph.adjacency(self.scale.dtype)
         x = self.scale.new_zeros(self.graph.num_nodes, user.numel())
-        x[self.num_users :] = self.history(user) / self.scale
+        x[self.num_users :] = self.history(user, self.scale.dtype) / self.scale
         x = spmm(adjacency, spmm(adjacency, x))  # items to users and back
         return (x[self.num_users :] * self.scale).t()
 

@@ -59,7 +59,7 @@ AS_PUBLISHED: dict[str, Hyperparameters] = {
 AS_IN_PAPER: dict[str, Hyperparameters] = {
     "lightgcn_int": {"kd_int_weight_2": 5e-4, "kd_int_weight_3": 1e-4},
 }
-# Of training; `build_model` takes no notice of them.
+# Of training: arguments of `fit`, not of a model.
 TRAINING = ("batch_size", "lr", "eval_every", "patience", "num_negatives")
 
 
@@ -258,6 +258,8 @@ def build_model(name: str, data: HeteroData, dataset: str | None = None,
     if unknown:
         raise ValueError(f"{name} has no hyper-parameter {', '.join(unknown)}; it has "
                          f"{', '.join(sorted(hparams))}.")
+    if wrong := sorted(set(overrides) & set(TRAINING)):
+        raise ValueError(f"{', '.join(wrong)} is of training; pass it to 'fit'.")
     hparams.update(overrides)
     backbone = BACKBONES[backbone_name](data, hparams)
     heads = VARIANTS[variant](data, backbone, hparams)

@@ -86,8 +86,14 @@ def from_interactions(
         )
     fields = {"x": x, "intent": intent}
     for field, vectors in fields.items():
-        if vectors is not None and not (isinstance(vectors, tuple) and len(vectors) == 2):
-            raise ValueError(f"{field} must be a pair: (that of the users, that of the items)")
+        pair = isinstance(vectors, (tuple, list)) and len(vectors) == 2
+        if vectors is not None and not (
+            pair and all(isinstance(part, (Mapping, pd.DataFrame)) for part in vectors)
+        ):
+            raise ValueError(
+                f"{field} must be a pair: (that of the users, that of the items), each a "
+                "dictionary or a DataFrame by id"
+            )
 
     ids: list[list[int | str]] = []
     codes: list[NDArray[np.int64]] = []

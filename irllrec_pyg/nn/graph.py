@@ -90,6 +90,9 @@ class InteractionGraph(torch.nn.Module):
     @classmethod
     def from_data(cls, data: HeteroData) -> Self:
         """Takes the training interactions of a data set (edge type ``user, rates, item``)."""
+        if not isinstance(data, HeteroData):
+            raise TypeError(f"Expected HeteroData, got {type(data).__name__}; of a data set, pass "
+                            "'dataset[0]'.")
         return cls(data[EDGE_TYPE].edge_index, data["user"].num_nodes, data["item"].num_nodes)
 
     @property
@@ -121,9 +124,10 @@ class InteractionGraph(torch.nn.Module):
     def row(self) -> Tensor:
         """Row of each entry, int64 of shape :math:`(2E,)`."""
         if ("row", None) not in self._cache:
-            nodes = torch.arange(self.num_nodes, device=self.col.device)
-            self._cache["row", None] = nodes.repeat_interleave(
-                self.degree, output_size=self.num_edges)
+            with torch.inference_mode(False):  # what is kept must serve training too
+                nodes = torch.arange(self.num_nodes, device=self.col.device)
+                self._cache["row", None] = nodes.repeat_interleave(
+                    self.degree, output_size=self.num_edges)
         return self._cache["row", None]
 
     @property
@@ -138,8 +142,9 @@ class InteractionGraph(torch.nn.Module):
         has the exact weights of that dtype.
         """
         if ("normalized", dtype) not in self._cache:
-            scale = self.degree.double().clamp(min=1).rsqrt()
-            self._cache["normalized", dtype] = (scale[self.row] * scale[self.col]).to(dtype)
+            with torch.inference_mode(False):
+                scale = self.degree.double().clamp(min=1).rsqrt()
+                self._cache["normalized", dtype] = (scale[self.row] * scale[self.col]).to(dtype)
         return self._cache["normalized", dtype]
 
     def matrix(self, value: Tensor) -> Adjacency:

@@ -102,7 +102,7 @@ class Ranker(torch.nn.Module):
 
         Raises:
             KeyError: If a user is unknown.
-            ValueError: If ``k`` is not positive.
+            ValueError: If ``k`` is not positive, or scores are NaN.
         """
         if k < 1:
             raise ValueError(f"'k' must be at least 1, got {k}.")
@@ -126,7 +126,9 @@ class Ranker(torch.nn.Module):
         if exclude_seen:  # in a copy: the tensor may be the ranker's own
             scores = scores.index_put(self.seen(user), scores.new_tensor(-torch.inf))
         best, item = scores.topk(min(k, self.num_items))
-        row, column = torch.isfinite(best).nonzero(as_tuple=True)
+        if best.isnan().any():
+            raise ValueError("Scores are NaN; the model has diverged or was never trained.")
+        row, column = (best > -torch.inf).nonzero(as_tuple=True)
         columns = {"user": user[row], "item": item[row, column], "rank": column + 1,
                    "score": best[row, column]}
         return pd.DataFrame({name: column.cpu().numpy() for name, column in columns.items()})

@@ -67,6 +67,7 @@ class RecommenderModule(LightningModule):
         if eval_every and not has_pairs(data, "val"):
             raise ValueError("The data set has no validation interactions to stop by; with "
                              "eval_every=0 training takes a fixed number of epochs.")
+        _check_data(model, data)
         self.model = model
         self.data = data
         self.lr, self.seed, self.eval_every = lr, seed, eval_every
@@ -162,3 +163,19 @@ def has_pairs(data: HeteroData, split: str) -> bool:
     """Whether a data set has interactions of a split to evaluate on."""
     pairs = data[EDGE_TYPE].get(SPLITS[split])
     return pairs is not None and pairs.numel() > 0
+
+
+def _check_data(model: Recommender, data: HeteroData) -> None:
+    """Refuses to train a model on other interactions than its graph has."""
+    sizes = data["user"].num_nodes, data["item"].num_nodes
+    if sizes != (model.num_users, model.num_items):
+        raise ValueError(f"The model was built for {model.num_users} users and {model.num_items} "
+                         f"items, and 'data' has {sizes[0]} and {sizes[1]}; build it with the data "
+                         "it is trained on.")
+    user = torch.arange(model.num_users, device=model.seen_ptr.device)
+    own = user.repeat_interleave(model.seen_ptr.diff()) * model.num_items + model.seen_item
+    user, item = data[EDGE_TYPE].edge_index
+    given = user * model.num_items + item
+    if not torch.equal(own.sort().values.cpu(), given.sort().values.cpu()):
+        raise ValueError("The model's graph has other training interactions than 'data', such as "
+                         "those of another split; build it with the data it is trained on.")

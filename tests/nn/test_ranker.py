@@ -84,3 +84,10 @@ def test_wrong_arguments_are_named():
         Table(EDGES, 3, 4, user_ids=["ann"])
     with pytest.raises(ValueError, match="'k'"):
         Table(EDGES, 3, 4).recommend(0, k=0)
+
+
+def test_nan_scores_are_an_error():
+    ranker = Table(EDGES, 3, 4)
+    ranker.scorer = lambda: lambda user: SCORES[user] * torch.nan
+    with pytest.raises(ValueError, match="NaN"):
+        ranker.recommend(0)

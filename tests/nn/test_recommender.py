@@ -131,3 +131,25 @@ def test_build_model_takes_published_names(tiny_data):
         build_model("lightgcn", tiny_data, layers=2)
     with pytest.raises(ValueError, match="Unknown model 'lightgnc'"):
         build_model("lightgnc", tiny_data)
+
+
+def test_training_goes_on_after_inference_mode(tiny_data):
+    model = build_model("lightgcn", tiny_data, keep_rate=1.0)
+    with torch.inference_mode():
+        model.score(torch.arange(3))
+    model.losses(*TRIPLETS)["total"].backward()
+
+
+@pytest.mark.parametrize("name", ["bigcf", "bigcf_plus", "dccf_int", "autocf"])
+def test_losses_without_gradients(tiny_data, name):
+    model = build_model(name, tiny_data, embedding_size=4, dataset="amazon")
+    with torch.no_grad():
+        calm = model.losses(*TRIPLETS, augment=False)
+    assert torch.isfinite(calm["total"])
+
+
+def test_arguments_of_training_and_data_sets_are_refused(tiny_data):
+    with pytest.raises(ValueError, match="batch_size, lr is of training"):
+        build_model("lightgcn", tiny_data, lr=0.5, batch_size=3)
+    with pytest.raises(TypeError, match=r"dataset\[0\]"):
+        LightGCN([tiny_data])

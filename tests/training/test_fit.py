@@ -226,3 +226,15 @@ def test_two_processes_share_an_epoch(sample, sample_root, tmp_path):
     alone = train(sample, "lightgcn_int", epochs=3, batch_size=1024)[1]
     assert pd.read_json(folder / "result.json", typ="series")["test"]["recall@20"] == (
         pytest.approx(alone.test["recall@20"], rel=0.3))
+
+
+def test_a_model_of_other_interactions_is_refused(tiny_data):
+    model = build_model("lightgcn", tiny_data)
+    other = tiny_data.clone()
+    edges = tiny_data["user", "rates", "item"].edge_index
+    other["user", "rates", "item"].edge_index = edges[:, 1:]
+    with pytest.raises(ValueError, match="other training interactions"):
+        fit(model, other, epochs=1, progress=False)
+    other["item"].num_nodes += 1
+    with pytest.raises(ValueError, match="12 users and 9 items, and 'data' has 12 and 10"):
+        fit(model, other, epochs=1, progress=False)

@@ -64,17 +64,18 @@ class BIGCF(LightGCN):
         graph = graph or self.graph
         encoding = super().forward(graph, x)
         encoding.intents = self.intents
-        if not torch.is_grad_enabled() and not augment:
+        if not augment:
             return encoding  # with zero noise the intents do not enter the scores
         hidden = self.intents(encoding.nodes, graph.num_users)
         encoding.views = ((hidden,),)
-        if augment:
-            encoding.nodes = encoding.nodes + hidden * torch.randn_like(encoding.nodes)
+        encoding.nodes = encoding.nodes + hidden * torch.randn_like(encoding.nodes)
         return encoding
 
     def losses(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:
         """The losses ``ssl`` and ``center``."""
-        (hidden,), e = encoding.views[0], encoding.nodes
+        e = encoding.nodes
+        hidden = (encoding.views[0][0] if encoding.views
+                  else self.intents(e, batch.graph.num_users))
         users, items = batch.users, batch.pos_items
         loss = ssl_loss(e[batch.user], e[batch.pos_node], self.temperature,
                         candidates=e[items.index], candidate_weight=items.count)
