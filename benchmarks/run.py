@@ -33,7 +33,7 @@ from irllrec_pyg import IRLLRecDataset, build_model
 from irllrec_pyg.baselines import BASELINES, GRIDS, SETTINGS, build_baseline, choose_settings
 from irllrec_pyg.datasets import MovieLensText
 from irllrec_pyg.evaluation import LIST_METRICS, USER_METRICS, evaluate, evaluate_users
-from irllrec_pyg.nn import InBatchSoftmax, Ranker
+from irllrec_pyg.nn import InBatchSoftmax, Ranker, Recommender
 from irllrec_pyg.published import TRAINING, load_hyperparameters, model_names
 from irllrec_pyg.training import fit
 
@@ -45,13 +45,20 @@ import significance
 SAMPLE = {"batch_size": 512, "kd_weight": 0.01, "kd_int_weight": 0.01}
 
 
+# Hyper-parameters that count something; the other numbers are weights, rates and temperatures.
+COUNTS = ("batch_size", "embedding_size", "eval_every", "fix_steps", "gcn_layer", "gt_layer",
+          "head_num", "intent_num", "intent_shift", "intent_view", "layer_num", "mask_depth",
+          "num_negatives", "patience", "seed_num")
+
+
 def hyperparameters() -> dict[str, type]:
-    """Every published hyper-parameter of any model, with its type."""
+    """Every hyper-parameter of any model, with its type."""
     found: dict[str, type] = {}
     for model in model_names():
         for name, value in load_hyperparameters(model, "amazon").items():
-            found[name] = float if found.get(name) is float else type(value)
-    return found
+            found[name] = int if name in COUNTS else type(value)
+    return {name: float if kind is int and name not in COUNTS else kind
+            for name, kind in found.items()}
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -102,15 +109,51 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
                         help="correct the softmax for the popularity of items")
     group = parser.add_argument_group("hyper-parameters (default: the published ones)")
     for name, kind in sorted(hyperparameters().items()):
-        group.add_argument(f"--{name.replace('_', '-')}", dest=f"h_{name}", type=kind,
-                           metavar=kind.__name__.upper())
-    return parser.parse_args(argv)
+        how: dict[str, Any] = ({"action": argparse.BooleanOptionalAction} if kind is bool else
+                               {"type": kind, "metavar": kind.__name__.upper()})
+        group.add_argument(f"--{name.replace('_', '-')}", dest=f"h_{name}", **how)
+    args = parser.parse_args(argv)
+    known = [*BASELINES, *model_names()]
+    if unknown := [name for name in args.model if name not in known]:
+        parser.error(f"unknown model {', '.join(unknown)}; there are {', '.join(known)}")
+    args.given = {name[2:]: value for name, value in vars(args).items()
+                  if name.startswith("h_") and value is not None}
+    taken = {key for name in args.model if name not in BASELINES
+             for key in (*load_hyperparameters(name, "amazon"), *TRAINING)}
+    if foreign := sorted(set(args.given) - taken):
+        parser.error(f"no chosen model has the hyper-parameter {', '.join(foreign)}")
+    labels = [name if name in BASELINES else label(args, name) for name in args.model]
+    if args.compare and args.compare not in labels:
+        parser.error(f"--compare must name a row: {', '.join(labels)}")
+    # Early stopping watches recall@20.
+    args.k, args.metrics = sorted({*args.k, 20}), list(dict.fromkeys(["recall", *args.metrics]))
+    return args
 
 
-def overrides(args: argparse.Namespace, model: str) -> dict[str, Any]:
-    """Hyper-parameters of the command line that the model has."""
-    given = {name: getattr(args, f"h_{name}") for name in load_hyperparameters(model)}
-    return {name: value for name, value in given.items() if value is not None}
+def overrides(args: argparse.Namespace, model: str, dataset: str) -> dict[str, Any]:
+    """Hyper-parameters in which a run of the model differs from the published configuration."""
+    own = load_hyperparameters(model, dataset, args.h_mode)
+    sample = SAMPLE if dataset == "sample" else {}
+    return {name: value for name, value in {**sample, **args.given}.items()
+            if name in own or name in TRAINING}
+
+
+def label(args: argparse.Namespace, model: str) -> str:
+    """The name of a row and of its folder: the model and what was set for it."""
+    own = load_hyperparameters(model, "amazon")
+    changed = [str(value) if name in ("embedding_size", "mode") else f"{name}={value}"
+               for name, value in sorted(args.given.items()) if name in own or name in TRAINING]
+    return "-".join([model + ("+softmax" if args.loss == "softmax" else ""), *changed])
+
+
+def build(args: argparse.Namespace, name: str, dataset: IRLLRecDataset) -> Recommender:
+    """Builds one model."""
+    given = overrides(args, name, dataset.name)
+    model = build_model(name, dataset[0], dataset.name,
+                        **{key: value for key, value in given.items() if key not in TRAINING})
+    if args.loss == "softmax":
+        model.ranking_loss = InBatchSoftmax(args.softmax_temperature, args.log_popularity)
+    return model
 
 
 def load(args: argparse.Namespace, name: str) -> IRLLRecDataset:
@@ -123,29 +166,23 @@ def load(args: argparse.Namespace, name: str) -> IRLLRecDataset:
 def run(args: argparse.Namespace, name: str, dataset: IRLLRecDataset, seed: int,
         command: str) -> tuple[dict[str, Any], Ranker]:
     """Trains one model with one seed; returns what goes into the JSON file, and the model."""
-    data = dataset[0]
-    hparams = load_hyperparameters(name, dataset.name)
-    if dataset.name == "sample":
-        hparams.update({key: value for key, value in SAMPLE.items() if key in hparams})
-    hparams.update(overrides(args, name))
-    torch.manual_seed(seed)
-    model = build_model(name, data, dataset.name,
-                        **{key: hparams[key] for key in hparams if key not in TRAINING})
+    hparams = {**load_hyperparameters(name, dataset.name, args.h_mode),
+               **overrides(args, name, dataset.name)}
     if args.loss == "softmax":
-        model.ranking_loss = InBatchSoftmax(args.softmax_temperature, args.log_popularity)
         hparams.update(softmax_temperature=args.softmax_temperature,
                        log_popularity=args.log_popularity)
-    label = f"{name}+softmax" if args.loss == "softmax" else name
-    if args.h_embedding_size is not None:
-        label += f"-{args.h_embedding_size}"
-    epochs = args.epochs or (150 if dataset.name == "sample" else 3000)
-    folder = args.out / dataset.name / label / f"seed-{seed}"
-    result = fit(model, data, epochs=epochs, seed=seed, folder=folder, k=args.k,
+    torch.manual_seed(seed)
+    model = build(args, name, dataset)
+    epochs = args.epochs
+    if epochs is None:
+        epochs = 150 if dataset.name == "sample" else 3000
+    folder = args.out / dataset.name / label(args, name) / f"seed-{seed}"
+    result = fit(model, dataset[0], epochs=epochs, seed=seed, folder=folder, k=args.k,
                  metrics=args.metrics, exclude_validation=args.exclude_validation,
                  precision=args.precision, accelerator=args.accelerator, devices=args.devices,
                  **{key: hparams[key] for key in TRAINING if key in hparams})
     return {
-        "model": label, "dataset": dataset.name, "seed": seed, "test": result.test,
+        "model": label(args, name), "dataset": dataset.name, "seed": seed, "test": result.test,
         "validation": result.validation, "best_epoch": result.best_epoch,
         "epochs": result.epochs, "seconds_per_epoch": result.seconds_per_epoch,
         "seconds": result.seconds, "hyperparameters": hparams,
@@ -201,14 +238,11 @@ def main(argv: list[str] | None = None) -> int:
     command = command.strip()
     if args.threads or args.dataset == ["sample"]:
         torch.set_num_threads(args.threads or 1)
-    known = [*BASELINES, *model_names()]
-    unknown = [name for name in args.model if name not in known]
-    if unknown:
-        print(f"unknown model {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
-        return 2
     models = [name for name in args.model if name not in BASELINES]
     for name in args.dataset:
         dataset = load(args, name)
+        for model in models:
+            build(args, model, dataset)  # what is missing shows before hours of training
         results: list[dict[str, Any]] = []
         users: dict[str, list[pd.DataFrame]] = {}
         jobs = [(model, None) for model in args.model if model in BASELINES] + [
