@@ -58,9 +58,27 @@ def test_the_softmax_is_another_row(folder):
     assert "loss_softmax" in row["history"]
 
 
-def test_an_unknown_model_is_named(capsys):
-    assert run.main(["--model", "lightgnc", "ease"]) == 2
-    assert "unknown model lightgnc" in capsys.readouterr().err
+@pytest.mark.parametrize(("options", "message"), [
+    (["--model", "lightgnc", "ease"], "unknown model lightgnc"),
+    (["--model", "lightgcn", "--kd-weight", "1"], "no chosen model has the hyper-parameter kd_we"),
+    (["--model", "ease", "--compare", "lightgcn"], "--compare must name a row: ease"),
+])
+def test_a_command_that_cannot_be_meant_is_refused(capsys, options, message):
+    with pytest.raises(SystemExit, match="2"):
+        run.main(options)
+    assert message in capsys.readouterr().err
+
+
+def test_options_change_the_model_and_its_row(tmp_path):
+    args = run.parse(["--model", "sgl_int", "gccf", "--mode", "as_in_paper", "--no-self-loops",
+                      "--num-negatives", "4"])
+    assert [run.label(args, name) for name in args.model] == [
+        "sgl_int-as_in_paper-num_negatives=4", "gccf-as_in_paper-num_negatives=4-self_loops=False"]
+    dataset = run.load(run.parse(["--root", str(tmp_path)]), "sample")
+    intent = run.build(args, "sgl_int", dataset).heads[1]
+    assert intent.mode == "as_in_paper"
+    assert intent.translation_weight > 0
+    assert run.build(args, "gccf", dataset).backbone.self_loops is False
 
 
 def tables(shift, seeds, noise=0.1):
