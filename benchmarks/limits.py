@@ -31,9 +31,9 @@ def work(model: Recommender, user: Tensor, pos: Tensor, neg: Tensor) -> dict[str
         """Sparse products: 8 bytes of index and 4 of value an entry, a matrix in and one out."""
         total.update(flops=2 * count * size * d, bytes=count * (12 * size + 8 * nodes * d))
 
-    def contrast(rows: int, candidates: int, width: int = d) -> None:
-        """One product forward, two for the gradients; one exponential a pair."""
-        total.update(flops=6 * rows * candidates * width, exps=rows * candidates,
+    def contrast(rows: int, candidates: int, width: int = d, frozen: bool = False) -> None:
+        """One product forward, one for each gradient; one exponential a pair."""
+        total.update(flops=(4 if frozen else 6) * rows * candidates * width, exps=rows * candidates,
                      bytes=12 * (rows + candidates) * width)
 
     def mlp(module: Any, rows: int, teacher: bool = False, inner: bool = False) -> None:
@@ -71,19 +71,25 @@ def work(model: Recommender, user: Tensor, pos: Tensor, neg: Tensor) -> dict[str
         if name == "ProfileReconstruction":
             masked = max(int(nodes * head.mask_ratio), 1)
             mlp(head.mlp, masked, inner=True)
-            contrast(masked, masked, head.features.size(1))
+            contrast(masked, masked, head.features.size(1), frozen=True)
             continue
         contrast(u, users)
         contrast(p, p)
         contrast(n, n)
         translates = name == "IntentAlignment" and "mlp" in head.teacher
-        mlp(head.mlp, nodes if translates else users + both)
+        everything = translates and head.all_nodes
+        mlp(head.mlp, nodes if everything else users + both)
         if name == "IntentAlignment":
             sparse(6 * depth)
             prototypes(depth)
         if translates:
-            mlp(head.teacher["mlp"], nodes, teacher=True)
-            contrast(nodes, nodes)
+            rows = nodes if everything else u + both
+            mlp(head.teacher["mlp"], rows, teacher=True)
+            contrast(rows, rows)
+            if head.mode == "as_in_paper":  # both directions, student and teacher
+                for side in (u, u, both, both):
+                    contrast(side, side)
+                    total.update(flops=2 * side * side * d, exps=side * side)
     # Adam reads parameter, gradient and two moments, and writes all but the gradient.
     parameters = sum(q.numel() for q in model.parameters() if q.requires_grad)
     total.update(bytes=28 * parameters)

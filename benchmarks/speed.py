@@ -25,7 +25,6 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import speed_report as report
-from limits import limit
 
 BASES = ["gccf", "lightgcn", "sgl", "simgcl", "dccf", "bigcf", "autocf"]
 MODELS = [*BASES, "lightgcn_plus", "lightgcn_gene", "lightgcn_int"]
@@ -74,7 +73,7 @@ def once(spec: dict[str, Any]) -> Any:
     return worker.sizes
 
 
-def measure(name: str, dataset: str, args: argparse.Namespace, rates: dict[str, float]
+def measure(name: str, dataset: str, args: argparse.Namespace
             ) -> list[dict[str, Any]]:
     """Measures a model in every precision, and the plain one."""
     model, options = VARIANTS.get(name, (name, {}))
@@ -113,8 +112,7 @@ def measure(name: str, dataset: str, args: argparse.Namespace, rates: dict[str, 
     for key in precisions:
         row = {"model": name, "dataset": dataset, "precision": key, "device": args.device,
                "threads": args.threads, "clock": args.clock, "rounds": rounds, **sizes,
-               "ours": summary(found[key], sizes), "work": load,
-               "limit": limit(load, rates, key) * sizes["steps"]}
+               "ours": summary(found[key], sizes), "work": load}
         if "plain" in found:
             row["plain"] = summary(found["plain"], sizes)
             row["loss_gap"] = {
@@ -207,7 +205,8 @@ def main(argv: list[str] | None = None) -> None:
     """Measures what was asked for and writes it down after every model."""
     args = parse(argv)
     words = sys.argv[1:] if argv is None else argv
-    shown = ["DIR" if at and words[at - 1] == "--root" else word for at, word in enumerate(words)]
+    shown = ["DIR" if at and words[at - 1] in ("--root", "--out") else word
+             for at, word in enumerate(words)]
     command = shlex.join(["python", "benchmarks/speed.py", *shown])
     run = {"command": command, "machine": report.machine(args.device, args.threads)}
     if args.scale:
@@ -217,13 +216,12 @@ def main(argv: list[str] | None = None) -> None:
         from overhead import overhead
         report.write_overhead(args.out, args.device, {**run, **overhead(args)})
         return
-    rates = once({"machine": True, "device": args.device, "threads": args.threads,
-                  "clock": args.clock})
     for dataset in args.dataset:
         for name in args.model:
-            rows = measure(name, dataset, args, rates)
-            report.write_speed(args.out, args.device, {**run, "rates": rates}, rows)
-            for row in rows:
+            rates = once({"machine": True, "device": args.device, "threads": args.threads,
+                          "clock": args.clock})
+            rows = measure(name, dataset, args)
+            for row in report.write_speed(args.out, args.device, {**run, "rates": rates}, rows):
                 print(report.line(row), flush=True)
                 if args.check_baseline and name in PUBLISHED and dataset == "amazon":
                     plain = row["plain"]["epoch"]
