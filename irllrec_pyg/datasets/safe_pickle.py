@@ -133,27 +133,59 @@ class _Sparse:
         if len(shape) != 2:
             raise DataFileError(f"it holds a sparse matrix with {len(shape)} axes instead of 2")
         value = self._vector(state.get("data"), "biuf")
-        row, col = self._csr(state, shape[0]) if "indptr" in state else self._coo(state)
+        row, col = self._pairs(state, shape)
         if not len(row) == len(col) == len(value):
             raise DataFileError(
                 f"its matrix lists {len(row)} rows, {len(col)} columns and {len(value)} values"
             )
         return SparseEntries(row, col, value, (shape[0], shape[1]))
 
-    def _coo(self, state: dict[Any, Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _pairs(
+        self, state: dict[Any, Any], shape: tuple[int, ...]
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        raise NotImplementedError
+
+
+class _Coo(_Sparse):
+    __slots__ = ()
+
+    def _pairs(
+        self, state: dict[Any, Any], shape: tuple[int, ...]
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
         # SciPy >= 1.13 writes `coords`, older releases `row` and `col`.
         coords = state.get("coords", (state.get("row"), state.get("col")))
         if not (isinstance(coords, tuple) and len(coords) == 2):
             raise DataFileError("it holds a damaged sparse matrix: no coordinates")
         return self._vector(coords[0], "iu"), self._vector(coords[1], "iu")
 
-    def _csr(self, state: dict[Any, Any], num_rows: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        col = self._vector(state.get("indices"), "iu")
+
+class _Csr(_Sparse):
+    __slots__ = ()
+
+    def _pairs(
+        self, state: dict[Any, Any], shape: tuple[int, ...]
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        return self._expand(state, shape[0], "CSR matrix whose row pointers")
+
+    def _expand(
+        self, state: dict[Any, Any], size: int, what: str
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        inner = self._vector(state.get("indices"), "iu")
         ptr = self._vector(state.get("indptr"), "iu").astype(np.int64)
         count = ptr[1:] - ptr[:-1]
-        if len(ptr) != num_rows + 1 or ptr[0] != 0 or ptr[-1] != len(col) or (count < 0).any():
-            raise DataFileError("it holds a CSR matrix whose row pointers do not fit its entries")
-        return np.repeat(np.arange(num_rows), count), col
+        if len(ptr) != size + 1 or ptr[0] != 0 or ptr[-1] != len(inner) or (count < 0).any():
+            raise DataFileError(f"it holds a {what} do not fit its entries")
+        return np.repeat(np.arange(size), count), inner
+
+
+class _Csc(_Csr):
+    __slots__ = ()
+
+    def _pairs(
+        self, state: dict[Any, Any], shape: tuple[int, ...]
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        col, row = self._expand(state, shape[1], "CSC matrix whose column pointers")
+        return row, col
 
 
 class _Callable:
@@ -200,21 +232,28 @@ def _no_bytes(*args: object) -> bytes:
     return b""
 
 
+def _rebuild(*_: object) -> object:
+    raise UnsafePickleError("it tries to rebuild an object of another class")
+
+
 _ALLOWED: dict[tuple[str, str], object] = {
     ("numpy", "ndarray"): _NDARRAY,
     ("numpy", "dtype"): _Callable(lambda code, *_: _Dtype(code)),
     # What protocol 2 makes of bytes, which it does not know; `bytes` is called for the empty ones.
     ("_codecs", "encode"): _Callable(_encode),
     ("__builtin__", "bytes"): _Callable(_no_bytes),
+    # What a DOK matrix asks for before its own name, which then says what the file holds.
+    ("copyreg", "_reconstructor"): _Callable(_rebuild),
+    ("copy_reg", "_reconstructor"): _Callable(_rebuild),
 }
 for _module in ("numpy.core", "numpy._core"):
     _ALLOWED[f"{_module}.multiarray", "_reconstruct"] = _Callable(_reconstruct)
     _ALLOWED[f"{_module}.numeric", "_frombuffer"] = _Callable(_frombuffer)
-for _kind in ("coo", "csr"):
+for _kind, _class in (("coo", _Coo), ("csr", _Csr), ("csc", _Csc)):
     for _module in (f"scipy.sparse._{_kind}", f"scipy.sparse.{_kind}"):
-        # The one real class here: NEWOBJ wants a type. BUILD on the class itself fails, because
+        # The only real classes here: NEWOBJ wants a type. BUILD on the class itself fails, because
         # it finds the class's own `__setstate__` and calls it without an instance.
-        _ALLOWED[_module, f"{_kind}_matrix"] = _ALLOWED[_module, f"{_kind}_array"] = _Sparse
+        _ALLOWED[_module, f"{_kind}_matrix"] = _ALLOWED[_module, f"{_kind}_array"] = _class
 
 
 class _Unpickler(pickle.Unpickler):
@@ -222,6 +261,11 @@ class _Unpickler(pickle.Unpickler):
         try:
             return _ALLOWED[module, name]
         except KeyError:
+            if other := re.fullmatch(r"scipy\.sparse\._?(lil|dok|bsr|dia)", module):
+                raise DataFileError(
+                    f"it holds a sparse matrix in {other[1].upper()} format, and COO, CSR and CSC "
+                    "are read: save scipy.sparse.coo_matrix(it)"
+                ) from None
             raise UnsafePickleError(
                 f"it asks for {module}.{name}, which no array, sparse matrix or table of texts "
                 "needs. Nothing of it was run. Get the file again from its source"
@@ -229,7 +273,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def safe_load(path: str | os.PathLike[str]) -> Any:
-    r"""Reads a pickle of an array, a COO or CSR matrix, or plain containers of numbers and text.
+    r"""Reads a pickle of an array, a COO, CSR or CSC matrix, or plain containers.
 
     Args:
         path: The file. Pickle protocols 2 to 5, written with old or new NumPy and SciPy, are read.
@@ -240,7 +284,8 @@ def safe_load(path: str | os.PathLike[str]) -> Any:
     Raises:
         FileNotFoundError: Where there is no such file.
         UnsafePickleError: Where the pickle asks for anything else; nothing of it was run.
-        DataFileError: Where the file is truncated, is no pickle, or holds arrays of objects.
+        DataFileError: Where the file is truncated, is no pickle, or holds arrays of objects or a
+            sparse matrix in another format.
     """
     with open(path, "rb") as file:
         try:

@@ -22,7 +22,10 @@ MATRIX = np.array([[0, 2.0, 0], [1, 0, 0], [0, 0, 0], [0, -1, 3]])
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-@pytest.mark.parametrize("kind", [sp.coo_matrix, sp.csr_matrix, sp.coo_array, sp.csr_array])
+@pytest.mark.parametrize(
+    "kind",
+    [sp.coo_matrix, sp.csr_matrix, sp.csc_matrix, sp.coo_array, sp.csr_array, sp.csc_array],
+)
 @pytest.mark.parametrize("old_names", [False, True])
 def test_sparse_matrices(tmp_path, protocol, kind, old_names):
     raw = pickle.dumps(kind(MATRIX), protocol)
@@ -44,6 +47,9 @@ def _with_old_names(raw: bytes) -> bytes:
         (b"numpy._core.numeric", b"numpy.core.numeric"),
         (b"scipy.sparse._coo", b"scipy.sparse.coo"),
         (b"scipy.sparse._csr", b"scipy.sparse.csr"),
+        (b"scipy.sparse._csc", b"scipy.sparse.csc"),
+        (b"scipy.sparse._lil", b"scipy.sparse.lil"),
+        (b"scipy.sparse._dok", b"scipy.sparse.dok"),
     ):
         raw = raw.replace(b"\x8c" + bytes([len(new)]) + new, b"\x8c" + bytes([len(old)]) + old)
         raw = raw.replace(b"c" + new + b"\n", b"c" + old + b"\n")
@@ -135,6 +141,7 @@ def _hostile(mark: Path) -> dict[str, bytes]:
         "codecs.decode": b"c_codecs\ndecode\n(Vx\nVrot13\ntR.",
         "codecs.encode": b"c_codecs\nencode\n(Vx\nVrot13\ntR.",
         "bytes of a huge length": b"c__builtin__\nbytes\n(I99999999999\ntR.",
+        "copyreg": b"ccopy_reg\n_reconstructor\n(cnumpy\nndarray\ncnumpy\nndarray\nNtR.",
         "extension registry": b"\x80\x02\x82\x01)R.",
         "persistent id": b"Pos.system\n.",
     }
@@ -226,11 +233,31 @@ def test_web_page_instead_of_a_file(tmp_path):
         safe_load(tmp_path / "a.pkl")
 
 
-def test_csr_with_false_pointers(tmp_path):
-    matrix = sp.csr_matrix(MATRIX)
+@pytest.mark.parametrize(
+    ("kind", "message"), [(sp.csr_matrix, "CSR .* row pointers"), (sp.csc_array, "CSC .* column")]
+)
+def test_false_pointers(tmp_path, kind, message):
+    matrix = kind(MATRIX)
     matrix.indptr[1] = 99
-    with pytest.raises(DataFileError, match="row pointers"):
+    with pytest.raises(DataFileError, match=message):
         safe_load(write_pickle(tmp_path / "a.pkl", matrix))
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("form", ["lil", "dok", "bsr", "dia"])
+@pytest.mark.parametrize("kind", ["matrix", "array"])
+def test_other_sparse_formats_are_named(tmp_path, protocol, form, kind):
+    raw = pickle.dumps(getattr(sp, f"{form}_{kind}")(MATRIX), protocol)
+    path = tmp_path / "trn_mat.pkl"
+    for content in (raw, _with_old_names(raw)):
+        path.write_bytes(content)
+        with pytest.raises(DataFileError) as caught:
+            safe_load(path)
+        assert str(caught.value) == (
+            f"{path} cannot be read: it holds a sparse matrix in {form.upper()} format, and COO, "
+            "CSR and CSC are read: save scipy.sparse.coo_matrix(it)."
+        )
+        assert not isinstance(caught.value, UnsafePickleError)
 
 
 def test_shape_without_bytes(tmp_path):
