@@ -21,21 +21,28 @@ from ..checkpoint import CheckpointError, load_weights, save_ranker
 from ..nn import Recommender
 from .callbacks import BestWeights, EpochBar, ResumeCheckpoint
 from .checkpoint_io import SafetensorsIO, check_settings
-from .module import RecommenderModule
+from .module import RecommenderModule, as_tuple
 from .result import FitResult
 from .settings import describe
 
+# Arguments of Lightning's Trainer that `fit` sets, and what to give `fit` instead.
+OWN = {
+    "max_epochs": "pass 'epochs'", "logger": "pass 'loggers'", "default_root_dir": "pass 'folder'",
+    "enable_progress_bar": "pass 'progress'", "enable_checkpointing": "pass 'folder'",
+    "plugins": "train a RecommenderModule with a Trainer of your own",
+}
 MODEL_FILE, RESULT_FILE, RESUME_FILE = "model.safetensors", "result.json", "resume.safetensors"
 
 
 def fit(model: Recommender, data: HeteroData, *, epochs: int = 3000, lr: float = 1e-3,
         batch_size: int = 4096, num_negatives: int = 1, num_neighbors: Sequence[int] | None = None,
         eval_every: int = 3, patience: int = 5, monitor: str = "recall@20",
-        k: Sequence[int] = (5, 10, 20), metrics: Sequence[str] = ("recall", "ndcg"),
+        k: int | Sequence[int] = (5, 10, 20), metrics: str | Sequence[str] = ("recall", "ndcg"),
         exclude_validation: bool = False, seed: int = 0, folder: str | Path | None = None,
         resume: bool = True, checkpoint_every: int = 1, info: Mapping[str, Any] | None = None,
         precision: Any = "32-true", accelerator: str = "auto", devices: int | str | list[int] = 1,
-        loggers: Sequence[Logger] | None = None, callbacks: Sequence[Callback] = (),
+        loggers: Logger | Sequence[Logger] | None = None,
+        callbacks: Callback | Sequence[Callback] = (),
         progress: bool = True, loader_options: Mapping[str, Any] | None = None,
         **trainer_options: Any) -> FitResult:
     r"""Trains a recommender by the protocol of the papers and tests it once.
@@ -63,8 +70,8 @@ def fit(model: Recommender, data: HeteroData, *, epochs: int = 3000, lr: float =
         patience (int, optional): Evaluations without a better value before training stops.
             (default: ``5``)
         monitor (str, optional): Validation metric, more is better. (default: ``"recall@20"``)
-        k (sequence of int, optional): Lengths of the lists. (default: ``(5, 10, 20)``)
-        metrics (sequence of str, optional): As in :func:`irllrec_pyg.evaluation.evaluate`.
+        k (int or sequence of int, optional): Lengths of the lists. (default: ``(5, 10, 20)``)
+        metrics (str or sequence of str, optional): As in :func:`irllrec_pyg.evaluation.evaluate`.
             (default: ``("recall", "ndcg")``)
         exclude_validation (bool, optional): Whether validation items are left out of the lists at
             test. (default: ``False``)
@@ -81,9 +88,11 @@ def fit(model: Recommender, data: HeteroData, *, epochs: int = 3000, lr: float =
         accelerator (str, optional): As in Lightning: ``"cpu"``, ``"gpu"``... (default: ``"auto"``)
         devices (int, str or list, optional): As in Lightning. Several devices train in parallel on
             parts of each epoch. (default: ``1``)
-        loggers (sequence of Logger, optional): Lightning loggers, one row an epoch.
+        loggers (Logger or sequence of Logger, optional): Lightning loggers, one row an epoch; the
+            result has the history with or without them.
             (default: CSV and, where it is installed, TensorBoard, in the folder)
-        callbacks (sequence of Callback, optional): Further Lightning callbacks. (default: none)
+        callbacks (Callback or sequence of Callback, optional): Further Lightning callbacks.
+            (default: none)
         progress (bool, optional): Whether to show a progress bar. (default: ``True``)
         loader_options (mapping, optional): Further arguments of
             :func:`irllrec_pyg.loader.triplet_loader`. (default: ``None``)
@@ -100,6 +109,10 @@ def fit(model: Recommender, data: HeteroData, *, epochs: int = 3000, lr: float =
     """
     if epochs < 1:
         raise ValueError(f"'epochs' must be at least 1, got {epochs}.")
+    if taken := [name for name in trainer_options if name in OWN]:
+        raise ValueError("; ".join(f"'{name}' of Lightning's Trainer is set by 'fit': {OWN[name]}"
+                                   for name in taken) + ".")
+    k, metrics = as_tuple(k), as_tuple(metrics)
     names = [f"{metric}@{top}" for metric in metrics for top in k]
     if eval_every and monitor not in names:
         raise ValueError(f"'monitor' must be one of {', '.join(names)}, got {monitor!r}.")
@@ -128,8 +141,8 @@ def fit(model: Recommender, data: HeteroData, *, epochs: int = 3000, lr: float =
     with _quiet():
         trainer = Trainer(
             max_epochs=epochs, accelerator=accelerator, devices=devices, precision=precision,
-            logger=_loggers(folder) if loggers is None else list(loggers),
-            callbacks=[*([best] if best else []), *callbacks, *bar, *keep],
+            logger=_loggers(folder) if loggers is None else list(as_tuple(loggers)),
+            callbacks=[*([best] if best else []), *as_tuple(callbacks), *bar, *keep],
             plugins=[SafetensorsIO(settings)], default_root_dir=folder,
             enable_progress_bar=progress, enable_checkpointing=bool(keep),
             **{"strategy": _strategy(devices), "enable_model_summary": False,

@@ -1,7 +1,7 @@
 """One training epoch, as Lightning runs it."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -38,8 +38,8 @@ class RecommenderModule(LightningModule):
             graph is too big to propagate over as a whole. (default: the whole graph)
         eval_every (int, optional): Epochs from one evaluation to the next; with ``0`` there is
             none. (default: ``3``)
-        k (sequence of int, optional): Lengths of the lists. (default: ``(5, 10, 20)``)
-        metrics (sequence of str, optional): As in :func:`irllrec_pyg.evaluation.evaluate`.
+        k (int or sequence of int, optional): Lengths of the lists. (default: ``(5, 10, 20)``)
+        metrics (str or sequence of str, optional): As in :func:`irllrec_pyg.evaluation.evaluate`.
             (default: ``("recall", "ndcg")``)
         exclude_validation (bool, optional): Whether validation items are left out of the lists at
             test. (default: ``False``)
@@ -58,7 +58,8 @@ class RecommenderModule(LightningModule):
     def __init__(self, model: Recommender, data: HeteroData, *, lr: float = 1e-3,
                  batch_size: int = 4096, num_negatives: int = 1,
                  num_neighbors: Sequence[int] | None = None, eval_every: int = 3,
-                 k: Sequence[int] = (5, 10, 20), metrics: Sequence[str] = ("recall", "ndcg"),
+                 k: int | Sequence[int] = (5, 10, 20),
+                 metrics: str | Sequence[str] = ("recall", "ndcg"),
                  exclude_validation: bool = False, seed: int = 0,
                  loader_options: Mapping[str, Any] | None = None) -> None:
         super().__init__()
@@ -73,7 +74,7 @@ class RecommenderModule(LightningModule):
         self.lr, self.seed, self.eval_every = lr, seed, eval_every
         self.loader_options = {"batch_size": batch_size, "num_negatives": num_negatives,
                                "num_neighbors": num_neighbors, **(loader_options or {})}
-        self.ranking: dict[str, Any] = {"k": tuple(k), "metrics": tuple(metrics)}
+        self.ranking: dict[str, Any] = {"k": as_tuple(k), "metrics": as_tuple(metrics)}
         self.exclude_validation = exclude_validation
         self.history: list[dict[str, float]] = []
         self.test_metrics: dict[str, float] = {}
@@ -163,6 +164,11 @@ def has_pairs(data: HeteroData, split: str) -> bool:
     """Whether a data set has interactions of a split to evaluate on."""
     pairs = data[EDGE_TYPE].get(SPLITS[split])
     return pairs is not None and pairs.numel() > 0
+
+
+def as_tuple(value: Any) -> tuple[Any, ...]:
+    """What an argument lists; one value alone stands for a list of it."""
+    return tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
 
 
 def _check_data(model: Recommender, data: HeteroData) -> None:
