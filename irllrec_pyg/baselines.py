@@ -341,19 +341,21 @@ def build_baseline(name: str, data: HeteroData, dataset: str | None = None,
 def choose_settings(name: str, data: HeteroData, monitor: str = "recall@20") -> dict[str, Any]:
     """The settings of a baseline's grid that rank the validation items best.
 
+    Where the data is too small for any rank of the grid, half the greatest possible one is taken.
+
     Args:
         name (str): As in :func:`build_baseline`.
         data (HeteroData): Data set with validation interactions.
         monitor (str, optional): Metric. (default: ``"recall@20"``)
     """
-    grid = GRIDS.get(name, {})
+    grid = dict(GRIDS.get(name, {}))
     metric, top = monitor.split("@")
-    limit = min(data["user"].num_nodes, data["item"].num_nodes)
+    if "rank" in grid:
+        limit = min(data["user"].num_nodes, data["item"].num_nodes)
+        grid["rank"] = tuple(rank for rank in grid["rank"] if rank < limit) or (limit // 2,)
     best: tuple[float, dict[str, Any]] = (-1.0, {})
     for values in product(*grid.values()):
         settings = dict(zip(grid, values, strict=True))
-        if settings.get("rank", 0) >= limit:
-            continue
         baseline = build_baseline(name, data, **settings)
         value = evaluate(baseline, data, "val", k=[int(top)], metrics=[metric])[monitor]
         best = max(best, (value, settings), key=lambda pair: pair[0])

@@ -189,8 +189,22 @@ def test_settings_are_chosen_on_validation_items(tiny_data, monkeypatch):
     values = {reg: evaluate(EASE(tiny_data, reg), tiny_data, "val", k=(3,))["recall@3"]
               for reg in GRIDS["ease"]["reg"]}
     assert choose_settings("ease", tiny_data, "recall@3") == {"reg": max(values, key=values.get)}
-    assert choose_settings("low-pass-svd", tiny_data) == {}  # nothing of the grid is small enough
     assert choose_settings("popularity", tiny_data) == {}
+
+
+def test_a_rank_is_chosen_that_the_data_has(tiny_data, monkeypatch):
+    assert NUM_ITEMS == 9 < min(GRIDS["low-pass-svd"]["rank"])
+    assert choose_settings("low-pass-svd", tiny_data) == {"rank": 4}
+    monkeypatch.setitem(GRIDS, "low-pass-svd", {"rank": (1, 3, 8, 9)})
+    values = {rank: evaluate(LowPassSVD(tiny_data, rank), tiny_data, "val", k=(3,))["recall@3"]
+              for rank in (1, 3, 8)}
+    assert choose_settings("low-pass-svd", tiny_data, "recall@3") == {
+        "rank": max(values, key=values.get)}
+    table = pd.DataFrame({"user": [0, 0, 0, 0, 0, 1, 1, 1, 1, 1], "item": [0, 1, 2, 3, 4] * 2})
+    two = from_interactions(table, "user", "item")
+    settings = choose_settings("low-pass-svd", two)
+    assert settings == {"rank": 1}
+    assert np.isfinite(scores(build_baseline("low-pass-svd", two, **settings))).all()
 
 
 def measured(dataset, method):
