@@ -34,7 +34,7 @@ from irllrec_pyg.baselines import BASELINES, GRIDS, SETTINGS, build_baseline, ch
 from irllrec_pyg.datasets import MovieLensText
 from irllrec_pyg.evaluation import LIST_METRICS, USER_METRICS, evaluate, evaluate_users
 from irllrec_pyg.nn import InBatchSoftmax, Ranker, Recommender
-from irllrec_pyg.published import TRAINING, load_hyperparameters, model_names
+from irllrec_pyg.published import TRAINING, load_hyperparameters, model_names, unread
 from irllrec_pyg.training import fit
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -56,9 +56,15 @@ def hyperparameters() -> dict[str, type]:
     found: dict[str, type] = {}
     for model in model_names():
         for name, value in load_hyperparameters(model, "amazon").items():
-            found[name] = int if name in COUNTS else type(value)
+            if name in settable(model):
+                found[name] = int if name in COUNTS else type(value)
     return {name: float if kind is int and name not in COUNTS else kind
             for name, kind in found.items()}
+
+
+def settable(model: str) -> set[str]:
+    """The hyper-parameters that a run of a model can be given, those of training included."""
+    return {*load_hyperparameters(model, "amazon"), *TRAINING} - unread(model)
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -118,8 +124,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         parser.error(f"unknown model {', '.join(unknown)}; there are {', '.join(known)}")
     args.given = {name[2:]: value for name, value in vars(args).items()
                   if name.startswith("h_") and value is not None}
-    taken = {key for name in args.model if name not in BASELINES
-             for key in (*load_hyperparameters(name, "amazon"), *TRAINING)}
+    taken = {key for name in args.model if name not in BASELINES for key in settable(name)}
     if foreign := sorted(set(args.given) - taken):
         parser.error(f"no chosen model has the hyper-parameter {', '.join(foreign)}")
     labels = [name if name in BASELINES else label(args, name) for name in args.model]
@@ -132,17 +137,16 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def overrides(args: argparse.Namespace, model: str, dataset: str) -> dict[str, Any]:
     """Hyper-parameters in which a run of the model differs from the published configuration."""
-    own = load_hyperparameters(model, dataset, args.h_mode)
+    own = settable(model)
     sample = SAMPLE if dataset == "sample" else {}
-    return {name: value for name, value in {**sample, **args.given}.items()
-            if name in own or name in TRAINING}
+    return {name: value for name, value in {**sample, **args.given}.items() if name in own}
 
 
 def label(args: argparse.Namespace, model: str) -> str:
     """The name of a row and of its folder: the model and what was set for it."""
-    own = load_hyperparameters(model, "amazon")
+    own = settable(model)
     changed = [str(value) if name in ("embedding_size", "mode") else f"{name}={value}"
-               for name, value in sorted(args.given.items()) if name in own or name in TRAINING]
+               for name, value in sorted(args.given.items()) if name in own]
     return "-".join([model + ("+softmax" if args.loss == "softmax" else ""), *changed])
 
 
@@ -168,6 +172,7 @@ def run(args: argparse.Namespace, name: str, dataset: IRLLRecDataset, seed: int,
     """Trains one model with one seed; returns what goes into the JSON file, and the model."""
     hparams = {**load_hyperparameters(name, dataset.name, args.h_mode),
                **overrides(args, name, dataset.name)}
+    hparams = {key: value for key, value in hparams.items() if key not in unread(name)}
     if args.loss == "softmax":
         hparams.update(softmax_temperature=args.softmax_temperature,
                        log_popularity=args.log_popularity)

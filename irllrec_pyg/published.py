@@ -59,6 +59,12 @@ AS_PUBLISHED: dict[str, Hyperparameters] = {
 AS_IN_PAPER: dict[str, Hyperparameters] = {
     "lightgcn_int": {"kd_int_weight_2": 5e-4, "kd_int_weight_3": 1e-4},
 }
+# What the configurations name and neither the published code nor this one reads, by backbone or
+# model: nothing would change if it was set, so it cannot be.
+UNREAD: dict[str, tuple[str, ...]] = {
+    "gccf": ("keep_rate",), "simgcl": ("keep_rate",), "alpharec": ("lm_model",),
+    "bigcf_gene": ("cl_temperature",),
+}
 # Of training: arguments of `fit`, not of a model.
 TRAINING = ("batch_size", "lr", "eval_every", "patience", "num_negatives")
 
@@ -230,6 +236,13 @@ def _head_config(model: str, dataset: str | None) -> Hyperparameters:
             if key not in alone}
 
 
+def unread(model: str) -> set[str]:
+    """Hyper-parameters that a model has only on paper: setting them would change nothing."""
+    backbone, variant = split_name(model)
+    names = {*UNREAD.get(backbone, ()), *UNREAD.get(model, ())}
+    return names if variant == "int" or backbone in ("dccf", "bigcf") else {*names, "intent_num"}
+
+
 def build_model(name: str, data: HeteroData, dataset: str | None = None,
                 **overrides: Any) -> Recommender:
     """Builds a published model.
@@ -254,12 +267,12 @@ def build_model(name: str, data: HeteroData, dataset: str | None = None,
     """
     backbone_name, variant = split_name(name)
     hparams = load_hyperparameters(name, dataset or data.get("name"), overrides.get("mode"))
-    unknown = sorted(set(overrides) - set(hparams))
-    if unknown:
-        raise ValueError(f"{name} has no hyper-parameter {', '.join(unknown)}; it has "
-                         f"{', '.join(sorted(hparams))}.")
     if wrong := sorted(set(overrides) & set(TRAINING)):
         raise ValueError(f"{', '.join(wrong)} is of training; pass it to 'fit'.")
+    known = set(hparams) - unread(name)
+    if unknown := sorted(set(overrides) - known):
+        raise ValueError(f"{name} has no hyper-parameter {', '.join(unknown)}; it has "
+                         f"{', '.join(sorted(known))}.")
     hparams.update(overrides)
     backbone = BACKBONES[backbone_name](data, hparams)
     heads = VARIANTS[variant](data, backbone, hparams)
@@ -302,7 +315,9 @@ def load_published(name: str, state: Mapping[str, Tensor], data: HeteroData,
                                                                              "user_intent")}
     found = {key: given or (state[tensor].size(1) if tensor in state else DEFAULTS[key])
              for key, (given, tensor) in sizes.items()}
-    model = build_model(name, data, **{**dict(hparams or {}), **found})
+    given = {**dict(hparams or {}), **found}
+    model = build_model(name, data,
+                        **{key: given[key] for key in given if key not in unread(name)})
     model.to(next(iter(state.values())).dtype)
     targets = _published_names(model)
     left = sorted(set(state) - set(targets))

@@ -136,6 +136,29 @@ def test_modes_differ_where_the_published_code_differs_from_the_papers(tiny_data
     assert not next(iter(build_model("autocf_plus", tiny_data).heads)).negatives
 
 
+class Reading(dict):
+    """Notes which of its values are asked for."""
+
+    def __init__(self, values):
+        super().__init__(values)
+        self.read = set()
+
+    def __getitem__(self, key):
+        self.read.add(key)
+        return super().__getitem__(key)
+
+
+@pytest.mark.parametrize("name", [*model_names(), *UNPUBLISHED])
+def test_exactly_what_is_read_can_be_set(name, tiny_data):
+    hparams = Reading(load_hyperparameters(name))
+    backbone, variant = published.split_name(name)
+    built = published.BACKBONES[backbone](tiny_data, hparams)
+    published.VARIANTS[variant](tiny_data, built, hparams)
+    # The mode is read where hyper-parameters are loaded, the weight by every recommender.
+    assert set(hparams) - published.unread(name) == (
+        hparams.read | {"mode", "reg_weight"} | set(published.TRAINING) & set(hparams))
+
+
 def test_alpharec_asks_for_many_negatives():
     assert load_hyperparameters("alpharec")["num_negatives"] == 256
     assert "num_negatives" in published.TRAINING
@@ -146,6 +169,9 @@ def test_alpharec_asks_for_many_negatives():
     ({"name": "lightgcn_best"}, "Unknown model 'lightgcn_best'"),
     ({"name": "sgl", "layers": 2}, "sgl has no hyper-parameter layers"),
     ({"name": "sgl", "mode": "as_dreamt"}, "'mode' must be"),
+    ({"name": "alpharec", "lm_model": "bert"}, "alpharec has no hyper-parameter lm_model"),
+    ({"name": "lightgcn", "intent_num": 4}, "lightgcn has no hyper-parameter intent_num"),
+    ({"name": "sgl", "patience": 4}, "patience is of training; pass it to 'fit'"),
 ])
 def test_what_is_unknown_is_named(tiny_data, arguments, message):
     with pytest.raises(ValueError, match=message):

@@ -61,6 +61,8 @@ def test_the_softmax_is_another_row(folder):
 @pytest.mark.parametrize(("options", "message"), [
     (["--model", "lightgnc", "ease"], "unknown model lightgnc"),
     (["--model", "lightgcn", "--kd-weight", "1"], "no chosen model has the hyper-parameter kd_we"),
+    (["--model", "lightgcn", "sgl", "--intent-num", "8"], "no chosen model has the hyper-paramet"),
+    (["--model", "alpharec", "--lm-model", "bert"], "unrecognized arguments: --lm-model"),
     (["--model", "ease", "--compare", "lightgcn"], "--compare must name a row: ease"),
 ])
 def test_a_command_that_cannot_be_meant_is_refused(capsys, options, message):
@@ -79,6 +81,9 @@ def test_options_change_the_model_and_its_row(tmp_path):
     assert intent.mode == "as_in_paper"
     assert intent.translation_weight > 0
     assert run.build(args, "gccf", dataset).backbone.self_loops is False
+    both = run.parse(["--model", "lightgcn", "lightgcn_int", "--intent-num", "8"])
+    assert [run.label(both, name) for name in both.model] == [
+        "lightgcn", "lightgcn_int-intent_num=8"]
 
 
 def tables(shift, seeds, noise=0.1):
