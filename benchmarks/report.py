@@ -33,7 +33,7 @@ def table(results: list[dict[str, Any]]) -> str:
     """A Markdown table, one row a model: mean ± deviation over the seeds, the printed value and
     the gap between both.
     """
-    metrics = list(results[0]["test"])
+    metrics = columns(results)
     lines = [["model", "seeds", *metrics, "best epoch", "s/epoch"]]
     for model in dict.fromkeys(result["model"] for result in results):
         runs = [result for result in results if result["model"] == model]
@@ -41,6 +41,9 @@ def table(results: list[dict[str, Any]]) -> str:
         trained = "best_epoch" in runs[0]  # a baseline has neither seed nor epochs
         row = [" ".join([model, *settings(runs[0])]), str(len(runs)) if trained else "–"]
         for metric in metrics:
+            if metric not in runs[0]["test"]:
+                row.append("–")
+                continue
             values = np.array([result["test"][metric] for result in runs])
             cell = f"{values.mean():.4f}"
             if len(runs) > 1:
@@ -60,6 +63,14 @@ def table(results: list[dict[str, Any]]) -> str:
                       *text[1:]])
 
 
+def columns(results: list[dict[str, Any]]) -> list[str]:
+    """The metrics of any run, each with its lists from the shortest to the longest."""
+    found = dict.fromkeys(metric for result in results for metric in result["test"])
+    names = list(dict.fromkeys(metric.split("@")[0] for metric in found))
+    return sorted(found, key=lambda metric: (names.index(metric.split("@")[0]),
+                                             int(metric.split("@")[1])))
+
+
 def settings(result: dict[str, Any]) -> list[str]:
     """What was chosen for a baseline, in words; a model's hyper-parameters are too many."""
     chosen = {} if "best_epoch" in result else result["hyperparameters"]
@@ -71,9 +82,11 @@ def curves(results: list[dict[str, Any]], path: Path, metric: str = "recall@20")
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     colors = {model: f"C{at}" for at, model in
               enumerate(dict.fromkeys(result["model"] for result in results))}
+    named: set[str] = set()
     for result in results:
-        history = pd.DataFrame(result["history"])
-        label = result["model"] if result["seed"] == results[0]["seed"] else None
+        history = pd.DataFrame(result["history"], dtype=float)
+        label = None if result["model"] in named else result["model"]
+        named.add(result["model"])
         color = colors[result["model"]]
         if metric in history:
             evaluated = history.dropna(subset=[metric])
@@ -90,26 +103,55 @@ def curves(results: list[dict[str, Any]], path: Path, metric: str = "recall@20")
     plt.close(figure)
 
 
+def earlier(folder: Path) -> list[dict[str, Any]]:
+    """What earlier commands left in the folder."""
+    file = folder / "results.json"
+    try:
+        results: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
+    except ValueError as error:
+        raise SystemExit(f"{file} is damaged ({error}): move it away.") from None
+    return results
+
+
+def merge(results: list[dict[str, Any]], old: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Old runs of models that were not run again, and the new runs; baselines come first.
+
+    An old comparison with a model that was run again is left out: it was with other runs.
+    """
+    new = {result["model"] for result in results}
+    kept = [result for result in old if result["model"] not in new]
+    for result in kept:
+        if new & {row["against"] for row in result.get("comparison", ())}:
+            del result["comparison"]
+    return sorted([*kept, *results], key=lambda result: "best_epoch" in result)
+
+
 def write(results: list[dict[str, Any]], folder: Path,
           comparison: pd.DataFrame | None = None) -> None:
-    """Prints the table and writes ``results.json``, ``results.md`` and, where something was
-    trained, ``curves.png``.
+    """Adds runs to those in the folder; prints the table and writes ``results.json``,
+    ``results.md`` and, where something was trained, ``curves.png``.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    name = results[0]["dataset"]
-    text = [f"# {name}", "", f"`{results[0]['command']}`", "", table(results)]
     if comparison is not None:
-        text += ["", f"Against {comparison['against'].iloc[0]}, in paired two-sided tests:", "",
-                 markdown(comparison)]
+        for model, rows in comparison.groupby("model"):
+            first = next(result for result in results if result["model"] == model)
+            first["comparison"] = compact(rows.to_dict("records"))
+    results = merge(results, earlier(folder))
+    text = [table(results)]
+    compared = pd.DataFrame([row for result in results for row in result.get("comparison", ())])
+    for against, rows in compared.groupby("against", sort=False) if len(compared) else ():
+        text += [f"Against {against}, in paired two-sided tests:", markdown(rows)]
     if results[0]["synthetic"]:
-        text += ["", SYNTHETIC]
+        text += [SYNTHETIC]
+    print("\n" + "\n\n".join(text))
+    commands = dict.fromkeys(result["command"] for result in results)
+    text = [f"# {results[0]['dataset']}", *(f"`{command}`" for command in commands), *text]
     lines = ",\n".join(json.dumps(compact(result)) for result in results)  # one run a line
     write_text(folder / "results.json", f"[\n{lines}\n]\n")
-    write_text(folder / "results.md", "\n".join(text) + "\n")
+    write_text(folder / "results.md", "\n\n".join(text) + "\n")
     trained = [result for result in results if "history" in result]
     if trained:
         curves(trained, folder / "curves.png")
-    print("\n" + "\n".join(text[4:]))
     print(f"\nwritten: {folder / 'results.md'}, results.json{', curves.png' if trained else ''}")
 
 

@@ -10,8 +10,9 @@
         matters more than any head; the row is called lightgcn+softmax-256
 
 A run that was stopped goes on where it was when the same command is given again, and a finished
-one is not repeated. Every hyper-parameter is the published one for the model and the data set
-unless it is given here.
+one is not repeated. Rows of earlier commands with the same --out stay in the table until their
+model is run again. Every hyper-parameter is the published one for the model and the data set unless
+it is given here.
 """
 
 import argparse
@@ -45,6 +46,8 @@ import significance
 SAMPLE = {"batch_size": 512, "kd_weight": 0.01, "kd_int_weight": 0.01}
 
 
+# By name; any other folder under the root is a data set in the published layout.
+DATASETS = ("sample", "movie", "amazon", "yelp", "steam", "movielens")
 # Hyper-parameters that count something; the other numbers are weights, rates and temperatures.
 COUNTS = ("batch_size", "embedding_size", "eval_every", "fix_steps", "gcn_layer", "gt_layer",
           "head_num", "intent_num", "intent_shift", "intent_view", "layer_num", "mask_depth",
@@ -75,8 +78,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
                         metavar="NAME", help=f"published names: {', '.join(model_names())}; "
                         f"baselines: {', '.join(BASELINES)} (default: %(default)s)")
     parser.add_argument("--dataset", nargs="+", default=["sample"], metavar="NAME",
-                        help="sample, movie, amazon, yelp, steam, movielens or any folder under "
-                        "--root in the published layout (default: %(default)s)")
+                        help=f"{', '.join(DATASETS)} or any folder under --root in the published "
+                        "layout (default: %(default)s)")
     parser.add_argument("--root", default="data", help="folder of the data sets "
                         "(default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each model, with the seeds "
@@ -91,7 +94,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--exclude-validation", action="store_true",
                         help="at test, leave out a user's validation items (not the papers' "
                         "protocol)")
-    parser.add_argument("--compare", metavar="NAME", help="test every row of the table "
+    parser.add_argument("--compare", metavar="NAME", help="test every row of this command "
                         "against this one, paired over users and over seeds")
     parser.add_argument("--epochs", type=int, help="at most so many "
                         "(default: 3000; 150 on the sample set)")
@@ -122,12 +125,16 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     known = [*BASELINES, *model_names()]
     if unknown := [name for name in args.model if name not in known]:
         parser.error(f"unknown model {', '.join(unknown)}; there are {', '.join(known)}")
+    if unknown := [name for name in args.dataset
+                   if name not in DATASETS and not Path(args.root, name).is_dir()]:
+        parser.error(f"unknown data set {', '.join(unknown)}; there are {', '.join(DATASETS)}, and "
+                     f"no folder of that name is in {args.root}")
     args.given = {name[2:]: value for name, value in vars(args).items()
                   if name.startswith("h_") and value is not None}
     taken = {key for name in args.model if name not in BASELINES for key in settable(name)}
     if foreign := sorted(set(args.given) - taken):
         parser.error(f"no chosen model has the hyper-parameter {', '.join(foreign)}")
-    labels = [name if name in BASELINES else label(args, name) for name in args.model]
+    labels = [label(args, name) for name in args.model]
     if args.compare and args.compare not in labels:
         parser.error(f"--compare must name a row: {', '.join(labels)}")
     # Early stopping watches recall@20.
@@ -144,10 +151,13 @@ def overrides(args: argparse.Namespace, model: str, dataset: str) -> dict[str, A
 
 def label(args: argparse.Namespace, model: str) -> str:
     """The name of a row and of its folder: the model and what was set for it."""
-    own = settable(model)
+    own = set() if model in BASELINES else settable(model)
     changed = [str(value) if name in ("embedding_size", "mode") else f"{name}={value}"
                for name, value in sorted(args.given.items()) if name in own]
-    return "-".join([model + ("+softmax" if args.loss == "softmax" else ""), *changed])
+    if args.exclude_validation:
+        changed.append("exclude_validation")
+    softmax = args.loss == "softmax" and model not in BASELINES
+    return "-".join([model + ("+softmax" if softmax else ""), *changed])
 
 
 def build(args: argparse.Namespace, name: str, dataset: IRLLRecDataset) -> Recommender:
@@ -211,7 +221,7 @@ def rank(args: argparse.Namespace, name: str, dataset: IRLLRecDataset,
     seconds = time.perf_counter() - start
     ranking: dict[str, Any] = {"k": args.k, "metrics": args.metrics}
     return {
-        "model": name, "dataset": dataset.name, "seed": None,
+        "model": label(args, name), "dataset": dataset.name, "seed": None,
         "test": evaluate(baseline, data, "test", exclude_validation=args.exclude_validation,
                          **ranking),
         "validation": evaluate(baseline, data, "val", **ranking), "seconds": seconds,
@@ -244,10 +254,12 @@ def main(argv: list[str] | None = None) -> int:
     if args.threads or args.dataset == ["sample"]:
         torch.set_num_threads(args.threads or 1)
     models = [name for name in args.model if name not in BASELINES]
-    for name in args.dataset:
-        dataset = load(args, name)
+    datasets = {name: load(args, name) for name in args.dataset}
+    for name, dataset in datasets.items():  # what is missing shows before hours of training
+        report.earlier(args.out / name)
         for model in models:
-            build(args, model, dataset)  # what is missing shows before hours of training
+            build(args, model, dataset)
+    for name, dataset in datasets.items():
         results: list[dict[str, Any]] = []
         users: dict[str, list[pd.DataFrame]] = {}
         jobs = [(model, None) for model in args.model if model in BASELINES] + [

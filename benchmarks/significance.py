@@ -58,7 +58,7 @@ def markdown(table: pd.DataFrame) -> str:
     lines = ["| model | metric | difference (95 % over users) | relative | p users, t | "
              "p users, Wilcoxon | p seeds, t |", "|---|---|---|---|---|---|---|"]
     for row in table.to_dict("records"):
-        tests = [f"{row[name]:.2g}" if row[name] == row[name] else "–"
+        tests = [f"{row[name]:.2g}" if pd.notna(row[name]) else "–"
                  for name in ("p users, t", "p users, Wilcoxon", "p seeds, t")]
         lines.append(f"| {row['model']} | {row['metric']} | {row['difference']:+.4f} "
                      f"({row['low']:+.4f} to {row['high']:+.4f}) | {row['relative']:+.1%} | "

@@ -1,6 +1,7 @@
 """The command that trains and compares, on the sample set and on made-up values."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+import report
 import run
 import significance
 
@@ -58,9 +60,75 @@ def test_the_softmax_is_another_row(folder):
     assert "loss_softmax" in row["history"]
 
 
+def test_earlier_rows_stay_until_their_model_is_run_again(folder, tmp_path):
+    shutil.copytree(folder / "all", tmp_path / "all")
+    common = ["--root", str(folder / "data"), "--out", str(tmp_path / "all"), "--epochs", "2"]
+    before = results(tmp_path / "all")
+
+    def rows():
+        return [(row["model"], row["seed"]) for row in results(tmp_path / "all")]
+
+    run.main(["--model", "ease", "popularity", "--compare", "ease", "--k", "5", *common])
+    assert rows() == [("item-knn", None), ("ease", None), ("popularity", None),
+                      ("lightgcn", 2023), ("lightgcn", 2024)]
+    after = results(tmp_path / "all")
+    assert [after[0], *after[3:]] == [before[0], *before[2:]]
+    text = (tmp_path / "all" / "sample" / "results.md").read_text()
+    assert text.count("`python benchmarks/run.py ") == 2
+    table, *comparisons = text.split("Against ")
+    assert [part.split(",")[0] for part in comparisons] == ["lightgcn", "ease"]
+    assert "| item-knn |" in comparisons[0]
+    assert "| popularity |" not in comparisons[0]
+    header, _, *lines = [line.split(" | ") for line in table.splitlines() if line[:1] == "|"]
+    assert [name.strip() for name in header[2:8]] == [
+        "recall@5", "recall@10", "recall@20", "ndcg@5", "ndcg@10", "ndcg@20"]
+    assert [line[2].strip() == "–" for line in lines] == [True, False, False, True]
+    assert [line[3].strip() == "–" for line in lines] == [False, True, True, False]
+
+    # One seed in place of two; a comparison with the two says nothing about it.
+    run.main(["--model", "lightgcn", "--k", "10", "20", *common])
+    assert rows() == [("item-knn", None), ("ease", None), ("popularity", None), ("lightgcn", 2023)]
+    assert results(tmp_path / "all")[3]["test"] == before[2]["test"]
+    text = (tmp_path / "all" / "sample" / "results.md").read_text()
+    assert "Against lightgcn" not in text
+    assert "Against ease" in text
+
+
+def test_rows_are_merged_by_model():
+    def row(model, seed, mark, **more):
+        return {"model": model, "seed": seed, "mark": mark, **more}
+
+    old = [row("ease", None, "old"), row("a", 1, "old", best_epoch=1),
+           row("a", 2, "old", best_epoch=1), row("b", 1, "old", best_epoch=1,
+                                                 comparison=[{"model": "b", "against": "a"}]),
+           row("c", 1, "old", best_epoch=1, comparison=[{"model": "c", "against": "b"}])]
+    new = [row("a", 2, "new", best_epoch=1), row("popularity", None, "new")]
+    assert [(r["model"], r["seed"], r["mark"]) for r in report.merge(new, old)] == [
+        ("ease", None, "old"), ("popularity", None, "new"), ("b", 1, "old"), ("c", 1, "old"),
+        ("a", 2, "new")]
+    assert [r["model"] for r in report.merge(new, old) if "comparison" in r] == ["c"]
+
+
+def test_damaged_results_are_named_before_anything_is_trained(tmp_path):
+    (tmp_path / "out" / "sample").mkdir(parents=True)
+    (tmp_path / "out" / "sample" / "results.json").write_text("[{")
+    with pytest.raises(SystemExit, match=r"results\.json is damaged .*: move it away"):
+        run.main(["--root", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert list((tmp_path / "out").rglob("*")) == [
+        tmp_path / "out" / "sample", tmp_path / "out" / "sample" / "results.json"]
+
+
+def test_ranking_without_validation_items_is_another_row():
+    args = run.parse(["--model", "ease", "lightgcn", "--exclude-validation"])
+    assert [run.label(args, name) for name in args.model] == [
+        "ease-exclude_validation", "lightgcn-exclude_validation"]
+
+
 @pytest.mark.parametrize(("options", "message"), [
     (["--model", "lightgnc", "ease"], "unknown model lightgnc"),
     (["--model", "lightgcn", "--kd-weight", "1"], "no chosen model has the hyper-parameter kd_we"),
+    (["--dataset", "amazon", "amzon"],
+     "unknown data set amzon; there are sample, movie, amazon, yelp, steam, movielens, and no"),
     (["--model", "lightgcn", "sgl", "--intent-num", "8"], "no chosen model has the hyper-paramet"),
     (["--model", "alpharec", "--lm-model", "bert"], "unrecognized arguments: --lm-model"),
     (["--model", "ease", "--compare", "lightgcn"], "--compare must name a row: ease"),
