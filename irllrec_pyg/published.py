@@ -189,9 +189,9 @@ def load_hyperparameters(model: str, dataset: str | None = None, mode: str | Non
 
     Args:
         model (str): As in :func:`build_model`.
-        dataset (str, optional): ``amazon``, ``yelp``, ``movie`` or ``steam``. Where the model has
-            no configuration for it, Amazon's is taken and a log line says so.
-            (default: ``None``)
+        dataset (str, optional): ``amazon``, ``yelp``, ``movie`` or ``steam``; ``movielens``, for
+            which nobody published any, has settings of this package. Where the model has no
+            configuration for it, Amazon's is taken and a log line says so. (default: ``None``)
         mode (str, optional): ``"as_published"`` or ``"as_in_paper"``. (default:
             ``"as_published"`` where the model was published)
 

@@ -89,6 +89,17 @@ def test_a_data_set_without_configuration_takes_amazons_and_says_so(model, datas
     assert f"{model} has no published hyper-parameters for {dataset}" in caplog.text
 
 
+@pytest.mark.parametrize("model", ["lightgcn", "lightgcn_plus", "lightgcn_gene", "lightgcn_int"])
+def test_movielens_has_settings_for_a_small_data_set(model, caplog):
+    with caplog.at_level(logging.INFO):
+        own, amazon = (load_hyperparameters(model, name) for name in ("movielens", "amazon"))
+    assert not caplog.text
+    changed = {key: own[key] for key in amazon if own[key] != amazon[key]}
+    weight = {"kd_int_weight": 0.005} if model == "lightgcn_int" else {}
+    assert changed == {"batch_size": 1024, "patience": 20, **weight}
+    assert list(own) == list(amazon)
+
+
 def test_a_published_configuration_says_nothing(caplog):
     with caplog.at_level(logging.INFO):
         load_hyperparameters("sgl_int", "movie")
