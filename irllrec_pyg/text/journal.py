@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from irllrec_pyg.text.redaction import Redactor
 
@@ -24,7 +24,52 @@ class JournalError(ValueError):
     """A journal that cannot be used."""
 
 
-class Journal:
+class AppendedFile:
+    r"""A file that grows inside a ``with`` block, where no other process can open it so.
+
+    Args:
+        path (pathlib.Path): The file.
+
+    Raises:
+        JournalError: If another process has the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: int | None = None
+
+    def __enter__(self) -> Self:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        if sys.platform != "win32":
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(file)
+                raise JournalError(f"Another run is writing {self.path}: wait for it or stop "
+                                   "it.") from None
+        self._file = file
+        # What was read before the lock was had may be old.
+        self._read()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        if self._file is not None:
+            os.fsync(self._file)
+            os.close(self._file)
+            self._file = None
+
+    def _open_file(self) -> int:
+        if self._file is None:
+            raise JournalError(f"{self.path} is open for reading only; use it in a with statement.")
+        return self._file
+
+    def _read(self) -> None:
+        raise NotImplementedError
+
+
+class Journal(AppendedFile):
     r"""An append-only file of JSON lines, keyed by the hash of the request.
 
     A line is written by a single system call as soon as its answer is there, so a killed process
@@ -47,46 +92,28 @@ class Journal:
 
     def __init__(self, path: Path, sync: Sync = "interval", sync_seconds: float = 1.0,
                  redactor: Redactor | None = None) -> None:
-        self.path = path
+        super().__init__(path)
         self.torn = False
         self._sync, self._sync_seconds = sync, sync_seconds
         self._redactor = redactor or Redactor()
         self._records: dict[tuple[str, int], Record] = {}
         self._by_key: dict[str, Record] = {}
-        self._file: int | None = None
         self._synced = time.monotonic()
         self._read()
 
-    def __enter__(self) -> "Journal":
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        lock(file, self.path)
-        self._file = file
-        # What was read before the lock was had may be old.
-        self._read()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        if self._file is not None:
-            os.fsync(self._file)
-            os.close(self._file)
-            self._file = None
-
     def append(self, record: Record) -> None:
         """Adds a line; ``key`` and ``node`` are needed."""
-        if self._file is None:
-            raise JournalError(f"{self.path} is open for reading only; use it in a with statement.")
+        file = self._open_file()
         line = self._redactor.exact(json.dumps(record, ensure_ascii=False)) + "\n"
         data = line.encode("utf-8", "replace")
-        written = os.write(self._file, data)
+        written = os.write(file, data)
         while written < len(data):  # a full disk can take a part
-            written += os.write(self._file, data[written:])
+            written += os.write(file, data[written:])
         self._keep(json.loads(line))
         now = time.monotonic()
         if self._sync == "always" or (self._sync == "interval"
                                       and now - self._synced >= self._sync_seconds):
-            os.fsync(self._file)
+            os.fsync(file)
             self._synced = now
 
     def get(self, key: str, node: int) -> Record | None:
@@ -137,17 +164,6 @@ class Journal:
                                       "dropped, and its request is made again.", stacklevel=3)
                         os.ftruncate(self._file, start)
                 start += len(line)
-
-
-def lock(file: int, path: Path) -> None:
-    """Takes a file for this process alone; closes it and raises where another one has it."""
-    if sys.platform != "win32":
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(file)
-            raise JournalError(f"Another run is writing {path}: wait for it or stop "
-                               "it.") from None
 
 
 def _parse(line: bytes) -> Record | None:

@@ -4,17 +4,17 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from types import TracebackType
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from irllrec_pyg.text.journal import JournalError, lock
+from irllrec_pyg.text.journal import AppendedFile, JournalError
 
 KEY_BYTES = 32
 
 
-class EmbeddingStore:
+class EmbeddingStore(AppendedFile):
     r"""A file of embeddings by text.
 
     Its first line names the encoder and the width; each row after it is the SHA-256 of a text and
@@ -30,27 +30,17 @@ class EmbeddingStore:
     """
 
     def __init__(self, path: Path, encoder: str) -> None:
-        self.path, self.encoder = path, encoder
+        super().__init__(path)
+        self.encoder = encoder
         self.width = 0
         self._rows: dict[bytes, int] = {}
         self._start = 0
-        self._file: int | None = None
         self._read()
 
-    def __enter__(self) -> "EmbeddingStore":
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        lock(self._file, self.path)
-        self._read()
-        os.ftruncate(self._file, self._end if self._start else 0)
+    def __enter__(self) -> Self:
+        super().__enter__()
+        os.ftruncate(self._open_file(), self._end if self._start else 0)
         return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        if self._file is not None:
-            os.fsync(self._file)
-            os.close(self._file)
-            self._file = None
 
     def __contains__(self, text: str) -> bool:
         return _key(text) in self._rows
@@ -60,12 +50,11 @@ class EmbeddingStore:
 
     def add(self, texts: list[str], vectors: NDArray[np.float32]) -> None:
         """Appends embeddings; they are on their way to the disk when this returns."""
-        if self._file is None:
-            raise JournalError(f"{self.path} is open for reading only; use it in a with statement.")
+        file = self._open_file()
         if not self.width:
             self.width = vectors.shape[1]
             header = json.dumps({"encoder": self.encoder, "width": self.width}).encode() + b"\n"
-            os.write(self._file, header)
+            os.write(file, header)
             self._start = len(header)
         if vectors.shape[1] != self.width:
             raise JournalError(f"The encoder {self.encoder!r} now gives width {vectors.shape[1]}, "
@@ -75,7 +64,7 @@ class EmbeddingStore:
         for text, row in zip(texts, rows, strict=True):
             key = _key(text)
             if key not in self._rows:
-                os.write(self._file, key + row.tobytes())
+                os.write(file, key + row.tobytes())
                 self._rows[key] = len(self._rows)
 
     def sync(self) -> None:

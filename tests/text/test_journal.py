@@ -87,6 +87,17 @@ def test_two_runs_do_not_write_at_once(tmp_path: Path) -> None:
     write(path, 0)
 
 
+def test_a_file_that_another_run_has_stays_for_reading(tmp_path: Path) -> None:
+    first, second = (EmbeddingStore(tmp_path / "e.rows", "e") for _ in range(2))
+    with first:
+        first.add(["a"], np.ones((1, 4), np.float32))
+        with pytest.raises(JournalError, match="Another run is writing .*e\\.rows"):
+            second.__enter__()
+        with pytest.raises(JournalError, match="open for reading only"):
+            second.add(["b"], np.ones((1, 4), np.float32))
+    assert len(EmbeddingStore(tmp_path / "e.rows", "e")) == 1
+
+
 def test_what_another_run_wrote_is_seen_when_opened(tmp_path: Path) -> None:
     path = tmp_path / "j.jsonl"
     early = Journal(path)
