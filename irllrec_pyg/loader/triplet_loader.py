@@ -81,10 +81,53 @@ class _EpochLoader(DataLoader[Any]):
 
 # PyG's loader has the same conflict with its own mixins; it is not type-checked there.
 class TripletLoader(LinkNeighborLoader, _EpochLoader):  # type: ignore[misc]
-    r"""PyG's :class:`~torch_geometric.loader.LinkNeighborLoader` over the training interactions,
-    with the strict negatives of a :class:`~irllrec_pyg.loader.TripletSampler`.
+    r"""Loads the triplets :math:`(u, i^+, i^-)` of pairwise training from a graph of interactions.
 
-    See :meth:`~irllrec_pyg.loader.triplet_loader` for what it yields and its arguments.
+    This is PyG's :class:`~torch_geometric.loader.LinkNeighborLoader` with the strict negatives of a
+    :class:`~irllrec_pyg.loader.TripletSampler`. Every interaction :math:`(u, i^+)` occurs once an
+    epoch, with new negatives in every epoch. A batch is a :class:`~torch_geometric.data.HeteroData` as from PyG's loaders:
+
+    .. code-block:: python
+
+        loader = triplet_loader(data, batch_size=4096)
+        for batch in loader:
+            user = batch['user'].n_id[batch['user'].src_index]  # [B]
+            pos = batch['item'].n_id[batch['item'].dst_pos_index]  # [B]
+            neg = batch['item'].n_id[batch['item'].dst_neg_index]  # [B] or [B, num_negatives]
+
+    :obj:`batch['user', 'rates', 'item'].input_id` :math:`[B]` are the columns of
+    :obj:`edge_index` that the triplets come from. With :obj:`num_neighbors`, the nodes of a batch
+    are distinct, those of the triplets first, and both edge types have an :obj:`edge_index`
+    between them, whole-graph :obj:`edge_weight` :math:`1/\sqrt{\deg(u) \deg(i)}` and the
+    interactions' columns :obj:`e_id`. Edges run towards the nodes that were expanded: a message
+    to a user comes along :obj:`('item', 'rated_by', 'user')`.
+    There are never features in a batch: whoever needs them gathers them by :obj:`n_id`.
+
+    Args:
+        data (torch_geometric.data.HeteroData): The training graph.
+        batch_size (int, optional): Interactions in a batch. (default: :obj:`4096`)
+        shuffle (bool, optional): If set to :obj:`False`, keeps the order of the graph.
+            (default: :obj:`True`)
+        num_negatives (int, optional): Negatives for each interaction. (default: :obj:`1`)
+        num_neighbors (List[int], optional): Neighbours to sample of each node in each hop,
+            :obj:`-1` for all. Without it a batch holds triplets only, for models that propagate
+            over the whole graph. (default: :obj:`None`)
+        seed (int, optional): The seed. Order and negatives of an epoch are a pure function of it
+            and of the epoch. (default: :obj:`0`)
+        device (torch.device or str, optional): Where batches are made and stay.
+            (default: the device of the graph)
+        rank (int, optional): Which part of each epoch this process takes. (default: :obj:`0`)
+        world_size (int, optional): How many processes share each epoch; they all get the same
+            number of batches. (default: :obj:`1`)
+        drop_last (bool, optional): If set to :obj:`True`, leaves out the last batch if it is
+            smaller than the others. (default: :obj:`False`)
+        **kwargs (optional): Further arguments of PyG's
+            :class:`~torch_geometric.loader.LinkNeighborLoader` and of
+            :class:`torch.utils.data.DataLoader`, such as :obj:`transform`, :obj:`num_workers`,
+            :obj:`persistent_workers` or :obj:`pin_memory`.
+
+    Raises:
+        ValueError: If an argument or the graph is out of range, or if a user has every item.
     """
 
     link_sampler: TripletSampler
@@ -198,79 +241,7 @@ class TripletLoader(LinkNeighborLoader, _EpochLoader):  # type: ignore[misc]
         )
 
 
-def triplet_loader(
-    data: HeteroData,
-    batch_size: int = 4096,
-    shuffle: bool = True,
-    num_negatives: int = 1,
-    num_neighbors: Sequence[int] | None = None,
-    seed: int = 0,
-    device: torch.device | str | None = None,
-    rank: int = 0,
-    world_size: int = 1,
-    drop_last: bool = False,
-    **kwargs: Any,
-) -> TripletLoader:
-    r"""Loads the triplets :math:`(u, i^+, i^-)` of pairwise training from a graph of interactions.
-
-    Every interaction :math:`(u, i^+)` occurs once an epoch, with new negatives in every epoch.
-    A batch is a :class:`~torch_geometric.data.HeteroData` as from PyG's loaders:
-
-    .. code-block:: python
-
-        loader = triplet_loader(data, batch_size=4096)
-        for batch in loader:
-            user = batch['user'].n_id[batch['user'].src_index]  # [B]
-            pos = batch['item'].n_id[batch['item'].dst_pos_index]  # [B]
-            neg = batch['item'].n_id[batch['item'].dst_neg_index]  # [B] or [B, num_negatives]
-
-    :obj:`batch['user', 'rates', 'item'].input_id` :math:`[B]` are the columns of
-    :obj:`edge_index` that the triplets come from. With :obj:`num_neighbors`, the nodes of a batch
-    are distinct, those of the triplets first, and both edge types have an :obj:`edge_index`
-    between them, whole-graph :obj:`edge_weight` :math:`1/\sqrt{\deg(u) \deg(i)}` and the
-    interactions' columns :obj:`e_id`. Edges run towards the nodes that were expanded: a message
-    to a user comes along :obj:`('item', 'rated_by', 'user')`.
-    There are never features in a batch: whoever needs them gathers them by :obj:`n_id`.
-
-    Args:
-        data (torch_geometric.data.HeteroData): The training graph.
-        batch_size (int, optional): Interactions in a batch. (default: :obj:`4096`)
-        shuffle (bool, optional): If set to :obj:`False`, keeps the order of the graph.
-            (default: :obj:`True`)
-        num_negatives (int, optional): Negatives for each interaction. (default: :obj:`1`)
-        num_neighbors (List[int], optional): Neighbours to sample of each node in each hop,
-            :obj:`-1` for all. Without it a batch holds triplets only, for models that propagate
-            over the whole graph. (default: :obj:`None`)
-        seed (int, optional): The seed. Order and negatives of an epoch are a pure function of it
-            and of the epoch. (default: :obj:`0`)
-        device (torch.device or str, optional): Where batches are made and stay.
-            (default: the device of the graph)
-        rank (int, optional): Which part of each epoch this process takes. (default: :obj:`0`)
-        world_size (int, optional): How many processes share each epoch; they all get the same
-            number of batches. (default: :obj:`1`)
-        drop_last (bool, optional): If set to :obj:`True`, leaves out the last batch if it is
-            smaller than the others. (default: :obj:`False`)
-        **kwargs (optional): Further arguments of PyG's
-            :class:`~torch_geometric.loader.LinkNeighborLoader` and of
-            :class:`torch.utils.data.DataLoader`, such as :obj:`transform`, :obj:`num_workers`,
-            :obj:`persistent_workers` or :obj:`pin_memory`.
-
-    Raises:
-        ValueError: If an argument or the graph is out of range, or if a user has every item.
-    """
-    return TripletLoader(
-        data,
-        batch_size=batch_size,
-        shuffle=shuffle,
-        num_negatives=num_negatives,
-        num_neighbors=num_neighbors,
-        seed=seed,
-        device=device,
-        rank=rank,
-        world_size=world_size,
-        drop_last=drop_last,
-        **kwargs,
-    )
+triplet_loader = TripletLoader  # What one calls goes by a function's name.
 
 
 def _topology(interactions: Interactions) -> HeteroData:
