@@ -85,7 +85,8 @@ class TripletLoader(LinkNeighborLoader, _EpochLoader):  # type: ignore[misc]
 
     This is PyG's :class:`~torch_geometric.loader.LinkNeighborLoader` with the strict negatives of a
     :class:`~irllrec_pyg.loader.TripletSampler`. Every interaction :math:`(u, i^+)` occurs once an
-    epoch, with new negatives in every epoch. A batch is a :class:`~torch_geometric.data.HeteroData` as from PyG's loaders:
+    epoch, with new negatives in every epoch.
+    A batch is a :class:`~torch_geometric.data.HeteroData` as from PyG's loaders:
 
     .. code-block:: python
 

@@ -91,7 +91,7 @@ def test_a_file_that_another_run_has_stays_for_reading(tmp_path: Path) -> None:
     first, second = (EmbeddingStore(tmp_path / "e.rows", "e") for _ in range(2))
     with first:
         first.add(["a"], np.ones((1, 4), np.float32))
-        with pytest.raises(JournalError, match="Another run is writing .*e\\.rows"):
+        with pytest.raises(JournalError, match=r"Another run is writing .*e\.rows"):
             second.__enter__()
         with pytest.raises(JournalError, match="open for reading only"):
             second.add(["b"], np.ones((1, 4), np.float32))
