@@ -97,12 +97,13 @@ def fit(model: Recommender, data: HeteroData, *, epochs: int = 3000, lr: float =
         loader_options (mapping, optional): Further arguments of
             :func:`irllrec_pyg.loader.triplet_loader`. (default: ``None``)
         **trainer_options: Further arguments of :class:`pytorch_lightning.Trainer`, such as
-            ``deterministic=True`` or ``gradient_clip_val``.
+            ``deterministic=True`` or ``gradient_clip_val``; not those that ``fit`` sets itself.
 
     Returns:
         Metrics, the history of the epochs and timings.
 
     Raises:
+        ValueError: If an argument is out of range or set by ``fit`` itself; it is named.
         CheckpointError: If the folder holds a damaged checkpoint or a run with other settings; it
             says which.
         KeyboardInterrupt: If the user stops the run; it can be resumed.
