@@ -4,8 +4,10 @@ import pandas as pd
 import pytest
 import torch
 
+from irllrec_pyg import evaluation
 from irllrec_pyg.evaluation import LIST_METRICS, USER_METRICS, evaluate, evaluate_users
 from irllrec_pyg.nn import Ranker
+from irllrec_pyg.nn.ranker import DotProductRanker
 from irllrec_pyg.published import build_model
 
 
@@ -18,6 +20,15 @@ class TableRanker(Ranker):
 
     def score(self, user):
         return self.table[user]
+
+
+class EmbeddingRanker(DotProductRanker):
+    def __init__(self, users, items, edge_index):
+        super().__init__(edge_index, len(users), len(items))
+        self.users, self.items = users, items
+
+    def embed(self):
+        return self.users, self.items
 
 
 def naive_lists(table, hidden, k):
@@ -98,6 +109,66 @@ def test_equals_naive_loops(num_users, num_items, block_size, hide):
     assert list(got) == [f"{name}@{top}" for name in [*USER_METRICS, *LIST_METRICS] for top in k]
     assert got == pytest.approx(expected, rel=1e-6, abs=1e-6)
     assert torch.equal(table, before)  # the ranker's own scores are left alone
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("num_items", [79, 80, 701])  # searched in none, one and two steps
+@pytest.mark.parametrize("chunk", [1, 7, 8192])
+def test_dot_products_equal_naive_loops(monkeypatch, dtype, num_items, chunk):
+    monkeypatch.setattr(evaluation, "CHUNK", chunk)
+    _, train, relevant, hidden = random_case(9, num_items, 0)
+    g = torch.Generator().manual_seed(1)
+    users, items = (torch.randn(count, 4, generator=g, dtype=dtype) for count in (9, num_items))
+    table = users @ items.t()
+    expected = naive_evaluate(table, train, relevant, hidden, [1, 5])
+    for ranker in (TableRanker(table, train), EmbeddingRanker(users, items, train)):
+        got = evaluate(ranker, relevant, k=[1, 5], block_size=3, exclude=hidden,
+                       metrics=[*USER_METRICS, *LIST_METRICS])
+        assert got == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+def test_half_precision_embeddings_rank_by_their_own_products():
+    _, train, relevant, _ = random_case(9, 701, 0)
+    users, items = torch.randn(9, 4).bfloat16(), torch.randn(701, 4).bfloat16()
+    got = evaluate(EmbeddingRanker(users, items, train), relevant)
+    assert got == evaluate(TableRanker((users @ items.t()).float(), train), relevant)
+
+
+def levels_of(scores, depth):
+    return [scores, *(scores.new_empty(len(scores), scores.size(1) // evaluation.GROUP**level)
+                      for level in range(1, depth + 1))]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("depth", [0, 1, 2])
+@pytest.mark.parametrize("values", ["distinct", "few", "extreme"])
+def test_topk_equals_sorting(dtype, depth, values):
+    g = torch.Generator().manual_seed(depth)
+    shape = 50, 64 * 9
+    if values == "distinct":
+        scores = torch.randn(shape, generator=g, dtype=dtype)
+    elif values == "few":
+        scores = torch.randint(-2, 3, shape, generator=g).to(dtype)
+    else:
+        pool = torch.tensor([-math.inf, -3.4e38, -1.0, -1e-45, -0.0, 0.0, 1e-45, 3.4e38, math.inf],
+                            dtype=dtype)
+        scores = pool[torch.randint(7, shape, generator=g)]  # few of them in a row, all in some
+        scores[::5] = pool[torch.randint(9, (10, shape[1]), generator=g)]
+        scores[1::5, 4:] = -torch.inf
+    best, column = evaluation._topk(levels_of(scores, depth), 9)
+    for row, values_of, columns in zip(scores.tolist(), best.tolist(), column.tolist(),
+                                       strict=True):
+        assert values_of == sorted(row, reverse=True)[:9]
+        assert values_of == [row[at] for at in columns]
+        assert len(set(columns)) == 9
+
+
+def test_what_scores_the_same_is_listed_the_same_every_time():
+    train, relevant = torch.zeros(2, 1, dtype=torch.long), torch.arange(400).repeat(2, 1)
+    ranker = TableRanker(torch.zeros(400, 400), train)
+    values = [evaluate(ranker, relevant, metrics=["recall", "coverage"], block_size=size)
+              for size in (None, None, 7)]
+    assert values[0] == values[1] == values[2]
 
 
 def test_masked_items_are_no_hits():
@@ -197,8 +268,9 @@ def test_errors_of_scores_and_data(tiny_data):
     table, train, relevant, _ = random_case(20, 30, 7)
     broken = table.clone()
     broken[int(relevant[0, -1]), :] = math.nan
-    with pytest.raises(ValueError, match="TableRanker gave scores that are not a number"):
-        evaluate(TableRanker(broken, train), relevant)
+    for sign in (1.0, -1.0):  # of processors' own NaN the sign bit is set
+        with pytest.raises(ValueError, match="TableRanker gave scores that are not a number"):
+            evaluate(TableRanker(broken.copysign(torch.tensor(sign)), train), relevant)
     ranker = TableRanker(table, train)
     ranker.num_items = 29
     with pytest.raises(ValueError, match="gave scores of shape"):
