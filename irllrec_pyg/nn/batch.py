@@ -21,6 +21,20 @@ class Rows:
     index: Tensor
     count: Tensor
 
+    def of(self, nodes: Tensor) -> Tensor:
+        """Their rows of a matrix of all nodes."""
+        return select(nodes, self)[0]
+
+
+def select(nodes: Tensor, *parts: Rows) -> tuple[Tensor, ...]:
+    """Rows of a matrix of all nodes, for each part.
+
+    Each gather fills a matrix of all nodes in its backward pass; here there is only one. That of
+    ``index_select`` takes half the time of that of ``nodes[index]``.
+    """
+    rows = nodes.index_select(0, torch.cat([part.index for part in parts]))
+    return tuple(rows.split([part.index.numel() for part in parts]))
+
 
 @dataclass
 class Triplets:

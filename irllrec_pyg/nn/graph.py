@@ -36,6 +36,25 @@ class Adjacency(NamedTuple):
         value_t = value if self.value_t is self.value else self.value_t.to(dtype)
         return self._replace(value=value, value_t=value_t)
 
+    def add_loops(self, weight: Tensor) -> "Adjacency":
+        """Puts weights, of shape :math:`(N,)`, on the diagonal, which must be empty."""
+        parts = self._insert(*self[:3], weight)
+        if self.value_t is self.value and self.col_t is self.col:
+            return Adjacency(*parts, *parts)
+        return Adjacency(*parts, *self._insert(*self[3:], weight))
+
+    @staticmethod
+    def _insert(rowptr: Tensor, col: Tensor, value: Tensor, weight: Tensor
+                ) -> tuple[Tensor, Tensor, Tensor]:
+        nodes = torch.arange(weight.numel() + 1, device=col.device, dtype=rowptr.dtype)
+        pointers = rowptr + nodes
+        other = torch.ones(col.numel() + weight.numel(), dtype=torch.bool, device=col.device)
+        other[pointers[:-1].long()] = False  # the loop comes first in its row
+        columns, values = col.new_empty(other.numel()), value.new_empty(other.numel())
+        columns[other], columns[~other] = col, nodes[:-1]
+        values[other], values[~other] = value, weight.to(value.dtype)
+        return pointers, columns, values
+
     @property
     def T(self) -> "Adjacency":
         """The transposed matrix."""
@@ -86,6 +105,7 @@ class InteractionGraph(torch.nn.Module):
         # Sorted by (col, row), position t is the entry whose transpose stands at t in CSR order.
         self.register_buffer("reverse", (col * self.num_nodes + row).argsort(), False)
         self._cache: dict[tuple[str, torch.dtype | None], Tensor] = {}
+        self._looped: dict[torch.dtype, Adjacency] = {}
 
     @classmethod
     def from_data(cls, data: HeteroData) -> Self:
@@ -150,12 +170,35 @@ class InteractionGraph(torch.nn.Module):
     def matrix(self, value: Tensor) -> Adjacency:
         """Puts values, of shape :math:`(2E,)`, on the structure; they need not be symmetric."""
         return Adjacency(self.rowptr, self.col, value,
-                         self.rowptr_t, self.col_t, value[self.reverse])
+                         self.rowptr_t, self.col_t, value.index_select(0, self.reverse))
 
     def adjacency(self, dtype: torch.dtype) -> Adjacency:
         r"""The matrix :math:`\hat{A}`, which is its own transpose."""
         value = self.normalized(dtype)
         return Adjacency(self.rowptr, self.col, value, self.rowptr, self.col, value)
+
+    def looped(self, dtype: torch.dtype, degree: Tensor | None = None) -> Adjacency:
+        r"""The matrix :math:`(D + I)^{-1/2} (A + I) (D + I)^{-1/2}`.
+
+        Args:
+            dtype (torch.dtype): Of the values.
+            degree (Tensor, optional): Degrees of the nodes in the graph that this one was sampled
+                from, shape :math:`(N,)`. (default: those here)
+        """
+        if degree is None and dtype in self._looped:
+            return self._looped[dtype]
+        with torch.inference_mode(False):
+            # A loop weighs 1 / (d + 1). The other entries are those of the matrix without loops
+            # times sqrt(d / (d + 1)) on both sides: whole-graph weights of a sample will do.
+            loop = 1 / ((self.degree if degree is None else degree).double() + 1)
+            ratio = (1 - loop).sqrt()
+            value = self.normalized(torch.float64) * ratio[self.row] * ratio[self.col]
+            plain = self.adjacency(torch.float64)
+            reverse = value if plain.value_t is plain.value else value[self.reverse]
+            out = plain._replace(value=value, value_t=reverse).add_loops(loop).to(dtype)
+        if degree is None:
+            self._looped[dtype] = out
+        return out
 
     def drop_edges(self, dtype: torch.dtype, keep_rate: float) -> Adjacency:
         r"""Keeps each directed entry of :math:`\hat{A}` with probability ``keep_rate``.
@@ -169,7 +212,7 @@ class InteractionGraph(torch.nn.Module):
         return self.matrix(self.normalized(dtype) * keep)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
-        self._cache = {}
+        self._cache, self._looped = {}, {}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 

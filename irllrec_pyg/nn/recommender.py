@@ -10,6 +10,7 @@ from .backbones import Backbone, Encoding
 from .batch import Triplets
 from .graph import EDGE_TYPE
 from .heads import Head
+from .losses import sum_of_squares
 from .ranker import DotProductRanker
 from .ranking_loss import InBatchSoftmax
 from .subgraph import Subgraph
@@ -96,7 +97,7 @@ class Recommender(DotProductRanker):
         return {self.ranking_loss.name: self.ranking_loss(encoding, batch, self)}
 
     def _penalty(self) -> Tensor:
-        norms = [parameter.square().sum() for parameter in self.parameters()
+        norms = [sum_of_squares(parameter) for parameter in self.parameters()
                  if parameter.requires_grad]
         return self.reg_weight * torch.stack(norms).sum()
 

@@ -21,6 +21,7 @@ from ..checkpoint import CheckpointError, load_weights, save_ranker
 from ..nn import Recommender
 from .callbacks import BestWeights, EpochBar, ResumeCheckpoint
 from .checkpoint_io import SafetensorsIO, check_settings
+from .memory import keep_freed_memory
 from .module import RecommenderModule, as_tuple
 from .result import FitResult
 from .settings import describe
@@ -152,7 +153,7 @@ def fit(model: Recommender, data: HeteroData, *, epochs: int = 3000, lr: float =
                "inference_mode": False,
                "use_distributed_sampler": False, **trainer_options})
         begun = folder / RESUME_FILE if folder and (folder / RESUME_FILE).exists() else None
-        with isolate_rng(), _interruptible(trainer):
+        with isolate_rng(), keep_freed_memory(), _interruptible(trainer):
             trainer.fit(module, ckpt_path=begun)
     model.eval()
     result = FitResult.from_history(

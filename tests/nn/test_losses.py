@@ -5,7 +5,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from irllrec_pyg.nn import losses
-from irllrec_pyg.nn.losses import bpr, distill, info_nce, ssl_loss
+from irllrec_pyg.nn.losses import bpr, distill, info_nce, ssl_loss, sum_of_squares
 
 
 def cosine(x, y):
@@ -139,3 +139,11 @@ def test_a_temperature_that_is_not_positive_is_refused():
                  lambda: distill(x, x, x, x, 0.0)):
         with pytest.raises(ValueError, match="temperature"):
             loss()
+
+
+def test_sum_of_squares_and_its_gradient():
+    x = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    total = sum_of_squares(x)
+    torch.testing.assert_close(total, sum(value**2 for value in x.flatten()))
+    (3 * total).backward()
+    torch.testing.assert_close(x.grad, 6 * x.detach())

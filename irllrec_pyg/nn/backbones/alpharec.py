@@ -87,4 +87,5 @@ class AlphaRec(LightGCN):
         """The sampled softmax over cosines."""
         e = encoding.nodes
         negatives = F.embedding(batch.neg_node.view(batch.size, -1), e)
-        return sampled_softmax(e[batch.user], e[batch.pos_node], negatives, self.temperature)
+        return sampled_softmax(e.index_select(0, batch.user), e.index_select(0, batch.pos_node),
+                               negatives, self.temperature)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ..batch import Triplets
+from ..batch import Triplets, select
 from ..conv import GraphTransformerConv, WeightedSumConv
 from ..graph import Adjacency, InteractionGraph
 from ..losses import log_partition
@@ -123,12 +123,12 @@ class AutoCF(Backbone):
     def ranking_loss(self, encoding: Encoding, batch: Triplets) -> Tensor:
         """Reconstruction of the interactions."""
         e = encoding.nodes
-        return -(e[batch.user] * e[batch.pos_node]).sum(1).mean()
+        return -(e.index_select(0, batch.user) * e.index_select(0, batch.pos_node)).sum(1).mean()
 
     def losses(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:
         """The losses ``ssl`` and ``infomax``."""
         user, item = encoding.nodes.split([batch.graph.num_users, batch.graph.num_items])
-        users, items = user[batch.users.index], encoding.nodes[batch.pos_items.index]
+        users, items = select(encoding.nodes, batch.users, batch.pos_items)
         loss = self.weight * (log_partition(users, user) + log_partition(items, item))
         loss = loss + log_partition(users, item, batch.users.count)
         return {"ssl": loss, **encoding.losses}

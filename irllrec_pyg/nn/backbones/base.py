@@ -87,7 +87,7 @@ class Backbone(torch.nn.Module):
 
     def inputs(self, graph: InteractionGraph) -> Tensor:
         r"""The input embeddings :math:`E^0` of the graph's nodes, shape :math:`(N, d)`."""
-        return self.embedding if graph.n_id is None else self.embedding[graph.n_id]
+        return self.embedding if graph.n_id is None else self.embedding.index_select(0, graph.n_id)
 
     def forward(self, graph: InteractionGraph | None = None, x: Tensor | None = None,
                 augment: bool = False) -> Encoding:
@@ -117,11 +117,15 @@ class Backbone(torch.nn.Module):
 
     def ranking_loss(self, encoding: Encoding, batch: Triplets) -> Tensor:
         """The loss that ranks, BPR here; reported as ``bpr``."""
-        user = encoding.nodes[batch.user]
-        pos = (user * encoding.nodes[batch.pos_node]).sum(-1)
-        neg = encoding.nodes[batch.neg_node]
-        neg = (user.unsqueeze(1) * neg).sum(-1) if neg.dim() == 3 else (user * neg).sum(-1)
-        return bpr(pos, neg)
+        # One gather: each would fill a matrix of all nodes in its backward pass.
+        ids = torch.cat([batch.user, batch.pos_node, batch.neg_node.flatten()])
+        rows = encoding.nodes.index_select(0, ids)
+        user, pos, neg = rows.split([batch.size, batch.size, batch.neg_node.numel()])
+        if batch.neg_node.dim() > 1:
+            neg, user_of_neg = neg.view(*batch.neg_node.shape, -1), user.unsqueeze(1)
+        else:
+            user_of_neg = user
+        return bpr((user * pos).sum(-1), (user_of_neg * neg).sum(-1))
 
     def losses(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:
         """Further weighted losses of the backbone itself, by name."""

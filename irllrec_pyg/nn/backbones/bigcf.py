@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ..batch import Triplets
+from ..batch import Triplets, select
 from ..graph import InteractionGraph
 from ..losses import ssl_loss
 from .base import Encoding
@@ -77,11 +77,10 @@ class BIGCF(LightGCN):
         hidden = (encoding.views[0][0] if encoding.views
                   else self.intents(e, batch.graph.num_users))
         users, items = batch.users, batch.pos_items
-        loss = ssl_loss(e[batch.user], e[batch.pos_node], self.temperature,
-                        candidates=e[items.index], candidate_weight=items.count)
+        loss = ssl_loss(e.index_select(0, batch.user), e.index_select(0, batch.pos_node),
+                        self.temperature, candidates=items.of(e), candidate_weight=items.count)
         for nodes in (e, hidden):
-            for rows in (users, items):
-                x = nodes[rows.index]
+            for rows, x in zip((users, items), select(nodes, users, items), strict=True):
                 loss = loss + ssl_loss(x, x, self.temperature, weight=rows.count)
         center = self.intents.user.square().sum() + self.intents.item.square().sum()
         return {"ssl": self.weight * loss, "center": self.center_weight * center}

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ..batch import Triplets
+from ..batch import Triplets, select
 from ..conv import AdaptiveConv, WeightedSumConv
 from ..graph import InteractionGraph
 from ..losses import info_nce
@@ -78,9 +78,10 @@ class DCCF(Backbone):
 
     def losses(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:
         """The loss ``ssl``."""
-        anchors, *others = encoding.views
-        nodes = batch.users.index, batch.pos_items.index
-        losses = [info_nce(g[index], y[index], y[index], self.temperature)
-                  for view in others for g, y in zip(anchors, view, strict=True)
-                  for index in nodes]
+        anchors, *others = (
+            [select(nodes, batch.users, batch.pos_items) for nodes in view]
+            for view in encoding.views)
+        losses = [info_nce(g, y, y, self.temperature)
+                  for view in others for layer in zip(anchors, view, strict=True)
+                  for g, y in zip(*layer, strict=True)]
         return {"ssl": self.weight * torch.stack(losses).sum() / batch.users.index.numel()}

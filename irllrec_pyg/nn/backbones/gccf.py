@@ -5,7 +5,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from ..conv import WeightedSumConv
-from ..graph import Adjacency, InteractionGraph
+from ..graph import InteractionGraph
 from .base import Backbone, Encoding
 from .propagation import propagate
 
@@ -48,21 +48,10 @@ class GCCF(Backbone):
         """Propagates and concatenates the layers; see :class:`Backbone`."""
         graph = graph or self.graph
         x = self.inputs(graph) if x is None else x
-        adjacency = graph.adjacency(x.dtype)
-        if not self.self_loops:
-            layers = propagate(self.conv, x, [adjacency] * self.num_layers)
+        if self.self_loops:
+            degree = None if graph.n_id is None else self.graph.degree[graph.n_id]
+            adjacency = graph.looped(x.dtype, degree)
         else:
-            layers = self._propagate_with_loops(x, adjacency, graph.n_id)
+            adjacency = graph.adjacency(x.dtype)
+        layers = propagate(self.conv, x, [adjacency] * self.num_layers)
         return Encoding(torch.cat(layers, dim=1), layers)
-
-    def _propagate_with_loops(self, x: Tensor, adjacency: Adjacency, n_id: Tensor | None
-                              ) -> tuple[Tensor, ...]:
-        # A loop weighs 1 / (d + 1). The other entries are those of the matrix without loops times
-        # sqrt(d / (d + 1)) on both sides: a sampled graph with whole-graph weights will do.
-        degree = self.graph.degree if n_id is None else self.graph.degree[n_id]
-        loop = (1 / (degree.double() + 1)).to(x.dtype).view(-1, 1)
-        ratio = (1 - loop).sqrt()
-        layers = [x]
-        for _ in range(self.num_layers):
-            layers.append(ratio * self.conv(ratio * layers[-1], adjacency) + loop * layers[-1])
-        return tuple(layers)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ..batch import Triplets
+from ..batch import Triplets, select
 from ..conv import WeightedSumConv, spmm_chain
 from ..graph import Adjacency
 from ..losses import info_nce
@@ -67,9 +67,9 @@ def contrast_views(first: Tensor, second: Tensor, batch: Triplets, temperature: 
         temperature (float): Of the contrastive sums.
         negatives (bool): Whether the negative items take part.
     """
-    users, items = batch.users, batch.items if negatives else batch.pos_items
-    num_users = batch.graph.num_users
-    sides = ((users, second[:num_users]), (items, second[num_users:]))
-    losses = [info_nce(first[rows.index], second[rows.index], candidates, temperature,
-                       weight=rows.count) for rows, candidates in sides]
+    sides = batch.users, batch.items if negatives else batch.pos_items
+    candidates = second.split([batch.graph.num_users, batch.graph.num_items])
+    losses = [info_nce(x, y, others, temperature, weight=rows.count)
+              for rows, x, y, others in zip(sides, select(first, *sides), select(second, *sides),
+                                            candidates, strict=True)]
     return torch.stack(losses).sum() / batch.size

@@ -58,7 +58,9 @@ class SimGCL(LightGCN):
 
     def perturb(self, x: Tensor) -> Tensor:
         """Adds noise of a fixed length that points into the orthant of each row."""
-        return x + self.noise * x.sign() * F.normalize(torch.rand_like(x), dim=-1)
+        with torch.no_grad():  # a sign has no gradient; autograd would fill a matrix with zeros
+            noise = F.normalize(torch.rand_like(x), dim=-1).mul_(x.sign())
+        return x.add(noise, alpha=self.noise)
 
     def losses(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:
         """The loss ``ssl``."""

@@ -41,11 +41,11 @@ class Structure(NamedTuple):
 
     def multiply(self, value: Tensor, x: Tensor) -> Tensor:
         """The matrix of these values times ``x``."""
-        return product(csr(self.rowptr, self.col, value), x)
+        return product((self.rowptr, self.col, value), x)
 
     def multiply_t(self, value: Tensor, x: Tensor) -> Tensor:
         """The transposed matrix of these values times ``x``."""
-        return product(csr(self.rowptr_t, self.col_t, value[self.reverse]), x)
+        return product((self.rowptr_t, self.col_t, value.index_select(0, self.reverse)), x)
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]
@@ -90,4 +90,4 @@ def average_backward(structure: Structure, value: Tensor, x: Tensor, out: Tensor
     grad = grad * scale
     bias = -(grad * out).sum(1)
     return (structure.multiply_t(value, grad),
-            structure.add_dots(bias[structure.rows()], grad, x))
+            structure.add_dots(bias.index_select(0, structure.rows()), grad, x))

@@ -99,13 +99,21 @@ with warnings.catch_warnings():  # PyTorch says once a process that CSR tensors 
     csr(torch.zeros(2, dtype=torch.int64), torch.empty(0, dtype=torch.int64), torch.empty(0))
 
 
-def product(matrix: Tensor, x: Tensor, add: Tensor | None = None) -> Tensor:
+def product(matrix: Sequence[Tensor], x: Tensor, add: Tensor | None = None) -> Tensor:
     """Sparse times dense (plus ``add``) in the dtype that is given; autocast would choose one
-    without kernels.
+    without kernels. The matrix is given as row pointers, columns and values.
     """
+    rowptr, col, value = matrix
     with torch.autocast(x.device.type, enabled=False):
         x = x.contiguous()
-        return torch.addmm(x if add is None else add, matrix, x, beta=0 if add is None else 1)
+        if x.device.type == "cpu" and x.dtype == torch.float32:
+            # A row of the product is a bag of weighted rows of x. PyTorch's kernel for that
+            # fetches ahead and takes a third of the time of its CSR product, or less.
+            out = torch.embedding_bag(x, col, rowptr, mode=0, per_sample_weights=value,
+                                      include_last_offset=True)[0]
+            return out if add is None else out.add_(add)
+        return torch.addmm(x if add is None else add, csr(rowptr, col, value), x,
+                           beta=0 if add is None else 1)
 
 
 class _Chain(torch.autograd.Function):
@@ -121,7 +129,7 @@ class _Chain(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         layers = []
         for at in range(0, len(parts), 6):
-            x = product(csr(*parts[at : at + 3]), x)
+            x = product(parts[at : at + 3], x)
             layers.append(x)
         return tuple(layers)
 
@@ -132,10 +140,8 @@ class _Chain(torch.autograd.Function):
         out = None
         for layer in range(len(grads) - 1, -1, -1):
             grad = grads[layer]
-            if out is None:
-                out = grad
-            else:
-                out = product(csr(*parts[6 * layer + 9 : 6 * layer + 12]), out, grad)
+            transpose = parts[6 * layer + 9 : 6 * layer + 12]
+            out = grad if out is None else product(transpose, out, grad)
         if out is not None:
-            out = product(csr(*parts[3:6]), out)
+            out = product(parts[3:6], out)
         return out, *[None] * len(parts)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..backbones import Encoding
-from ..batch import Triplets
+from ..batch import Triplets, select
 from ..losses import info_nce
 
 
@@ -67,7 +67,7 @@ class TextRows(NamedTuple):
 
     def of_items(self, node: Tensor) -> Tensor:
         """Rows of some item nodes, each of which must be in ``item_node``."""
-        return self.item[torch.searchsorted(self.item_node, node)]
+        return self.item.index_select(0, torch.searchsorted(self.item_node, node))
 
 
 def align(nodes: Tensor, text: TextRows, batch: Triplets, temperature: float,
@@ -89,10 +89,11 @@ def align(nodes: Tensor, text: TextRows, batch: Triplets, temperature: float,
         negatives (bool, optional): Whether the negative items take part. (default: ``True``)
     """
     users = batch.users
-    total = info_nce(nodes[users.index], text.user[users.index], text.user, temperature,
-                     weight=users.count)
-    for items in (batch.pos_items, batch.neg_items) if negatives else (batch.pos_items,):
+    sides = (batch.pos_items, batch.neg_items) if negatives else (batch.pos_items,)
+    user, *rest = select(nodes, users, *sides)
+    total = info_nce(user, users.of(text.user), text.user, temperature, weight=users.count)
+    for items, x in zip(sides, rest, strict=True):
         profile = text.of_items(items.index)
-        total = total + info_nce(nodes[items.index], profile, profile, temperature,
+        total = total + info_nce(x, profile, profile, temperature,
                                  weight=items.count, candidate_weight=items.count)
     return total / batch.size

@@ -166,7 +166,7 @@ class IntentAlignment(TextHead):
         else:
             text = self.encode(self.mlp, batch, self.negatives or translates)
             nodes = torch.cat([batch.users.index, batch.items.index])
-            z = torch.cat([text.user[batch.users.index], text.item]) if translates else text.user
+            z = torch.cat([batch.users.of(text.user), text.item]) if translates else text.user
         losses = {"intent": self.weight * align(interaction, text, batch, self.temperature,
                                                 self.negatives)}
         if translates:
@@ -183,7 +183,7 @@ class IntentAlignment(TextHead):
         e = encoding.nodes
         if e.size(1) != z.size(1):
             e = torch.stack(encoding.layers).mean(0)
-        e = e[nodes]
+        e = e.index_select(0, nodes)
         if augment:
             z, e = self._disturb(z), self._disturb(e)
         return ssl_loss(z, e, 1.0)

@@ -60,6 +60,6 @@ class ProfileReconstruction(TextHead):
         nodes = batch.masked_nodes
         if nodes is None:
             raise RuntimeError("No nodes are masked; call 'corrupt' before the backbone runs.")
-        predicted = self.mlp(encoding.nodes[nodes])
+        predicted = self.mlp(encoding.nodes.index_select(0, nodes))
         loss = ssl_loss(predicted, self.text_of(batch, nodes), self.temperature)
         return {"reconstruction": self.weight * loss}

@@ -74,3 +74,35 @@ def test_a_chain_has_the_gradient_of_whatever_layers_are_used(graph, used):
 
 def test_an_empty_chain():
     assert spmm_chain([], torch.ones(2, 2)) == ()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("keep_rate", [1.0, 0.5])
+def test_products_in_both_kernels_equal_dense_ones(graph, dtype, keep_rate):
+    torch.manual_seed(4)
+    adjacencies = [graph.drop_edges(dtype, keep_rate) for _ in range(2)]
+    first, second = map(dense, adjacencies)
+    x, weight = torch.randn(8, 37, dtype=dtype, requires_grad=True), torch.randn(2, 8, 37).to(dtype)
+    out = spmm_chain(adjacencies, x)
+    expected = first @ x, second @ first @ x
+    torch.testing.assert_close(out, expected)
+    grads = [torch.autograd.grad(sum((w * y).sum() for w, y in zip(weight, ys, strict=True)), x)
+             for ys in (out, expected)]
+    torch.testing.assert_close(*grads)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_graph_without_edges_gives_zeros(dtype):
+    graph = InteractionGraph(EDGES[:, :0], 4, 4)
+    assert torch.equal(spmm(graph.adjacency(dtype), torch.ones(8, 3, dtype=dtype)),
+                       torch.zeros(8, 3, dtype=dtype))
+
+
+@pytest.mark.parametrize("keep_rate", [1.0, 0.5])
+def test_loops_are_added_to_the_matrix_and_its_transpose(graph, keep_rate):
+    torch.manual_seed(5)
+    adjacency, weight = graph.drop_edges(torch.float64, keep_rate), torch.rand(8).double()
+    looped = adjacency.add_loops(weight)
+    expected = dense(adjacency) + weight.diag()
+    assert torch.equal(dense(looped), expected)
+    assert torch.equal(dense(looped.T), expected.t())
