@@ -18,6 +18,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 # a GPU wants a block large enough to fill it.
 BLOCK_ENTRIES = {"cpu": 1 << 20, "cuda": 1 << 26}
 LOG2_E = 1 / math.log(2)
+WIDE = 256  # from here on the matrix products of a contrastive sum take most of its time
 # With millions of candidates a block is larger than that: products of fewer rows waste the machine.
 MIN_ROWS = 16
 
@@ -48,7 +49,8 @@ def normalize(x: Tensor) -> Tensor:
     r"""Rows of unit length, :math:`x / \sqrt{\|x\|^2 + 10^{-8}}`, in float32 or wider."""
     if x.dtype in (torch.float16, torch.bfloat16):
         x = x.float()
-    return x * (x.square().sum(-1, keepdim=True) + 1e-8).rsqrt()
+    out: Tensor = _Normalize.apply(x)  # type: ignore[no-untyped-call]
+    return out
 
 
 def info_nce(query: Tensor, positive: Tensor, candidates: Tensor, temperature: float,
@@ -211,12 +213,16 @@ def _contrast(query: Tensor, positive: Tensor, candidates: Tensor, temperature: 
               unit_length: bool = True, own_weight: Tensor | None = None,
               exclude: Tensor | None = None) -> Tensor:
     _check_temperature(temperature)
-    # Autocast would round the similarities to bfloat16 before they are divided by a small
-    # temperature and exponentiated.
-    with torch.autocast(query.device.type, enabled=False):
+    # Autocast would round all similarities before they are divided by a small temperature and
+    # exponentiated. It may do so where their products are what a step consists of.
+    device, half = query.device.type, None
+    if query.size(1) >= WIDE and torch.is_autocast_enabled(device):
+        half = torch.get_autocast_dtype(device)
+        half = half if half == torch.bfloat16 else None  # float16 has no room for 1 / Z
+    with torch.autocast(device, enabled=False):
         out: Tensor = _Contrast.apply(  # type: ignore[no-untyped-call]
             query, positive, candidates, temperature, weight, candidate_weight, eps, unit_length,
-            own_weight, exclude)
+            own_weight, exclude, half)
     return out
 
 
@@ -224,30 +230,27 @@ class _Contrast(torch.autograd.Function):
     r"""Loss and gradients of :math:`-\log(e^{p_b} / (Z_b + \epsilon) + \epsilon)`, row blocks.
 
     ``p`` are the positives' scaled similarities and ``Z`` the weighted sums of exponentials.
-    Vectors of unit length have every exponent in ``[-1/tau, 1/tau]``: subtracting the constant
-    ``1/tau`` can never overflow. It can underflow only where ``2/tau`` exceeds the dtype's range;
-    there, and for other vectors, the true row maximum is taken instead. With ``eps`` the positive
-    is one of the candidates; with ``own_weight`` it is added to them, by that weight.
+    Vectors of unit length have every exponent in ``[-1/tau, 1/tau]``: while ``2/tau`` lies within
+    the range of the dtype's exponents, neither a term nor the sum of any number of them can
+    overflow or vanish. Beyond that, and for other vectors, the row's maximum is taken off first.
+    With ``eps`` the positive is one of the candidates; with ``own_weight`` it is added to them, by
+    that weight. ``half`` is the dtype of the three matrix products, if not that of the vectors.
     """
 
     @staticmethod
     def forward(ctx: FunctionCtx, query: Tensor, positive: Tensor, candidates: Tensor,
                 temperature: float, weight: Tensor | None, candidate_weight: Tensor | None,
                 eps: float, unit_length: bool, own_weight: Tensor | None,
-                exclude: Tensor | None) -> Tensor:
+                exclude: Tensor | None, half: torch.dtype | None) -> Tensor:
         wants = [ctx.needs_input_grad[i] for i in range(3)]  # type: ignore[attr-defined]
-        bounded = (unit_length
-                   and 2 / temperature < -0.9 * math.log(torch.finfo(query.dtype).tiny))
-        # A matrix product is cheaper than another pass over the block: one more column takes the
-        # shift and the candidates' weights into the one that makes the exponents. (A column of ones
-        # for Z would make the product wider than a power of two.) Exponents are to the base of two:
-        # where PyTorch takes exp from a vendor's library, exp2 can be several times as fast.
-        bias = candidates.new_full((candidates.size(0), 1), -1 / temperature if bounded else 0.0)
+        bounded = unit_length and 2 / temperature < 0.9 * math.log(torch.finfo(query.dtype).max)
+        # To the base of two: where PyTorch takes exp from a vendor's library, exp2 can be several
+        # times as fast.
+        scaled = (query * (LOG2_E / temperature)).to(half or query.dtype)
+        keys = values = candidates.to(scaled.dtype)
         if candidate_weight is not None:
-            bias += candidate_weight.to(bias.dtype).log().view(-1, 1)
-        bias *= LOG2_E
-        keys = torch.cat([candidates, bias], 1)
-        scaled = torch.cat([query * (LOG2_E / temperature), torch.ones_like(query[:, :1])], 1)
+            candidate_weight = candidate_weight.to(query.dtype).view(-1, 1)
+            values = (candidates * candidate_weight).to(scaled.dtype)
         rows = _rows_at_once(query, candidates)
         grads = [torch.zeros_like(part) if want else None
                  for part, want in zip((query, positive, candidates), wants, strict=True)]
@@ -259,16 +262,22 @@ class _Contrast(torch.autograd.Function):
         for start in range(0, query.size(0), rows):
             block = slice(start, start + rows)
             x, y = query[block] / temperature, positive[block]
-            exp = torch.mm(scaled[block], keys.t(), out=buffer[: x.size(0)])
-            p = (x * y).sum(1)
+            exp = buffer[: x.size(0)]
+            if half is None:
+                torch.mm(scaled[block], keys.t(), out=exp)
+            else:
+                exp.copy_(scaled[block] @ keys.t())
+            p, shift = (x * y).sum(1), x.new_zeros(1)
             if exclude is not None:
                 row, column = exclude[:, slice(*bounds[start // rows : start // rows + 2])]
                 exp[row - start, column] = -torch.inf
-            shift = exp.new_full((1,), 1 / temperature) if bounded else exp.amax(1) / LOG2_E
             if not bounded:
+                shift = exp.amax(1) / LOG2_E
                 shift = shift if own_weight is None else torch.maximum(shift, p)
                 exp.sub_(shift.view(-1, 1) * LOG2_E)
-            p, z = p - shift, exp.exp2_().sum(1)
+                p = p - shift
+            exp.exp2_()
+            z = exp.sum(1) if candidate_weight is None else (exp @ candidate_weight).view(-1)
             w = weight[block] if weight is not None else z.new_ones(())
             if eps == 0.0:
                 own = 0.0 if own_weight is None else own_weight[block] * p.exp()
@@ -282,12 +291,18 @@ class _Contrast(torch.autograd.Function):
                 to_p = -w * ratio / (ratio + eps)
                 to_z = -to_p / z
             to_p, to_z = to_p.view(-1, 1), to_z.view(-1, 1)
+            if any((wants[0], wants[2])):
+                exp = exp.to(scaled.dtype)
             if grads[0] is not None:
-                grads[0][block] = ((exp @ candidates) * to_z + to_p * y) / temperature
+                grads[0][block] = ((exp @ values) * to_z + to_p * y) / temperature
             if grads[1] is not None:
                 grads[1][block] = to_p * x
-            if grads[2] is not None:
+            if grads[2] is not None and half is None:
                 grads[2].addmm_(exp.t(), x * to_z)
+            elif grads[2] is not None:
+                grads[2] += exp.t() @ (x * to_z).to(half)
+        if grads[2] is not None and candidate_weight is not None:
+            grads[2] *= candidate_weight
         ctx.save_for_backward(*[grad for grad in grads if grad is not None])
         ctx.wants = wants  # type: ignore[attr-defined]
         return total
@@ -297,7 +312,7 @@ class _Contrast(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         grads = iter(ctx.saved_tensors)
         return (*[next(grads) * grad if want else None for want in ctx.wants],
-                *[None] * 7)
+                *[None] * 8)
 
 
 class _SumOfSquares(torch.autograd.Function):
@@ -313,6 +328,26 @@ class _SumOfSquares(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         x: Tensor = ctx.saved_tensors[0]
         return x * (2 * grad)
+
+
+class _Normalize(torch.autograd.Function):
+    r"""With :math:`y = s x`, the gradient is :math:`s (g - y \, (y \cdot g))`: half as many passes
+    as autograd needs.
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
+        scale = (x.square().sum(-1, keepdim=True) + 1e-8).rsqrt()
+        out = x * scale
+        ctx.save_for_backward(out, scale)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        out, scale = ctx.saved_tensors
+        along = (grad * out).sum(-1, keepdim=True)
+        return torch.addcmul(grad, out, along, value=-1).mul_(scale)
 
 
 class _Distill(torch.autograd.Function):
