@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from irllrec_pyg.nn import Recommender
+from irllrec_pyg.nn.losses import WIDE
 
 
 def work(model: Recommender, user: Tensor, pos: Tensor, neg: Tensor) -> dict[str, float]:
@@ -33,8 +34,9 @@ def work(model: Recommender, user: Tensor, pos: Tensor, neg: Tensor) -> dict[str
 
     def contrast(rows: int, candidates: int, width: int = d, frozen: bool = False) -> None:
         """One product forward, one for each gradient; one exponential a pair."""
-        total.update(flops=(4 if frozen else 6) * rows * candidates * width, exps=rows * candidates,
-                     bytes=12 * (rows + candidates) * width)
+        key = "text_flops" if width >= WIDE else "flops"
+        total.update({key: (4 if frozen else 6) * rows * candidates * width,
+                      "exps": rows * candidates, "bytes": 12 * (rows + candidates) * width})
 
     def mlp(module: Any, rows: int, teacher: bool = False, inner: bool = False) -> None:
         """Of the input, frozen texts need no gradient; ``inner`` inputs do."""
@@ -126,7 +128,7 @@ def machine_rates(device: str, threads: int, clock: Callable[[], float], repeats
         rates[str(dtype).removeprefix("torch.")] = 2 * size**3 / best(partial(torch.mm, a, b))
     block = torch.rand(1 << (26 if large else 18), device=device)
     out = torch.empty_like(block)
-    rates["exponentials"] = block.numel() / best(partial(torch.exp, block, out=out), 50)
+    rates["exponentials"] = block.numel() / best(partial(torch.exp2, block, out=out), 50)
     source, target = (torch.zeros(long, device=device) for _ in range(2))
     rates["bytes"] = 8 * long / best(lambda: target.copy_(source))
     return rates

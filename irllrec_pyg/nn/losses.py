@@ -252,8 +252,9 @@ class _Contrast(torch.autograd.Function):
             candidate_weight = candidate_weight.to(query.dtype).view(-1, 1)
             values = (candidates * candidate_weight).to(scaled.dtype)
         rows = _rows_at_once(query, candidates)
-        grads = [torch.zeros_like(part) if want else None
-                 for part, want in zip((query, positive, candidates), wants, strict=True)]
+        makers = torch.empty_like, torch.empty_like, torch.zeros_like
+        grads = [make(part) if want else None for make, part, want in zip(
+            makers, (query, positive, candidates), wants, strict=True)]
         bounds = [] if exclude is None else torch.searchsorted(
             exclude[0].contiguous(),
             torch.arange(0, query.size(0) + rows, rows, device=query.device)).tolist()

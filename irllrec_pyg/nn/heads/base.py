@@ -1,6 +1,6 @@
 """What every head shares."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -38,12 +38,31 @@ class TextHead(Head):
     def __init__(self, features: Tensor) -> None:
         super().__init__()
         self.register_buffer("features", features, persistent=False)
+        self._narrow: Tensor | None = None
 
     def text_of(self, batch: Triplets, nodes: Tensor | slice) -> Tensor:
-        """Features of some nodes of the batch's graph, shape :math:`(M, T)`."""
+        """Features of some nodes of the batch's graph, shape :math:`(M, T)`; under autocast in its
+        dtype.
+        """
+        features = self._in_dtype_of_products()
         if batch.graph.n_id is not None:
-            return self.features[batch.graph.n_id[nodes]]
-        return self.features[nodes]
+            nodes = batch.graph.n_id[nodes]
+        return features[nodes] if isinstance(nodes, slice) else features.index_select(0, nodes)
+
+    def _in_dtype_of_products(self) -> Tensor:
+        # Texts are frozen: autocast would round the same rows at every step.
+        device = self.features.device.type
+        if not torch.is_autocast_enabled(device):
+            return self.features
+        dtype = torch.get_autocast_dtype(device)
+        if self._narrow is None or self._narrow.dtype != dtype:
+            self._narrow = self.features.to(dtype)
+        return self._narrow
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        self._narrow = None
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     def encode(self, mlp: torch.nn.Module, batch: Triplets, negatives: bool = True) -> "TextRows":
         """Maps the texts that :func:`align` compares: all users and the batch's items."""
