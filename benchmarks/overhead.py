@@ -16,6 +16,7 @@ from irllrec_pyg import IRLLRecDataset, build_model, triplet_loader
 from irllrec_pyg.nn import Backbone, Encoding, Recommender
 from irllrec_pyg.nn.graph import InteractionGraph
 from irllrec_pyg.training import fit
+from irllrec_pyg.training.memory import keep_freed_memory
 
 
 class Empty(Backbone):
@@ -68,16 +69,17 @@ def overhead(args: argparse.Namespace, turns: int = 5, epochs: int = 4) -> dict[
                 batches = list(loader)
                 found["loader"].append((clock() - start) / len(loader))
                 model.to(args.device).train()
-                optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-                for _ in range(epochs):
-                    start = clock()
-                    for batch in batches:
-                        optimizer.zero_grad()
-                        model.losses_from_batch(batch)["total"].backward()
-                        optimizer.step()
-                    if args.device == "cuda":
-                        torch.cuda.synchronize()
-                    found["bare"].append((clock() - start) / len(loader))
+                optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+                with keep_freed_memory():
+                    for _ in range(epochs):
+                        start = clock()
+                        for batch in batches:
+                            optimizer.zero_grad()
+                            model.losses_from_batch(batch)["total"].backward()
+                            optimizer.step()
+                        if args.device == "cuda":
+                            torch.cuda.synchronize()
+                        found["bare"].append((clock() - start) / len(loader))
                 fit(model, data, epochs=epochs, batch_size=batch_size, eval_every=0,
                     accelerator=accelerator, progress=False,
                     callbacks=[timer := _Epochs(clock)])

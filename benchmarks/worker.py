@@ -140,7 +140,7 @@ class Session:
     def step(self, first: bool) -> dict[str, float]:
         """Seconds of the parts of one step, the first of an epoch or a later one."""
         if first:
-            (self.plain if self.is_plain else self.model.backbone).begin_epoch()
+            (self.plain if self.is_plain else self.model).begin_epoch()
         batch = self.epoch[self.at % len(self.epoch)]
         self.at += 1
         ticks = [self.clock()]

@@ -35,7 +35,7 @@ def train(model, data, epochs, num_negatives):
     optimizer = torch.optim.Adam((p for p in model.parameters() if p.requires_grad), lr=0.01)
     loader = triplet_loader(data, batch_size=512, num_negatives=num_negatives)
     for _ in range(epochs):
-        model.backbone.begin_epoch()
+        model.begin_epoch()
         for batch in loader:
             optimizer.zero_grad()
             model.losses_from_batch(batch)["total"].backward()

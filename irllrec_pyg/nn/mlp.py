@@ -21,6 +21,16 @@ class TextMLP(torch.nn.Sequential):
                          torch.nn.Linear(hidden, out_channels))
         self._xavier()
 
+    def hidden(self, x: torch.Tensor) -> torch.Tensor:
+        """The hidden layer before its activation."""
+        out: torch.Tensor = self[0](x)
+        return out
+
+    def output(self, hidden: torch.Tensor) -> torch.Tensor:
+        """The output for a hidden layer, which is overwritten with its activation."""
+        out: torch.Tensor = self[2](self[1](hidden))
+        return out
+
     def reset_parameters(self) -> None:
         """Draws new weights, Xavier-uniform, and biases."""
         for layer in self:

@@ -45,6 +45,12 @@ class Recommender(DotProductRanker):
         self.reg_weight = reg_weight
         self.ranking_loss = ranking_loss
 
+    def begin_epoch(self) -> None:
+        """Tells the backbone and the heads that an epoch begins."""
+        self.backbone.begin_epoch()
+        for head in self.heads:
+            head.begin_epoch()
+
     def losses(self, user: Tensor, pos: Tensor, neg: Tensor, augment: bool = True,
                masked_nodes: Tensor | None = None) -> dict[str, Tensor]:
         r"""Losses of a batch of triplets over the whole graph.

@@ -114,7 +114,7 @@ class RecommenderModule(LightningModule):
         """Seeds the model's randomness of this epoch."""
         key = stream_key(self.seed, len(self.history), self.global_rank, MODEL)
         torch.manual_seed(key >> 1)
-        self.model.backbone.begin_epoch()
+        self.model.begin_epoch()
         self._sum, self._steps, self._start = None, 0, time.perf_counter()
 
     def training_step(self, batch: HeteroData, batch_idx: int) -> Tensor:

@@ -17,6 +17,9 @@ class Head(torch.nn.Module):
     missing. Texts are kept as non-persistent buffers: checkpoints do not hold them.
     """
 
+    def begin_epoch(self) -> None:
+        """Is called by the training loop when an epoch begins."""
+
     def corrupt(self, x: Tensor, batch: Triplets) -> Tensor:
         r"""May change the backbone's input :math:`E^0`, of shape :math:`(N, d)`, in training."""
         return x

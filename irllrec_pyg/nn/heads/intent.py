@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from ..graph import InteractionGraph
 from ..losses import distill, ssl_loss
 from ..mlp import TextMLP
 from .base import TextHead, TextRows, align
+from .teacher import FollowingTeacher
 
 Mode = Literal["as_published", "as_in_paper"]
 
@@ -125,6 +126,15 @@ class IntentAlignment(TextHead):
             if mode == "as_in_paper":
                 self.teacher["prototypes"] = copy.deepcopy(student)
             self.teacher.requires_grad_(False)
+        self._following = FollowingTeacher(momentum)
+
+    def begin_epoch(self) -> None:
+        """Computes the teacher's hidden layer anew: an epoch that is resumed has no older one."""
+        self._following.forget()
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        self._following.forget()
+        return super()._apply(fn, recurse)
 
     def reset_teacher(self, prototypes: IntentPrototypes | None = None) -> None:
         """Makes the teacher a copy of its student again.
@@ -151,6 +161,7 @@ class IntentAlignment(TextHead):
         if prototypes is None:
             raise ValueError("This head was built for a backbone that has prototypes of its own; "
                              "this one's encodings carry none.")
+        known = self.matching_weight > 0 and self._following.knows(self.teacher["mlp"])
         if self.training:
             self._move_teacher(1 - self.momentum, prototypes)
         layers = encoding.layers if self.view is None else encoding.views[self.view]
@@ -160,21 +171,29 @@ class IntentAlignment(TextHead):
             interaction = self.tower(layers, prototypes, batch.graph)
         translates = self.translation_weight > 0 or self.matching_weight > 0
         if translates and self.all_nodes:
-            z = self.mlp(self.text_of(batch, slice(None)))
+            x = self.text_of(batch, slice(None))
+            hidden = self.mlp.hidden(x)
+            if self.matching_weight > 0:
+                teacher_z = self._teach(batch, x, hidden, known)
+            z = self.mlp.output(hidden)
             users, nodes = batch.graph.num_users, torch.arange(len(z), device=z.device)
             text = TextRows(z[:users], z[users:], nodes[users:])
         else:
             text = self.encode(self.mlp, batch, self.negatives or translates)
             nodes = torch.cat([batch.users.index, batch.items.index])
             z = torch.cat([batch.users.of(text.user), text.item]) if translates else text.user
+            if self.matching_weight > 0:
+                with torch.no_grad():
+                    teacher_z = self.teacher["mlp"](self.text_of(batch, nodes))
         losses = {"intent": self.weight * align(interaction, text, batch, self.temperature,
                                                 self.negatives)}
         if translates:
             translation = self._translation(z, encoding, nodes, batch.augment)
             losses["translation"] = self.translation_weight * translation
         if self.matching_weight > 0:
-            matching = (self._prediction_matching(z, nodes, batch) if self.mode == "as_published"
-                        else self._similarity_matching(z, interaction, layers, nodes, batch))
+            matching = (
+                self._prediction_matching(z, teacher_z) if self.mode == "as_published"
+                else self._similarity_matching(z, teacher_z, interaction, layers, nodes, batch))
             losses["matching"] = self.matching_weight * (
                 (1 - self.alpha) * losses["translation"] + self.alpha * matching)
         return losses
@@ -193,17 +212,21 @@ class IntentAlignment(TextHead):
             return x * (1 + torch.randn_like(x))
         return x + self.noise * x.detach().std() * torch.randn_like(x)
 
-    def _prediction_matching(self, z: Tensor, nodes: Tensor, batch: Triplets) -> Tensor:
-        with torch.no_grad():
-            rows = slice(None) if len(nodes) == batch.graph.num_nodes else nodes
-            target: Tensor = self.teacher["mlp"](self.text_of(batch, rows)).softmax(1)
-        return -(target * z.log_softmax(1)).sum(1).mean()
+    def _teach(self, batch: Triplets, x: Tensor, hidden: Tensor, known: bool) -> Tensor:
+        teacher: TextMLP = self.teacher["mlp"]  # type: ignore[assignment]
+        if batch.graph.n_id is not None:  # other rows at every step
+            with torch.no_grad():
+                out: Tensor = teacher(x)
+            return out
+        return self._following(teacher, x, hidden, known and self.training)
 
-    def _similarity_matching(self, z: Tensor, interaction: Tensor, layers: Sequence[Tensor],
-                             nodes: Tensor, batch: Triplets) -> Tensor:
+    def _prediction_matching(self, z: Tensor, teacher_z: Tensor) -> Tensor:
+        return -(teacher_z.softmax(1) * z.log_softmax(1)).sum(1).mean()
+
+    def _similarity_matching(self, z: Tensor, teacher_z: Tensor, interaction: Tensor,
+                             layers: Sequence[Tensor], nodes: Tensor, batch: Triplets) -> Tensor:
         with torch.no_grad():
             teacher_r = self.tower(layers, self.teacher["prototypes"], batch.graph)[nodes]
-            teacher_z = self.teacher["mlp"](self.text_of(batch, nodes))
         r = interaction[nodes]
         users = nodes < batch.graph.num_users
         total = z.new_zeros(())
