@@ -43,6 +43,7 @@ import report
 import significance
 
 # Nobody published any for the sample set, where a batch of 4096 would be the whole of it.
+FULL = "32-true"  # precision
 SAMPLE = {"batch_size": 512, "kd_weight": 0.01, "kd_int_weight": 0.01}
 
 
@@ -102,8 +103,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
                         help="folder for checkpoints and results (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="of the CPU (default: PyTorch's choice; one "
                         "on the sample set, which is too small to share out)")
-    parser.add_argument("--precision", default="32-true", help="as in Lightning: 32-true, "
-                        "bf16-mixed, 64-true, … (default: %(default)s)")
+    parser.add_argument("--precision", nargs="+", default=[FULL], help="as in Lightning: 32-true, "
+                        "bf16-mixed, ...; several train each model in each")
     parser.add_argument("--accelerator", default="auto", help="default: %(default)s")
     parser.add_argument("--devices", default="1", help="default: %(default)s")
     parser.add_argument("--download-text", action="store_true",
@@ -134,7 +135,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     taken = {key for name in args.model if name not in BASELINES for key in settable(name)}
     if foreign := sorted(set(args.given) - taken):
         parser.error(f"no chosen model has the hyper-parameter {', '.join(foreign)}")
-    labels = [label(args, name) for name in args.model]
+    labels = [label(args, name, precision) for name in args.model for precision in args.precision]
     if args.compare and args.compare not in labels:
         parser.error(f"--compare must name a row: {', '.join(labels)}")
     # Early stopping watches recall@20.
@@ -149,13 +150,15 @@ def overrides(args: argparse.Namespace, model: str, dataset: str) -> dict[str, A
     return {name: value for name, value in {**sample, **args.given}.items() if name in own}
 
 
-def label(args: argparse.Namespace, model: str) -> str:
+def label(args: argparse.Namespace, model: str, precision: str = FULL) -> str:
     """The name of a row and of its folder: the model and what was set for it."""
     own = set() if model in BASELINES else settable(model)
     changed = [str(value) if name in ("embedding_size", "mode") else f"{name}={value}"
                for name, value in sorted(args.given.items()) if name in own]
     if args.exclude_validation:
         changed.append("exclude_validation")
+    if precision != FULL and model not in BASELINES:
+        changed.append(precision)
     softmax = args.loss == "softmax" and model not in BASELINES
     return "-".join([model + ("+softmax" if softmax else ""), *changed])
 
@@ -178,7 +181,7 @@ def load(args: argparse.Namespace, name: str) -> IRLLRecDataset:
 
 
 def run(args: argparse.Namespace, name: str, dataset: IRLLRecDataset, seed: int,
-        command: str) -> tuple[dict[str, Any], Ranker]:
+        precision: str, command: str) -> tuple[dict[str, Any], Ranker]:
     """Trains one model with one seed; returns what goes into the JSON file, and the model."""
     hparams = {**load_hyperparameters(name, dataset.name, args.h_mode),
                **overrides(args, name, dataset.name)}
@@ -191,14 +194,14 @@ def run(args: argparse.Namespace, name: str, dataset: IRLLRecDataset, seed: int,
     epochs = args.epochs
     if epochs is None:
         epochs = 150 if dataset.name == "sample" else 3000
-    folder = args.out / dataset.name / label(args, name) / f"seed-{seed}"
+    folder = args.out / dataset.name / label(args, name, precision) / f"seed-{seed}"
     result = fit(model, dataset[0], epochs=epochs, seed=seed, folder=folder, k=args.k,
                  metrics=args.metrics, exclude_validation=args.exclude_validation,
-                 precision=args.precision, accelerator=args.accelerator, devices=args.devices,
+                 precision=precision, accelerator=args.accelerator, devices=args.devices,
                  **{key: hparams[key] for key in TRAINING if key in hparams})
     return {
-        "model": label(args, name), "dataset": dataset.name, "seed": seed, "test": result.test,
-        "validation": result.validation, "best_epoch": result.best_epoch,
+        "model": label(args, name, precision), "dataset": dataset.name, "seed": seed,
+        "test": result.test, "validation": result.validation, "best_epoch": result.best_epoch,
         "epochs": result.epochs, "seconds_per_epoch": result.seconds_per_epoch,
         "seconds": result.seconds, "hyperparameters": hparams,
         "history": result.history.dropna(axis=1, how="all").to_dict("list"),
@@ -262,12 +265,13 @@ def main(argv: list[str] | None = None) -> int:
     for name, dataset in datasets.items():
         results: list[dict[str, Any]] = []
         users: dict[str, list[pd.DataFrame]] = {}
-        jobs = [(model, None) for model in args.model if model in BASELINES] + [
-            (model, args.first_seed + at) for model in models for at in range(args.seeds)]
-        for model, seed in jobs:
+        jobs = [(model, None, FULL) for model in args.model if model in BASELINES] + [
+            (model, args.first_seed + at, precision)
+            for model in models for precision in args.precision for at in range(args.seeds)]
+        for model, seed, precision in jobs:
             print(f"\n{model} on {name}" + ("" if seed is None else f", seed {seed}"), flush=True)
             result, ranker = (rank(args, model, dataset, command) if seed is None else
-                              run(args, model, dataset, seed, command))
+                              run(args, model, dataset, seed, precision, command))
             results.append(result)
             if args.compare:
                 users.setdefault(result["model"], []).append(

@@ -189,3 +189,15 @@ def test_comparison_with_itself_and_with_nobody():
     assert significance.compare(users, "a")["p users, t"].tolist() == [1.0]
     with pytest.raises(ValueError, match="no row 'x'"):
         significance.compare(users, "x")
+
+
+def test_each_precision_is_a_row_that_can_be_compared(tmp_path):
+    run.main(["--model", "popularity", "lightgcn", "--precision", "32-true", "64-true",
+              "--epochs", "1", "--root", str(tmp_path), "--out", str(tmp_path / "out"),
+              "--compare", "lightgcn"])
+    names = [row["model"] for row in results(tmp_path / "out")]
+    assert names == ["popularity", "lightgcn", "lightgcn-64-true"]
+    folders = {path.parent.name for path in (tmp_path / "out" / "sample").glob("*/seed-*")}
+    assert folders == {"lightgcn", "lightgcn-64-true"}
+    text = (tmp_path / "out" / "sample" / "results.md").read_text()
+    assert "| lightgcn-64-true | recall@20 |" in text
