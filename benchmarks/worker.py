@@ -94,8 +94,8 @@ class Session:
         # What 'fit' does besides: PyTorch's fused Adam, and freed memory that is used again.
         fused = None if self.is_plain else True
         self.optimizer = torch.optim.Adam(parameters, lr=1e-3, fused=fused)
-        if not self.is_plain:
-            contextlib.ExitStack().enter_context(keep_freed_memory())
+        self.kept = contextlib.nullcontext() if self.is_plain else keep_freed_memory()
+        self.kept.__enter__()  # for the life of the process
         self.batch_size = spec["batch_size"]
         self.bf16 = spec["precision"] == "bf16-mixed"
         if self.is_plain:
