@@ -5,6 +5,7 @@ import os
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from types import CodeType
@@ -199,8 +200,12 @@ class IRLLRecDataset(InMemoryDataset):
         sizes = {"user": interactions.num_users, "item": interactions.num_items}
         for field, files in EMBEDDINGS.items():
             if not self._absent(field):
-                for (side, size), file in zip(sizes.items(), files, strict=True):
-                    data[side][field] = read_embedding(Path(self.raw_dir, file), size, side)
+                parts = [read_embedding(Path(self.raw_dir, file), size, side)
+                         for (side, size), file in zip(sizes.items(), files, strict=True)]
+                if parts[0].size(1) == parts[1].size(1):  # one piece of memory, which models share
+                    parts = torch.cat(parts).split(list(sizes.values()))
+                for side, part in zip(sizes, parts, strict=True):
+                    data[side][field] = part
         if self.pre_filter is not None and not self.pre_filter(data):
             raise ValueError(f"pre_filter rejects the only graph of data set '{self.name}'")
         if self.pre_transform is not None:
@@ -233,7 +238,9 @@ class IRLLRecDataset(InMemoryDataset):
             "leave only tensors, numbers and text in the graph.)"
         )
         try:
-            return HeteroData.from_dict(torch.load(path, weights_only=True))
+            # Mapped: texts that no model reads take no memory.
+            return HeteroData.from_dict(torch.load(path, weights_only=True,
+                                                   mmap=zipfile.is_zipfile(path)))
         except pickle.UnpicklingError as error:
             # Without torch's own words, which advise to open the file without restriction.
             found = re.search(r"GLOBAL (\S+)", str(error))

@@ -23,7 +23,8 @@ def text_features(data: HeteroData, field: str, sides: Sequence[str] = ("user", 
         sides (sequence of str, optional): Whose. (default: users and items)
 
     Returns:
-        Tensor of shape :math:`(|\mathcal{U}| + |\mathcal{I}|, T)` in the default dtype.
+        Tensor of shape :math:`(|\mathcal{U}| + |\mathcal{I}|, T)` in the default dtype. It shares
+        the data set's memory where that holds both behind each other, as those here do.
 
     Raises:
         MissingTextError: If users or items have no such embeddings; it says where to get them.
@@ -44,4 +45,15 @@ def text_features(data: HeteroData, field: str, sides: Sequence[str] = ("user", 
         raise ValueError(f"data['user'].{field} is {parts[0].size(1)} wide and "
                          f"data['item'].{field} is {parts[-1].size(1)} wide; one encoder must "
                          "have made both.")
-    return torch.cat([part.to(torch.get_default_dtype()) for part in parts])
+    return _stack([part.to(torch.get_default_dtype()) for part in parts])
+
+
+def _stack(parts: Sequence[Tensor]) -> Tensor:
+    first, last = parts[0], parts[-1]
+    storages = {part.untyped_storage().data_ptr() for part in parts}
+    end = first.storage_offset() + first.numel()
+    if (len(parts) == 2 and len(storages) == 1 and first.is_contiguous() and last.is_contiguous()
+            and last.storage_offset() == end):
+        # They lie behind each other already: texts are frozen, and gigabytes are not copied.
+        return first.as_strided((first.size(0) + last.size(0), first.size(1)), first.stride())
+    return torch.cat(list(parts))

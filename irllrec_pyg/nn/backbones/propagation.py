@@ -43,7 +43,9 @@ def propagate(conv: WeightedSumConv, x: Tensor, adjacencies: Sequence[Adjacency]
 
 def sum_layers(layers: Sequence[Tensor]) -> Tensor:
     """Adds up the layers, each of shape :math:`(N, d)`."""
-    out = layers[0].clone() if len(layers) == 1 else layers[0] + layers[1]
+    if len(layers) == 1:
+        return layers[0]
+    out = layers[0] + layers[1]
     for layer in layers[2:]:
         out += layer
     return out
