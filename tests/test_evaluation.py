@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 import torch
 
-from irllrec_pyg import evaluation
+from irllrec_pyg import evaluation, topk
+from irllrec_pyg.baselines import Popularity
 from irllrec_pyg.evaluation import LIST_METRICS, USER_METRICS, evaluate, evaluate_users
 from irllrec_pyg.nn import Ranker
 from irllrec_pyg.nn.ranker import DotProductRanker
@@ -135,7 +136,7 @@ def test_half_precision_embeddings_rank_by_their_own_products():
 
 
 def levels_of(scores, depth):
-    return [scores, *(scores.new_empty(len(scores), scores.size(1) // evaluation.GROUP**level)
+    return [scores, *(scores.new_empty(len(scores), scores.size(1) // topk.GROUP**level)
                       for level in range(1, depth + 1))]
 
 
@@ -155,7 +156,7 @@ def test_topk_equals_sorting(dtype, depth, values):
         scores = pool[torch.randint(7, shape, generator=g)]  # few of them in a row, all in some
         scores[::5] = pool[torch.randint(9, (10, shape[1]), generator=g)]
         scores[1::5, 4:] = -torch.inf
-    best, column = evaluation._topk(levels_of(scores, depth), 9)
+    best, column = topk.topk(levels_of(scores, depth), 9)
     for row, values_of, columns in zip(scores.tolist(), best.tolist(), column.tolist(),
                                        strict=True):
         assert values_of == sorted(row, reverse=True)[:9]
@@ -247,8 +248,9 @@ def test_memory_is_bounded_by_blocks():
 @pytest.mark.parametrize(("change", "message"), [
     ({"k": []}, "'k' must hold positive"),
     ({"k": [0]}, "'k' must hold positive"),
-    ({"metrics": ["auc"]}, "must be a list of names among recall"),
-    ({"metrics": "recall"}, "must be a list of names"),
+    ({"metrics": ["auc"]}, "must be names among recall"),
+    ({"metrics": "auc"}, "must be names"),
+    ({"k": 2.5}, "'k' must hold positive integers"),
     ({"split": "train"}, "'split' must be"),
     ({"block_size": 0}, "'block_size' must be at least 1"),
     ({"exclude_validation": True}, "needs a data set"),
@@ -282,3 +284,11 @@ def test_errors_of_scores_and_data(tiny_data):
     del tiny_data["user", "rates", "item"].val_edge_label_index
     with pytest.raises(ValueError, match="has no val interactions"):
         evaluate(TableRanker(table, train), tiny_data, "val")
+
+
+def test_one_length_and_one_metric_need_no_list(tiny_data):
+    ranker = Popularity(tiny_data["user", "rates", "item"].edge_index, 12, 9)
+    assert evaluate(ranker, tiny_data, k=3, metrics="recall") == evaluate(
+        ranker, tiny_data, k=[3], metrics=["recall"])
+    assert evaluate_users(ranker, tiny_data, k=3, metrics="recall").columns.tolist() == [
+        "user", "recall@3"]

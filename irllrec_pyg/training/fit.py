@@ -18,11 +18,12 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from torch_geometric.data import HeteroData
 
 from ..checkpoint import CheckpointError, load_weights, save_ranker
+from ..evaluation import as_tuple
 from ..nn import Recommender
 from .callbacks import BestWeights, EpochBar, ResumeCheckpoint
 from .checkpoint_io import SafetensorsIO, check_settings
 from .memory import keep_freed_memory
-from .module import RecommenderModule, as_tuple
+from .module import RecommenderModule
 from .result import FitResult
 from .settings import describe
 

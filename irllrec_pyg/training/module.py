@@ -1,7 +1,7 @@
 """One training epoch, as Lightning runs it."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from pytorch_lightning.loggers import CSVLogger
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ..evaluation import SPLITS, evaluate
+from ..evaluation import SPLITS, as_tuple, evaluate
 from ..loader import TripletLoader, triplet_loader
 from ..loader.draws import stream_key
 from ..nn import Recommender
@@ -167,11 +167,6 @@ def has_pairs(data: HeteroData, split: str) -> bool:
     """Whether a data set has interactions of a split to evaluate on."""
     pairs = data[EDGE_TYPE].get(SPLITS[split])
     return pairs is not None and pairs.numel() > 0
-
-
-def as_tuple(value: Any) -> tuple[Any, ...]:
-    """What an argument lists; one value alone stands for a list of it."""
-    return tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
 
 
 def _check_data(model: Recommender, data: HeteroData) -> None:
