@@ -287,7 +287,7 @@ def test_errors_of_scores_and_data(tiny_data):
 
 
 def test_one_length_and_one_metric_need_no_list(tiny_data):
-    ranker = Popularity(tiny_data["user", "rates", "item"].edge_index, 12, 9)
+    ranker = Popularity(tiny_data)
     assert evaluate(ranker, tiny_data, k=3, metrics="recall") == evaluate(
         ranker, tiny_data, k=[3], metrics=["recall"])
     assert evaluate_users(ranker, tiny_data, k=3, metrics="recall").columns.tolist() == [
