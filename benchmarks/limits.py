@@ -38,10 +38,14 @@ def work(model: Recommender, user: Tensor, pos: Tensor, neg: Tensor) -> dict[str
         total.update({key: (4 if frozen else 6) * rows * candidates * width,
                       "exps": rows * candidates, "bytes": 12 * (rows + candidates) * width})
 
-    def mlp(module: Any, rows: int, teacher: bool = False, inner: bool = False) -> None:
-        """Of the input, frozen texts need no gradient; ``inner`` inputs do."""
+    def mlp(module: Any, rows: int, teacher: str = "", inner: bool = False) -> None:
+        """Of the input, frozen texts need no gradient; ``inner`` inputs do. A ``"following"``
+        teacher has its hidden layer without a product.
+        """
         first, second = module[0].weight.numel(), module[2].weight.numel()
-        passes = first + second if teacher else (3 if inner else 2) * first + 3 * second
+        passes = (3 if inner else 2) * first + 3 * second
+        if teacher:
+            passes = second if teacher == "following" else first + second
         total.update(text_flops=2 * rows * passes,
                      bytes=4 * rows * (module[0].in_features + module[2].out_features))
 
@@ -86,7 +90,7 @@ def work(model: Recommender, user: Tensor, pos: Tensor, neg: Tensor) -> dict[str
             prototypes(depth)
         if translates:
             rows = nodes if everything else u + both
-            mlp(head.teacher["mlp"], rows, teacher=True)
+            mlp(head.teacher["mlp"], rows, "following" if everything else "separate")
             contrast(rows, rows)
             if head.mode == "as_in_paper":  # both directions, student and teacher
                 for side in (u, u, both, both):

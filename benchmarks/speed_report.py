@@ -141,9 +141,9 @@ def bars(rows: list[dict[str, Any]], path: Path) -> None:
         if not np.isnan(slow):
             axis.text(slow * 1.08, y, f"{slow / fast:.1f}×", va="center", fontsize=8)
     names = [row["model"] + ("" if row["precision"] == "32-true" else " bf16") for row in rows]
-    axis.set(xscale="log", xlabel="seconds an epoch", yticks=at, yticklabels=names,
-             title=rows[0]["dataset"])
-    axis.set_xlim(right=1.8 * max([*ours, *(value for value in plain if not np.isnan(value))]))
+    axis.set(xscale="log", xlabel="seconds an epoch", yticks=at, yticklabels=names)
+    axis.set_title(rows[0]["dataset"], loc="left")
+    axis.set_xlim(right=3 * max([*ours, *(value for value in plain if not np.isnan(value))]))
     axis.grid(axis="x", alpha=0.3)
     axis.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1.0), ncols=3)
     figure.savefig(path, dpi=120)
