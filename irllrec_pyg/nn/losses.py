@@ -292,7 +292,7 @@ class _Contrast(torch.autograd.Function):
                 to_p = -w * ratio / (ratio + eps)
                 to_z = -to_p / z
             to_p, to_z = to_p.view(-1, 1), to_z.view(-1, 1)
-            if any((wants[0], wants[2])):
+            if wants[0] or wants[2]:
                 exp = exp.to(scaled.dtype)
             if grads[0] is not None:
                 grads[0][block] = ((exp @ values) * to_z + to_p * y) / temperature

@@ -20,9 +20,9 @@ class FollowingTeacher:
         + (1 - m) \, \mathbf{X} \mathbf{W}^{\top},
 
     and the student has :math:`\mathbf{X} \mathbf{W}^{\top}` at hand: the teacher needs no product
-    with wide texts. Rounding errors fade as the momentum forgets them. The layer is computed anew
-    whenever the teacher's weights were changed by others (but not through ``.data``, which nobody
-    can see).
+    with wide texts, and keeps :math:`M \cdot h` numbers in float32 or wider instead. Rounding
+    errors fade as the momentum forgets them. The layer is computed anew whenever the teacher's
+    weights were changed by others (but not through ``.data``, which nobody can see).
 
     Args:
         momentum (float): :math:`m`.
