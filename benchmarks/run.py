@@ -42,8 +42,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import report
 import significance
 
-# Nobody published any for the sample set, where a batch of 4096 would be the whole of it.
 FULL = "32-true"  # precision
+# Nobody published any for the sample set, where a batch of 4096 would be the whole of it.
 SAMPLE = {"batch_size": 512, "kd_weight": 0.01, "kd_int_weight": 0.01}
 
 
@@ -269,7 +269,9 @@ def main(argv: list[str] | None = None) -> int:
             (model, args.first_seed + at, precision)
             for model in models for precision in args.precision for at in range(args.seeds)]
         for model, seed, precision in jobs:
-            print(f"\n{model} on {name}" + ("" if seed is None else f", seed {seed}"), flush=True)
+            how = "" if seed is None else f", seed {seed}"
+            how += "" if precision == FULL else f", {precision}"
+            print(f"\n{model} on {name}{how}", flush=True)
             result, ranker = (rank(args, model, dataset, command) if seed is None else
                               run(args, model, dataset, seed, precision, command))
             results.append(result)

@@ -1,6 +1,7 @@
 """Text features of a data set, and the one error for when they are not there."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,6 +49,12 @@ def text_features(data: HeteroData, field: str, sides: Sequence[str] = ("user", 
     return _stack([part.to(torch.get_default_dtype()) for part in parts])
 
 
+def stamp(tensor: Tensor) -> tuple[Any, ...]:
+    """Differs where a tensor is another one or was changed in place."""
+    version = 0 if tensor.is_inference() else tensor._version
+    return tensor.data_ptr(), tuple(tensor.shape), tensor.dtype, version
+
+
 def _stack(parts: Sequence[Tensor]) -> Tensor:
     first, last = parts[0], parts[-1]
     storages = {part.untyped_storage().data_ptr() for part in parts}
@@ -55,5 +62,5 @@ def _stack(parts: Sequence[Tensor]) -> Tensor:
     if (len(parts) == 2 and len(storages) == 1 and first.is_contiguous() and last.is_contiguous()
             and last.storage_offset() == end):
         # They lie behind each other already: texts are frozen, and gigabytes are not copied.
-        return first.as_strided((first.size(0) + last.size(0), first.size(1)), first.stride())
+        return first.as_strided((first.size(0) + last.size(0), first.size(1)), (first.size(1), 1))
     return torch.cat(list(parts))

@@ -46,14 +46,16 @@ class Adjacency(NamedTuple):
     @staticmethod
     def _insert(rowptr: Tensor, col: Tensor, value: Tensor, weight: Tensor
                 ) -> tuple[Tensor, Tensor, Tensor]:
-        nodes = torch.arange(weight.numel() + 1, device=col.device, dtype=rowptr.dtype)
+        size = weight.numel()
+        nodes = torch.arange(size + 1, device=col.device)
         pointers = rowptr + nodes
-        other = torch.ones(col.numel() + weight.numel(), dtype=torch.bool, device=col.device)
-        other[pointers[:-1].long()] = False  # the loop comes first in its row
-        columns, values = col.new_empty(other.numel()), value.new_empty(other.numel())
-        columns[other], columns[~other] = col, nodes[:-1]
-        values[other], values[~other] = value, weight.to(value.dtype)
-        return pointers, columns, values
+        # The loop comes first in its row; row r's other entries move on by r + 1.
+        row = nodes[:-1].repeat_interleave(rowptr.diff(), output_size=col.numel())
+        other = torch.arange(col.numel(), device=col.device) + row + 1
+        columns, values = col.new_empty(col.numel() + size), value.new_empty(col.numel() + size)
+        columns[other], columns[pointers[:-1]] = col, nodes[:-1].to(col.dtype)
+        values[other], values[pointers[:-1]] = value, weight.to(value.dtype)
+        return pointers.to(rowptr.dtype), columns, values
 
     @property
     def T(self) -> "Adjacency":
@@ -187,6 +189,7 @@ class InteractionGraph(torch.nn.Module):
         """
         if degree is None and dtype in self._looped:
             return self._looped[dtype]
+        kept = ("normalized", torch.float64) in self._cache
         with torch.inference_mode(False):
             # A loop weighs 1 / (d + 1). The other entries are those of the matrix without loops
             # times sqrt(d / (d + 1)) on both sides: whole-graph weights of a sample will do.
@@ -196,6 +199,8 @@ class InteractionGraph(torch.nn.Module):
             plain = self.adjacency(torch.float64)
             reverse = value if plain.value_t is plain.value else value[self.reverse]
             out = plain._replace(value=value, value_t=reverse).add_loops(loop).to(dtype)
+        if not kept:  # a matrix of doubles that nothing else reads
+            self._cache.pop(("normalized", torch.float64), None)
         if degree is None:
             self._looped[dtype] = out
         return out

@@ -19,6 +19,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 BLOCK_ENTRIES = {"cpu": 1 << 20, "cuda": 1 << 26}
 LOG2_E = 1 / math.log(2)
 WIDE = 256  # from here on the matrix products of a contrastive sum take most of its time
+WARM = 0.2  # below, rounding a similarity to bfloat16 and dividing by the temperature shows
 # With millions of candidates a block is larger than that: products of fewer rows waste the machine.
 MIN_ROWS = 16
 
@@ -75,7 +76,8 @@ def info_nce(query: Tensor, positive: Tensor, candidates: Tensor, temperature: f
 
     Returns:
         A scalar, at least float32; nothing larger than a row block of the :math:`B \times S`
-        similarities is ever held.
+        similarities is ever held. Under autocast to bfloat16, the products of vectors of 256 and
+        more numbers are in bfloat16 from a temperature of 0.2 on.
     """
     return _contrast(normalize(query), normalize(positive), normalize(candidates), temperature,
                      weight, candidate_weight, 0.0)
@@ -216,7 +218,8 @@ def _contrast(query: Tensor, positive: Tensor, candidates: Tensor, temperature: 
     # Autocast would round all similarities before they are divided by a small temperature and
     # exponentiated. It may do so where their products are what a step consists of.
     device, half = query.device.type, None
-    if query.size(1) >= WIDE and torch.is_autocast_enabled(device):
+    if (query.size(1) >= WIDE and temperature >= WARM and unit_length
+            and torch.is_autocast_enabled(device)):
         half = torch.get_autocast_dtype(device)
         half = half if half == torch.bfloat16 else None  # float16 has no room for 1 / Z
     with torch.autocast(device, enabled=False):

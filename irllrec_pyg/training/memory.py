@@ -12,12 +12,13 @@ LARGEST = 32 << 20
 
 @contextlib.contextmanager
 def keep_freed_memory() -> Iterator[None]:
-    """Lets the process keep up to half a gigabyte that it has freed, to use it again.
+    """Lets the process keep memory that it has freed, to use it again.
 
     Every training step allocates the same few matrices. By default glibc returns them to the
     system and asks for them again, and the system clears every page anew: a third of a step of
-    LightGCN on Amazon-book. At the end, what is not used goes back. With other C libraries this
-    does nothing.
+    LightGCN on Amazon-book. Here up to half a gigabyte at the end of its heap stays; afterwards
+    that goes back, and glibc keeps up to 32 MB, in the place of what it was set to before. With
+    other C libraries this does nothing.
     """
     try:
         libc = ctypes.CDLL(None)

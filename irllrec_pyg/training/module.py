@@ -97,7 +97,9 @@ class RecommenderModule(LightningModule):
         """Adam over all trainable parameters."""
         parameters = [p for p in self.parameters() if p.requires_grad]
         # One pass over parameters, gradients and moments, where the device has a kernel for it.
-        fused = all(p.device.type in ("cpu", "cuda") for p in parameters)
+        # Lightning does not clip gradients in mixed precision for a fused optimizer.
+        clips = self._trainer is not None and self._trainer.gradient_clip_val
+        fused = not clips and all(p.device.type in ("cpu", "cuda") for p in parameters)
         return torch.optim.Adam(parameters, lr=self.lr, fused=fused)
 
     def on_fit_start(self) -> None:

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch_geometric.data import HeteroData
 
 from irllrec_pyg import IRLLRecDataset
 from irllrec_pyg.nn.features import text_features
@@ -35,6 +36,13 @@ def test_others_are_stacked(tiny_data, parts):
     expected = torch.cat([user, item]).float()
     assert torch.equal(stacked, expected)
     assert stacked.is_contiguous()
+
+
+def test_a_single_row_may_have_any_stride():
+    data = HeteroData()
+    whole = torch.randn(6, 4)
+    data["user"].x, data["item"].x = whole[::2][:1], whole[1:]
+    assert torch.equal(text_features(data, "x"), whole)
 
 
 @pytest.fixture

@@ -147,3 +147,26 @@ def test_sum_of_squares_and_its_gradient():
     torch.testing.assert_close(total, sum(value**2 for value in x.flatten()))
     (3 * total).backward()
     torch.testing.assert_close(x.grad, 6 * x.detach())
+
+
+@pytest.mark.parametrize(("size", "temperature", "narrow"), [
+    (losses.WIDE, 0.2, True), (losses.WIDE, 0.1, False), (losses.WIDE - 1, 0.2, False)])
+@pytest.mark.parametrize("loss", [
+    lambda x, y, t: info_nce(x, y, y, t, torch.arange(1.0, 31), torch.arange(2.0, 32)),
+    lambda x, y, t: ssl_loss(x, y, t, torch.arange(1.0, 31))])
+def test_products_of_wide_vectors_are_in_bfloat16_under_autocast(loss, size, temperature, narrow,
+                                                                  monkeypatch):
+    monkeypatch.setitem(losses.BLOCK_ENTRIES, "cpu", 200)
+    torch.manual_seed(0)
+    y = torch.randn(30, size)
+    x, y = (y + 2 * torch.randn(30, size)).requires_grad_(), y.requires_grad_()
+    values, grads = [], []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            values.append(loss(x, y, temperature))
+        grads.append(torch.autograd.grad(values[-1], (x, y)))
+    assert values[1].dtype == torch.float32
+    assert (not torch.equal(*values)) == narrow
+    torch.testing.assert_close(*values, rtol=2e-3, atol=0)
+    for exact, rounded in zip(*grads, strict=True):
+        assert (exact - rounded).norm() < 0.02 * exact.norm()

@@ -110,6 +110,16 @@ def test_precisions(sample, precision):
     assert model.backbone.embedding.dtype == expected
 
 
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_gradients_can_be_clipped(tiny_data, precision):
+    model = build_model("lightgcn", tiny_data)
+    before = model.backbone.embedding.detach().clone()
+    fit(model, tiny_data, epochs=1, precision=precision, gradient_clip_val=1e-30, progress=False,
+        eval_every=0)
+    # Adam divides such gradients by its epsilon of 1e-8.
+    torch.testing.assert_close(model.backbone.embedding, before, rtol=0, atol=1e-12)
+
+
 def test_any_pyg_model_trains_with_intents(sample):
     torch.manual_seed(0)
     backbone = GNNBackbone(GAT(32, 32, num_layers=2), sample)

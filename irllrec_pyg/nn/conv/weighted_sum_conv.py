@@ -120,7 +120,7 @@ class _Chain(torch.autograd.Function):
     r"""Autograd through torch.sparse transposes at every step; here the transposes are known.
 
     With gradients :math:`g_l` of the layers, :math:`h_L = g_L`,
-    :math:`h_l = g_l + A_l^{\top} h_{l+1}`; each sum happens inside the product.
+    :math:`h_l = g_l + A_l^{\top} h_{l+1}`; each sum happens with the product.
     """
 
     @staticmethod

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..backbones import Encoding
 from ..batch import Triplets, select
+from ..features import stamp
 from ..losses import info_nce
 
 
@@ -41,7 +42,7 @@ class TextHead(Head):
     def __init__(self, features: Tensor) -> None:
         super().__init__()
         self.register_buffer("features", features, persistent=False)
-        self._narrow: Tensor | None = None
+        self._narrow: tuple[tuple[Any, ...], Tensor] | None = None
 
     def text_of(self, batch: Triplets, nodes: Tensor | slice) -> Tensor:
         """Features of some nodes of the batch's graph, shape :math:`(M, T)`; under autocast in its
@@ -55,12 +56,14 @@ class TextHead(Head):
     def _in_dtype_of_products(self) -> Tensor:
         # Texts are frozen: autocast would round the same rows at every step.
         device = self.features.device.type
-        if not torch.is_autocast_enabled(device):
+        if not torch.is_autocast_enabled(device) or self.features.dtype == torch.float64:
             return self.features
         dtype = torch.get_autocast_dtype(device)
-        if self._narrow is None or self._narrow.dtype != dtype:
-            self._narrow = self.features.to(dtype)
-        return self._narrow
+        key = *stamp(self.features), dtype
+        if self._narrow is None or self._narrow[0] != key:
+            with torch.inference_mode(False):  # what is kept must serve training too
+                self._narrow = key, self.features.to(dtype)
+        return self._narrow[1]
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         self._narrow = None

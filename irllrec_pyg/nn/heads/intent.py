@@ -126,7 +126,7 @@ class IntentAlignment(TextHead):
             if mode == "as_in_paper":
                 self.teacher["prototypes"] = copy.deepcopy(student)
             self.teacher.requires_grad_(False)
-        self._following = FollowingTeacher(momentum)
+        self._following = FollowingTeacher()
 
     def begin_epoch(self) -> None:
         """Computes the teacher's hidden layer anew: an epoch that is resumed has no older one."""
@@ -161,7 +161,8 @@ class IntentAlignment(TextHead):
         if prototypes is None:
             raise ValueError("This head was built for a backbone that has prototypes of its own; "
                              "this one's encodings carry none.")
-        known = self.matching_weight > 0 and self._following.knows(self.teacher["mlp"])
+        known = self.matching_weight > 0 and self._following.knows(self.teacher["mlp"],
+                                                                   self.features)
         if self.training:
             self._move_teacher(1 - self.momentum, prototypes)
         layers = encoding.layers if self.view is None else encoding.views[self.view]
@@ -218,7 +219,10 @@ class IntentAlignment(TextHead):
             with torch.no_grad():
                 out: Tensor = teacher(x)
             return out
-        return self._following(teacher, x, hidden, known and self.training)
+        step = 1 - self.momentum if known and self.training else None
+        if not known:
+            self._following.forget()
+        return self._following(teacher, self.features, x, hidden, step)
 
     def _prediction_matching(self, z: Tensor, teacher_z: Tensor) -> Tensor:
         return -(teacher_z.softmax(1) * z.log_softmax(1)).sum(1).mean()

@@ -1,8 +1,11 @@
 """A momentum teacher over inputs that never change."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from ..features import stamp
 from ..mlp import TextMLP
 
 ROWS = 4096  # of the hidden layer that are activated at once
@@ -22,50 +25,49 @@ class FollowingTeacher:
     and the student has :math:`\mathbf{X} \mathbf{W}^{\top}` at hand: the teacher needs no product
     with wide texts, and keeps :math:`M \cdot h` numbers in float32 or wider instead. Rounding
     errors fade as the momentum forgets them. The layer is computed anew whenever the teacher's
-    weights were changed by others (but not through ``.data``, which nobody can see).
-
-    Args:
-        momentum (float): :math:`m`.
+    weights or the rows were changed by others (but not through ``.data``, which nobody can see).
     """
 
-    def __init__(self, momentum: float) -> None:
-        self.momentum = momentum
+    def __init__(self) -> None:
         self.hidden: Tensor | None = None
-        self.versions: list[tuple[int, int]] = []
+        self.stamps: list[tuple[Any, ...]] = []
 
     def forget(self) -> None:
         """Has the hidden layer computed anew."""
         self.hidden = None
 
-    def knows(self, teacher: torch.nn.Module) -> bool:
-        """Whether the hidden layer is that of the teacher's present weights."""
-        return self.hidden is not None and self.versions == _versions(teacher)
+    def knows(self, teacher: torch.nn.Module, rows: Tensor) -> bool:
+        """Whether the hidden layer is that of the teacher's present weights for these rows."""
+        return self.hidden is not None and self.stamps == _stamps(teacher, rows)
 
-    def __call__(self, teacher: TextMLP, x: Tensor, student_hidden: Tensor, moved: bool) -> Tensor:
+    def __call__(self, teacher: TextMLP, rows: Tensor, x: Tensor, student_hidden: Tensor,
+                 step: float | None) -> Tensor:
         r"""The teacher's outputs, shape :math:`(M, d)`.
 
         Args:
             teacher (TextMLP): The teacher.
-            x (Tensor): The rows, shape :math:`(M, T)`; always the same.
+            rows (Tensor): Memory that the rows come from, by which they are recognised.
+            x (Tensor): The rows, shape :math:`(M, T)`.
             student_hidden (Tensor): The student's hidden layer before its activation, shape
                 :math:`(M, h)`.
-            moved (bool): Whether the teacher's weights have moved by one step towards the
-                student's since :meth:`knows` said that its hidden layer was known.
+            step (float, optional): :math:`1 - m`, if the teacher's weights have made this step
+                towards the student's since :meth:`knows` said so. (default: ``None``)
         """
         with torch.no_grad():
-            if self.hidden is None or not (moved or self.knows(teacher)):
-                hidden = teacher.hidden(x)
+            if self.hidden is None or (step is None and not self.knows(teacher, rows)):
+                hidden, step = teacher.hidden(x), None
                 # Steps of a thousandth would be lost in bfloat16.
                 self.hidden = hidden if hidden.dtype == torch.float64 else hidden.float()
-                moved = False
-            self.versions = _versions(teacher)
+            layer, self.hidden = self.hidden, None  # known again when every row has moved
             out = []
-            for slow, fast in zip(self.hidden.split(ROWS), student_hidden.split(ROWS), strict=True):
-                if moved:
-                    slow.lerp_(fast.to(slow.dtype), 1 - self.momentum)
+            for slow, fast in zip(layer.split(ROWS), student_hidden.split(ROWS), strict=True):
+                if step is not None:
+                    slow.lerp_(fast.to(slow.dtype), step)
                 out.append(teacher.output(slow.clone()))
+            if not layer.is_inference():  # such a layer could not move in training
+                self.hidden, self.stamps = layer, _stamps(teacher, rows)
             return torch.cat(out)
 
 
-def _versions(teacher: torch.nn.Module) -> list[tuple[int, int]]:
-    return [(parameter.data_ptr(), parameter._version) for parameter in teacher.parameters()]
+def _stamps(teacher: torch.nn.Module, rows: Tensor) -> list[tuple[Any, ...]]:
+    return [stamp(tensor) for tensor in (rows, *teacher.parameters())]

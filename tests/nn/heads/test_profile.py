@@ -52,6 +52,33 @@ def test_texts_are_not_in_the_state_dict_and_follow_the_dtype(tiny_data):
     assert head.double().features.dtype == torch.float64
 
 
+def profile_loss(model, mixed=True):
+    with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+        return model.losses(USER, POS, NEG, augment=False)["profile"]
+
+
+def test_texts_that_are_kept_for_autocast_are_those_of_the_head(tiny_data):
+    head = ProfileAlignment(tiny_data, 4)
+    model = Recommender(LightGCN(tiny_data, 4), [head])
+    with torch.inference_mode():
+        first = profile_loss(model)
+    profile_loss(model).backward()
+    kept = head._narrow
+    assert torch.equal(profile_loss(model), first)
+    assert head._narrow is kept
+    head.features = head.features.flip(0)
+    second = profile_loss(model)
+    assert not torch.equal(second, first)
+    torch.testing.assert_close(second, profile_loss(model, mixed=False), rtol=0.02, atol=0)
+    head.features.mul_(-3)
+    assert not torch.equal(profile_loss(model), second)
+
+
+def test_float64_stays_under_autocast(tiny_data):
+    model = Recommender(LightGCN(tiny_data, 4), [ProfileAlignment(tiny_data, 4)]).double()
+    assert torch.equal(profile_loss(model), profile_loss(model, mixed=False))
+
+
 def test_missing_texts_fail_with_the_words_of_the_data_set(tiny_data):
     del tiny_data["item"].x
     with pytest.raises(MissingTextError, match=r"profile-text embeddings .*data\['item'\]\.x"):

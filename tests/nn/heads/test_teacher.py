@@ -16,6 +16,18 @@ def load(model, head):
     model.load_state_dict(state)
 
 
+def give_other_texts(model, head):
+    head.features = head.features.flip(0)
+
+
+def change_texts(model, head):
+    head.features.mul_(2)
+
+
+def change_the_momentum(model, head):
+    head.momentum = 0.2
+
+
 def turn_to_float_and_back(model, head):
     model.float().double()
 
@@ -24,7 +36,9 @@ def nothing(model, head):
     pass
 
 
-@pytest.mark.parametrize("between", [nothing, change_by_hand, load, turn_to_float_and_back])
+@pytest.mark.parametrize("between", [
+    nothing, change_by_hand, load, turn_to_float_and_back, give_other_texts, change_texts,
+    change_the_momentum])
 @pytest.mark.parametrize("mode", ["as_published", "as_in_paper"])
 def test_follows_the_teachers_weights_over_many_steps(tiny_data, mode, between, monkeypatch):
     model, head = build(tiny_data, momentum=0.9, mode=mode, all_nodes=True)
@@ -47,13 +61,24 @@ def test_follows_the_teachers_weights_over_many_steps(tiny_data, mode, between, 
         torch.testing.assert_close(seen[-1], expected)
         optimizer.step()
     # One product with the texts at the start, and another only where weights were changed.
-    assert len(products) == (1 if between is nothing else 2)
+    assert len(products) == (1 if between in (nothing, change_the_momentum) else 2)
 
 
 def test_an_epoch_begins_with_the_weights_alone(tiny_data):
     model, head = build(tiny_data)
     model.train()
     model.losses(USER, POS, NEG)
-    assert head._following.knows(head.teacher["mlp"])
+    assert head._following.knows(head.teacher["mlp"], head.features)
     model.begin_epoch()
-    assert not head._following.knows(head.teacher["mlp"])
+    assert not head._following.knows(head.teacher["mlp"], head.features)
+
+
+def test_an_evaluation_in_inference_mode_leaves_training_as_it_was(tiny_data):
+    model, head = build(tiny_data)
+    for mode in (False, True, False, True):
+        model.train(mode)
+        with torch.inference_mode(not mode):
+            losses = model.losses(USER, POS, NEG, augment=False)
+        if mode:
+            losses["total"].backward()
+            assert head._following.knows(head.teacher["mlp"], head.features)
