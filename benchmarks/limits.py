@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from irllrec_pyg.nn import Recommender
-from irllrec_pyg.nn.losses import WIDE
+from irllrec_pyg.nn.contrast import WIDE
 
 
 def work(model: Recommender, user: Tensor, pos: Tensor, neg: Tensor) -> dict[str, float]:

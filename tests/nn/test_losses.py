@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from irllrec_pyg.nn import losses
+from irllrec_pyg.nn import contrast
 from irllrec_pyg.nn.losses import bpr, distill, info_nce, ssl_loss, sum_of_squares
 
 
@@ -47,8 +47,8 @@ def assert_same(ours, naive, inputs):
 @pytest.fixture(params=[1, 7, 10_000])
 def block(request, monkeypatch):
     """Row blocks of one query, of a few, and of all at once."""
-    monkeypatch.setattr(losses, "MIN_ROWS", 1)
-    monkeypatch.setitem(losses.BLOCK_ENTRIES, "cpu", request.param)
+    monkeypatch.setattr(contrast, "MIN_ROWS", 1)
+    monkeypatch.setitem(contrast.BLOCK_ENTRIES, "cpu", request.param)
 
 
 @pytest.mark.parametrize("tau", [0.005, 0.2, 1.0])
@@ -124,8 +124,8 @@ class LargestTensor(TorchDispatchMode):
 
 
 def test_the_matrix_of_similarities_never_exists(monkeypatch):
-    monkeypatch.setattr(losses, "MIN_ROWS", 1)
-    monkeypatch.setitem(losses.BLOCK_ENTRIES, "cpu", 3000)
+    monkeypatch.setattr(contrast, "MIN_ROWS", 1)
+    monkeypatch.setitem(contrast.BLOCK_ENTRIES, "cpu", 3000)
     x = torch.randn(600, 4, requires_grad=True)
     y = torch.randn(600, 4, requires_grad=True)
     with LargestTensor() as largest:
@@ -150,13 +150,13 @@ def test_sum_of_squares_and_its_gradient():
 
 
 @pytest.mark.parametrize(("size", "temperature", "narrow"), [
-    (losses.WIDE, 0.2, True), (losses.WIDE, 0.1, False), (losses.WIDE - 1, 0.2, False)])
+    (contrast.WIDE, 0.2, True), (contrast.WIDE, 0.1, False), (contrast.WIDE - 1, 0.2, False)])
 @pytest.mark.parametrize("loss", [
     lambda x, y, t: info_nce(x, y, y, t, torch.arange(1.0, 31), torch.arange(2.0, 32)),
     lambda x, y, t: ssl_loss(x, y, t, torch.arange(1.0, 31))])
 def test_products_of_wide_vectors_are_in_bfloat16_under_autocast(loss, size, temperature, narrow,
                                                                   monkeypatch):
-    monkeypatch.setitem(losses.BLOCK_ENTRIES, "cpu", 200)
+    monkeypatch.setitem(contrast.BLOCK_ENTRIES, "cpu", 200)
     torch.manual_seed(0)
     y = torch.randn(30, size)
     x, y = (y + 2 * torch.randn(30, size)).requires_grad_(), y.requires_grad_()

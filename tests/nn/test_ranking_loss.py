@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from irllrec_pyg import triplet_loader
-from irllrec_pyg.nn import LightGCN, Recommender, losses
+from irllrec_pyg.nn import LightGCN, Recommender, contrast
 from irllrec_pyg.nn.ranking_loss import InBatchSoftmax
 from irllrec_pyg.training import fit
 
@@ -48,8 +48,8 @@ def naive(model, data, user, pos, tau, log_popularity):
 @pytest.mark.parametrize("tau", [0.005, 0.15])
 @pytest.mark.parametrize("log_popularity", [False, True])
 def test_equals_a_loop_over_pairs(tiny_data, monkeypatch, rows, tau, log_popularity):
-    monkeypatch.setattr(losses, "MIN_ROWS", 1)
-    monkeypatch.setitem(losses.BLOCK_ENTRIES, "cpu", rows)
+    monkeypatch.setattr(contrast, "MIN_ROWS", 1)
+    monkeypatch.setitem(contrast.BLOCK_ENTRIES, "cpu", rows)
     model = model_of(tiny_data, temperature=tau, log_popularity=log_popularity)
     user, pos, neg = training_triplets(tiny_data)
     found = model.losses(user, pos, neg, augment=False)
