@@ -109,7 +109,8 @@ def product(matrix: Sequence[Tensor], x: Tensor, add: Tensor | None = None) -> T
         if x.device.type == "cpu" and x.dtype == torch.float32:
             # A row of the product is a bag of weighted rows of x. PyTorch's kernel for that
             # fetches ahead and takes a third of the time of its CSR product, or less.
-            out = torch.embedding_bag(x, col, rowptr, mode=0, per_sample_weights=value,
+            # Detached, as it keeps what a backward pass would need for weights that learn.
+            out = torch.embedding_bag(x.detach(), col, rowptr, mode=0, per_sample_weights=value,
                                       include_last_offset=True)[0]
             return out if add is None else out.add_(add)
         return torch.addmm(x if add is None else add, csr(rowptr, col, value), x,
