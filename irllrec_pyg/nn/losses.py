@@ -10,20 +10,24 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from .contrast import Distill, check_temperature, contrast
 
 
-def bpr(positive: Tensor, negative: Tensor) -> Tensor:
+def bpr(user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
     r"""Bayesian personalised ranking loss, `"BPR: Bayesian Personalized Ranking from Implicit
     Feedback" <https://arxiv.org/abs/1205.2618>`_.
 
     .. math::
-        \mathcal{L} = \frac{1}{B} \sum_b \mathrm{softplus}(y_{u i^-} - y_{u i^+})
+        \mathcal{L} = \frac{1}{B} \sum_b
+        \mathrm{softplus}(e_u \cdot e_{i^-} - e_u \cdot e_{i^+})
 
     Args:
-        positive (Tensor): Scores of positive items, shape :math:`(B,)`.
-        negative (Tensor): Scores of negative items, shape :math:`(B,)` or :math:`(B, n)`.
+        user (Tensor): Embeddings of users, shape :math:`(B, d)`.
+        positive (Tensor): Of their items, shape :math:`(B, d)`.
+        negative (Tensor): Of other items, shape :math:`(B, d)` or :math:`(B, n, d)`; of several,
+            the mean counts.
     """
     if negative.dim() > positive.dim():
-        positive = positive.unsqueeze(-1)
-    return F.softplus(negative - positive).mean()
+        user, positive = user.unsqueeze(1), positive.unsqueeze(1)
+    # With the difference inside there is one product to form, not two.
+    return F.softplus((user * (negative - positive)).sum(-1)).mean()
 
 
 def sum_of_squares(x: Tensor) -> Tensor:

@@ -1,4 +1,3 @@
-import math
 
 import pytest
 import torch
@@ -92,11 +91,13 @@ def test_distill_equals_a_loop(block):
 
 @pytest.mark.parametrize("negatives", [1, 3])
 def test_bpr_equals_a_loop(negatives):
-    positive, negative = leaves((4,), (4, negatives))
-    naive = sum(math.log1p(math.exp(n - p)) for p, row in
-                zip(positive.tolist(), negative.tolist(), strict=True) for n in row)
-    ours = bpr(positive, negative[:, 0] if negatives == 1 else negative)
-    assert ours.item() == pytest.approx(naive / (4 * negatives))
+    user, positive, negative = leaves((4, 5), (4, 5), (4, negatives, 5))
+    naive = torch.zeros((), dtype=user.dtype)
+    for e, i, others in zip(user, positive, negative, strict=True):
+        for j in others:
+            naive = naive + torch.log(1 + torch.exp(e @ j - e @ i)) / (4 * negatives)
+    ours = bpr(user, positive, negative[:, 0] if negatives == 1 else negative)
+    assert_same(ours, naive, [user, positive, negative])
 
 
 def test_exponents_neither_overflow_nor_vanish():
