@@ -9,8 +9,9 @@
     python benchmarks/speed.py --check-baseline   the plain code beside the published code
 
 Both implementations start from the same weights, must give the same losses, and take turns, each in
-a process of its own; the figures are medians over their turns. A result that is there already for
-the same model, data set, precision and device is replaced, the others are kept.
+a process of its own. A turn is some steps, or a single long one; the figures are medians over the
+turns. A result that is there already for the same model, data set, precision and device is
+replaced, the others are kept.
 """
 
 import argparse

@@ -7,7 +7,7 @@ standard input and answers with a line of JSON.
 import contextlib
 import json
 import os
-import random
+import statistics
 import sys
 import time
 import warnings
@@ -15,12 +15,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 warnings.filterwarnings("ignore")
 
 KEPT = 32  # batches of an epoch that steps are measured with
+BURST = 0.2  # seconds that a turn of steps takes, or one step
 
 
 class Clock:
@@ -87,7 +89,7 @@ class Session:
         self.memory = Memory(self.device)
         self.data = _data(spec).to(self.device)
         torch.manual_seed(0)
-        random.seed(0)
+        np.random.seed(0)  # noqa: NPY002 - of what the plain code draws from
         self.model = build_model(spec["model"], self.data, **spec["options"]).to(self.device)
         self.model.train()
         parameters = [p for p in self.model.parameters() if p.requires_grad]
@@ -138,7 +140,18 @@ class Session:
         return self.clock() - start
 
     def step(self, first: bool) -> dict[str, float]:
-        """Seconds of the parts of one step, the first of an epoch or a later one."""
+        """Seconds of the parts of a step, the first of an epoch or a later one.
+
+        In training one step follows the other. Quick ones are repeated, and the one that finds the
+        caches as the other implementation left them does not count.
+        """
+        steps = [self._step(first)]
+        while sum(map(sum, (step.values() for step in steps))) < BURST:
+            steps.append(self._step(first))
+        steps = steps[1:] or steps
+        return {part: statistics.median(step[part] for step in steps) for part in steps[0]}
+
+    def _step(self, first: bool) -> dict[str, float]:
         if first:
             (self.plain if self.is_plain else self.model).begin_epoch()
         batch = self.epoch[self.at % len(self.epoch)]
@@ -229,7 +242,7 @@ def translate(spec: dict[str, Any]) -> dict[str, Any]:
     With ``part`` above 1, only every so many blocks of rows are computed; all that is kept is kept,
     and what the rest would take is extrapolated.
     """
-    from irllrec_pyg.nn import losses
+    from irllrec_pyg.nn import contrast, losses
 
     torch.set_num_threads(spec["threads"])
     clock, memory = Clock(spec["clock"], spec["device"]), Memory(spec["device"])
@@ -241,7 +254,7 @@ def translate(spec: dict[str, Any]) -> dict[str, Any]:
         blocks.append(range(*bounds))
         return blocks[-1][::part]
 
-    losses.range = sparsely  # for the loop over blocks in that module
+    contrast.range = sparsely  # for the loop over blocks in that module
     torch.manual_seed(0)
     z, e = (torch.randn(spec["nodes"], 32, device=spec["device"], requires_grad=True)
             for _ in range(2))
