@@ -38,8 +38,6 @@ def sum_of_squares(x: Tensor) -> Tensor:
 
 def normalize(x: Tensor) -> Tensor:
     r"""Rows of unit length, :math:`x / \sqrt{\|x\|^2 + 10^{-8}}`, in float32 or wider."""
-    if x.dtype in (torch.float16, torch.bfloat16):
-        x = x.float()
     out: Tensor = _Normalize.apply(x)  # type: ignore[no-untyped-call]
     return out
 
@@ -212,9 +210,12 @@ class _Normalize(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
-        scale = (x.square().sum(-1, keepdim=True) + 1e-8).rsqrt()
+        wide = torch.promote_types(x.dtype, torch.float32)
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide)
+        scale = (length.square() + 1e-8).rsqrt()
         out = x * scale
         ctx.save_for_backward(out, scale)
+        ctx.dtype = x.dtype  # type: ignore[attr-defined]
         return out
 
     @staticmethod
@@ -222,4 +223,4 @@ class _Normalize(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         out, scale = ctx.saved_tensors
         along = (grad * out).sum(-1, keepdim=True)
-        return torch.addcmul(grad, out, along, value=-1).mul_(scale)
+        return torch.addcmul(grad, out, along, value=-1).mul_(scale).to(ctx.dtype)
