@@ -1,6 +1,13 @@
 """The map between texts and embeddings."""
 
+from collections.abc import Sequence
+
 import torch
+from torch import Tensor
+
+# Rows whose hidden layer is in one piece on a CPU. Hidden layers of all nodes would be tens of
+# megabytes, which the system clears anew whenever one is made.
+ROWS = 4096
 
 
 class TextMLP(torch.nn.Sequential):
@@ -9,8 +16,12 @@ class TextMLP(torch.nn.Sequential):
     Args:
         in_channels (int): Input width :math:`a`.
         out_channels (int): Output width :math:`b`.
-        hidden_channels (int, optional): Width between the layers.
+        hidden_channels (int, optional): Width :math:`h` between the layers.
             (default: :math:`\lfloor (a + b) / 2 \rfloor`)
+
+    Shapes:
+        - **input:** :math:`(M, a)`
+        - **output:** :math:`(M, b)`
     """
 
     def __init__(self, in_channels: int, out_channels: int, hidden_channels: int | None = None
@@ -21,15 +32,21 @@ class TextMLP(torch.nn.Sequential):
                          torch.nn.Linear(hidden, out_channels))
         self._xavier()
 
-    def hidden(self, x: torch.Tensor) -> torch.Tensor:
-        """The hidden layer before its activation."""
-        out: torch.Tensor = self[0](x)
-        return out
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps rows."""
+        return self.output(self.hidden(x))
 
-    def output(self, hidden: torch.Tensor) -> torch.Tensor:
+    def hidden(self, x: Tensor) -> list[Tensor]:
+        r"""The hidden layer before its activation, in blocks of rows, each of shape
+        :math:`(\leq M, h)`.
+        """
+        blocks = x.split(ROWS) if x.device.type == "cpu" and x.size(0) > 0 else [x]
+        return [self[0](block) for block in blocks]
+
+    def output(self, hidden: Sequence[Tensor]) -> Tensor:
         """The output for a hidden layer, which is overwritten with its activation."""
-        out: torch.Tensor = self[2](self[1](hidden))
-        return out
+        out = [self[2](self[1](block)) for block in hidden]
+        return out[0] if len(out) == 1 else torch.cat(out)
 
     def reset_parameters(self) -> None:
         """Draws new weights, Xavier-uniform, and biases."""

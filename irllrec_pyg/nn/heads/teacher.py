@@ -1,5 +1,6 @@
 """A momentum teacher over inputs that never change."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 from ..features import stamp
 from ..mlp import TextMLP
 
-ROWS = 4096  # of the hidden layer that are activated at once
+ROWS = 256  # that move at once, so that a block is read from memory once
 
 
 class FollowingTeacher:
@@ -29,7 +30,7 @@ class FollowingTeacher:
     """
 
     def __init__(self) -> None:
-        self.hidden: Tensor | None = None
+        self.hidden: list[Tensor] | None = None
         self.stamps: list[tuple[Any, ...]] = []
 
     def forget(self) -> None:
@@ -40,33 +41,42 @@ class FollowingTeacher:
         """Whether the hidden layer is that of the teacher's present weights for these rows."""
         return self.hidden is not None and self.stamps == _stamps(teacher, rows)
 
-    def __call__(self, teacher: TextMLP, rows: Tensor, x: Tensor, student_hidden: Tensor,
-                 step: float | None) -> Tensor:
+    def __call__(self, teacher: TextMLP, rows: Tensor, x: Tensor,
+                 student_hidden: Sequence[Tensor], step: float | None) -> Tensor:
         r"""The teacher's outputs, shape :math:`(M, d)`.
 
         Args:
             teacher (TextMLP): The teacher.
             rows (Tensor): Memory that the rows come from, by which they are recognised.
             x (Tensor): The rows, shape :math:`(M, T)`.
-            student_hidden (Tensor): The student's hidden layer before its activation, shape
-                :math:`(M, h)`.
+            student_hidden (sequence of Tensor): The student's hidden layer before its activation,
+                in the blocks of :meth:`TextMLP.hidden`.
             step (float, optional): :math:`1 - m`, if the teacher's weights have made this step
                 towards the student's since :meth:`knows` said so. (default: ``None``)
         """
         with torch.no_grad():
             if self.hidden is None or (step is None and not self.knows(teacher, rows)):
-                hidden, step = teacher.hidden(x), None
+                step = None
                 # Steps of a thousandth would be lost in bfloat16.
-                self.hidden = hidden if hidden.dtype == torch.float64 else hidden.float()
+                self.hidden = [hidden.to(torch.promote_types(hidden.dtype, torch.float32))
+                               for hidden in teacher.hidden(x)]
             layer, self.hidden = self.hidden, None  # known again when every row has moved
-            out = []
-            for slow, fast in zip(layer.split(ROWS), student_hidden.split(ROWS), strict=True):
-                if step is not None:
-                    slow.lerp_(fast.to(slow.dtype), step)
-                out.append(teacher.output(slow.clone()))
-            if not layer.is_inference():  # such a layer could not move in training
+            out = [teacher.output([_move(slow, fast, step)])
+                   for slow, fast in zip(layer, student_hidden, strict=True)]
+            if not layer[0].is_inference():  # such a layer could not move in training
                 self.hidden, self.stamps = layer, _stamps(teacher, rows)
             return torch.cat(out)
+
+
+def _move(slow: Tensor, fast: Tensor, step: float | None) -> Tensor:
+    """A copy, in the student's dtype, of rows that went a step towards the student's."""
+    out = torch.empty_like(fast)
+    for row in range(0, slow.size(0), ROWS):
+        block = slice(row, row + ROWS)
+        if step is not None:
+            slow[block].lerp_(fast[block].to(slow.dtype), step)
+        out[block] = slow[block]
+    return out
 
 
 def _stamps(teacher: torch.nn.Module, rows: Tensor) -> list[tuple[Any, ...]]:
