@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 warnings.filterwarnings("ignore")
 
 KEPT = 32  # batches of an epoch that steps are measured with
-BURST = 0.2  # seconds that a turn of steps takes, or one step
+BURST = 1.0  # seconds that a turn of steps takes, or one step
 
 
 class Clock:
