@@ -136,7 +136,7 @@ def summary(found: dict[str, Any], sizes: dict[str, int]) -> dict[str, Any]:
     seconds = sum(epoch.values())
     evaluation = statistics.median(run["seconds"] for run in found["evaluation"])
     return {"epoch": seconds, **epoch, "triplets": sizes["triplets"] / seconds,
-            "evaluation": evaluation, "recall@20": found["evaluation"][0]["recall@20"],
+            "evaluation": evaluation,
             "peak": found["memory"]["peak"], "imports": found["memory"]["imports"],
             "peak_evaluation": found["evaluation_memory"]["peak"]}
 

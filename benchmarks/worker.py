@@ -168,17 +168,17 @@ class Session:
         return {"forward": forward, "backward": backward, "optimiser": optimiser}
 
     def evaluate(self) -> dict[str, float]:
-        """Seconds of one evaluation on the test items, and its recall@20."""
+        """Seconds of one evaluation on the test items."""
         from plain import evaluate as evaluate_plainly
 
         from irllrec_pyg.evaluation import evaluate
 
         start = self.clock()
         if self.is_plain:
-            values = evaluate_plainly(self.model, self.plain.embed(), self.data)
+            evaluate_plainly(self.model, self.plain.embed(), self.data)
         else:
-            values = evaluate(self.model, self.data)
-        return {"seconds": self.clock() - start, "recall@20": values["recall@20"]}
+            evaluate(self.model, self.data)
+        return {"seconds": self.clock() - start}
 
     def work(self) -> dict[str, float]:
         """What the hardware must do at least for a step."""

@@ -1,7 +1,7 @@
 """Negatives, batches and metrics in Python loops.
 
-Draws are NumPy's one at a time and masks are dense rows that become 64-bit integers, as in the
-published code: both take a good part of its time.
+As in the published code, draws are NumPy's one at a time, masks are dense rows that become 64-bit
+integers, and relevant items are lists: all that takes a good part of its time.
 """
 
 import math

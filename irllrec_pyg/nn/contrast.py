@@ -2,7 +2,7 @@
 
 A contrastive loss compares ``B`` queries with ``S`` candidates. Written plainly it holds several
 ``B x S`` matrices for the backward pass. Here the queries are taken in blocks of rows, and each
-block computes its share of the gradient while its similarities are still in the cache, so that at
+block computes its share of the gradient while its similarities are at hand, so that at
 most one block exists at a time and nothing but three ``(rows, width)`` gradients is kept.
 """
 
@@ -21,8 +21,9 @@ WIDE = 256  # from here on the matrix products of a contrastive sum take most of
 WARM = 0.2  # below, rounding a similarity to bfloat16 and dividing by the temperature shows
 # With millions of candidates a block is larger than that: products of fewer rows waste the machine.
 MIN_ROWS = 16
-# Products in bfloat16 are quickest, and several times as quick as the rest, with so many rows.
-HALF_ROWS = 1024
+# Products in bfloat16 take most of the time even so, and are quickest with a thousand rows: then a
+# block may outgrow the cache, to so many entries.
+HALF_ROWS, HALF_ENTRIES = 1024, 1 << 22
 
 
 def check_temperature(temperature: float) -> None:
@@ -82,7 +83,10 @@ class _Contrast(torch.autograd.Function):
         if candidate_weight is not None:
             candidate_weight = candidate_weight.to(query.dtype).view(-1, 1)
             values = (candidates * candidate_weight).to(scaled.dtype)
-        rows = _rows_at_once(query, candidates, MIN_ROWS if half is None else HALF_ROWS)
+        least = MIN_ROWS
+        if half is not None:
+            least = max(least, min(HALF_ROWS, HALF_ENTRIES // max(1, candidates.size(0))))
+        rows = _rows_at_once(query, candidates, least)
         makers = torch.empty_like, torch.empty_like, torch.zeros_like
         grads = [make(part) if want else None for make, part, want in zip(
             makers, (query, positive, candidates), wants, strict=True)]

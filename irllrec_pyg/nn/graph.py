@@ -227,12 +227,14 @@ class InteractionGraph(torch.nn.Module):
 
 
 def _draw_kept(count: int, rate: float, device: torch.device) -> Tensor:
-    """Booleans of shape ``(count,)`` that are true with probability ``rate``."""
-    if device.type != "cpu":
+    """Booleans of shape ``(count,)`` that are true with probability ``rate``, on a CPU rounded to a
+    multiple of 2^-16, at least one.
+    """
+    if device.type != "cpu" or rate <= 0:
         return torch.rand(count, device=device) < rate
-    # One number a time comes out of the CPU's generator, and drawing takes as long as two
-    # propagations. Of 64 bits four entries have 16 each: rates are multiples of 2^-16.
-    draws = torch.empty(-(-count // 4), dtype=torch.int64).random_(-2**63, None)
+    # torch.rand takes one number from the generator for each entry, as long as two propagations.
+    # Here four entries share the 64 bits of one.
+    draws = torch.empty(-(-count // 4), dtype=torch.int64, device=device).random_(-2**63, None)
     last = max(round(rate * 2**16), 1) - 1 - 2**15
     return draws.view(torch.int16)[:count] <= last
 

@@ -15,19 +15,20 @@ def bpr(user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
     Feedback" <https://arxiv.org/abs/1205.2618>`_.
 
     .. math::
-        \mathcal{L} = \frac{1}{B} \sum_b
+        \mathcal{L} = \frac{1}{B n} \sum_b \sum_{i^-}
         \mathrm{softplus}(e_u \cdot e_{i^-} - e_u \cdot e_{i^+})
 
     Args:
         user (Tensor): Embeddings of users, shape :math:`(B, d)`.
-        positive (Tensor): Of their items, shape :math:`(B, d)`.
-        negative (Tensor): Of other items, shape :math:`(B, d)` or :math:`(B, n, d)`; of several,
-            the mean counts.
+        positive (Tensor): Embeddings of an item of each user, shape :math:`(B, d)`.
+        negative (Tensor): Embeddings of items that the users do not have, shape :math:`(B, d)`
+            (:math:`n = 1`) or :math:`(B, n, d)`.
     """
     if negative.dim() > positive.dim():
-        user, positive = user.unsqueeze(1), positive.unsqueeze(1)
+        scores = (negative @ user.unsqueeze(2)).squeeze(2)
+        return F.softplus(scores - (user * positive).sum(1, keepdim=True)).mean()
     # With the difference inside there is one product to form, not two.
-    return F.softplus((user * (negative - positive)).sum(-1)).mean()
+    return F.softplus((user * (negative - positive)).sum(1)).mean()
 
 
 def sum_of_squares(x: Tensor) -> Tensor:
@@ -213,7 +214,7 @@ class _Normalize(torch.autograd.Function):
         wide = torch.promote_types(x.dtype, torch.float32)
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide)
         scale = (length.square() + 1e-8).rsqrt()
-        out = x * scale
+        out: Tensor = x * scale
         ctx.save_for_backward(out, scale)
         ctx.dtype = x.dtype  # type: ignore[attr-defined]
         return out
@@ -223,4 +224,5 @@ class _Normalize(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         out, scale = ctx.saved_tensors
         along = (grad * out).sum(-1, keepdim=True)
-        return torch.addcmul(grad, out, along, value=-1).mul_(scale).to(ctx.dtype)
+        out = torch.addcmul(grad, out, along, value=-1).mul_(scale)
+        return out.to(ctx.dtype)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-# Rows whose hidden layer is in one piece on a CPU. Hidden layers of all nodes would be tens of
-# megabytes, which the system clears anew whenever one is made.
-ROWS = 4096
+# A hidden layer is in pieces of so many bytes on a CPU. Larger ones come from the system, which
+# clears them whenever one is made.
+BLOCK_BYTES = 24 << 20
 
 
 class TextMLP(torch.nn.Sequential):
@@ -40,13 +40,29 @@ class TextMLP(torch.nn.Sequential):
         r"""The hidden layer before its activation, in blocks of rows, each of shape
         :math:`(\leq M, h)`.
         """
-        blocks = x.split(ROWS) if x.device.type == "cpu" and x.size(0) > 0 else [x]
-        return [self[0](block) for block in blocks]
+        weight: Tensor = self[0].weight  # type: ignore[assignment]
+        rows = max(1, BLOCK_BYTES // (weight.size(0) * weight.element_size()))
+        if x.device.type != "cpu" or x.size(0) <= rows:
+            return [self[0](x)]
+        with self._own_casts(x):
+            return [self[0](block) for block in x.split(rows)]
 
     def output(self, hidden: Sequence[Tensor]) -> Tensor:
         """The output for a hidden layer, which is overwritten with its activation."""
-        out = [self[2](self[1](block)) for block in hidden]
-        return out[0] if len(out) == 1 else torch.cat(out)
+        if len(hidden) == 1:
+            out: Tensor = self[2](self[1](hidden[0]))
+            return out
+        with self._own_casts(hidden[0]):
+            return torch.cat([self[2](self[1](block)) for block in hidden])
+
+    @staticmethod
+    def _own_casts(x: Tensor) -> torch.autocast:
+        """Has autocast round the weights for each block: the gradients of blocks that share one
+        rounded copy would be added up in its dtype.
+        """
+        device = x.device.type
+        return torch.autocast(device, enabled=torch.is_autocast_enabled(device),
+                              cache_enabled=False)
 
     def reset_parameters(self) -> None:
         """Draws new weights, Xavier-uniform, and biases."""

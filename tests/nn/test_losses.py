@@ -1,10 +1,9 @@
-
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from irllrec_pyg.nn import contrast
-from irllrec_pyg.nn.losses import bpr, distill, info_nce, ssl_loss, sum_of_squares
+from irllrec_pyg.nn.losses import bpr, distill, info_nce, normalize, ssl_loss, sum_of_squares
 
 
 def cosine(x, y):
@@ -134,6 +133,29 @@ def test_the_matrix_of_similarities_never_exists(monkeypatch):
     assert 600 * 4 <= largest.entries <= 3000
 
 
+def test_nor_does_it_with_wide_vectors_in_bfloat16(monkeypatch):
+    monkeypatch.setattr(contrast, "MIN_ROWS", 1)
+    monkeypatch.setitem(contrast.BLOCK_ENTRIES, "cpu", 3000)
+    monkeypatch.setattr(contrast, "HALF_ENTRIES", 200_000)
+    x = torch.randn(700, contrast.WIDE, requires_grad=True)
+    with LargestTensor() as largest, torch.autocast("cpu", torch.bfloat16):
+        info_nce(x, x, x, 0.2).backward()
+    assert 700 * contrast.WIDE <= largest.entries <= 200_000
+
+
+def test_vectors_in_bfloat16_are_normalized_in_float32():
+    x = torch.randn(5, 40).bfloat16().requires_grad_()
+    rows = normalize(x)
+    assert rows.dtype == torch.float32
+    torch.testing.assert_close(rows, torch.nn.functional.normalize(x.detach().float()))
+    weight = torch.randn(5, 40)
+    (rows * weight).sum().backward()
+    wide = x.detach().float().requires_grad_()
+    (torch.nn.functional.normalize(wide) * weight).sum().backward()
+    assert x.grad.dtype == torch.bfloat16
+    torch.testing.assert_close(x.grad.float(), wide.grad, rtol=1e-2, atol=1e-4)
+
+
 def test_a_temperature_that_is_not_positive_is_refused():
     x = torch.randn(2, 2)
     for loss in (lambda: info_nce(x, x, x, 0.0), lambda: ssl_loss(x, x, -1.0),
@@ -158,6 +180,7 @@ def test_sum_of_squares_and_its_gradient():
 def test_products_of_wide_vectors_are_in_bfloat16_under_autocast(loss, size, temperature, narrow,
                                                                   monkeypatch):
     monkeypatch.setitem(contrast.BLOCK_ENTRIES, "cpu", 200)
+    monkeypatch.setattr(contrast, "HALF_ROWS", 8)
     torch.manual_seed(0)
     y = torch.randn(30, size)
     x, y = (y + 2 * torch.randn(30, size)).requires_grad_(), y.requires_grad_()

@@ -121,7 +121,7 @@ class Backbone(torch.nn.Module):
         ids = torch.cat([batch.user, batch.pos_node, batch.neg_node.flatten()])
         rows = encoding.nodes.index_select(0, ids)
         user, pos, neg = rows.split([batch.size, batch.size, batch.neg_node.numel()])
-        return bpr(user, pos, neg.view(*batch.neg_node.shape, -1))
+        return bpr(user, pos, neg.view(*batch.neg_node.shape, rows.size(1)))
 
     def losses(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:
         """Further weighted losses of the backbone itself, by name."""

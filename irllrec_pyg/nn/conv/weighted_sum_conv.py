@@ -109,7 +109,7 @@ def product(matrix: Sequence[Tensor], x: Tensor, add: Tensor | None = None) -> T
         if x.device.type == "cpu" and x.dtype == torch.float32:
             # A row of the product is a bag of weighted rows of x. PyTorch's kernel for that
             # fetches ahead and takes a third of the time of its CSR product, or less.
-            # Detached, as it keeps what a backward pass would need for weights that learn.
+            # Detached, or it would also note which row went into which bag.
             out = torch.embedding_bag(x.detach(), col, rowptr, mode=0, per_sample_weights=value,
                                       include_last_offset=True)[0]
             return out if add is None else out.add_(add)

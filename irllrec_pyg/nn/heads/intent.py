@@ -213,7 +213,8 @@ class IntentAlignment(TextHead):
             return x * (1 + torch.randn_like(x))
         return x + self.noise * x.detach().std() * torch.randn_like(x)
 
-    def _teach(self, batch: Triplets, x: Tensor, hidden: Tensor, known: bool) -> Tensor:
+    def _teach(self, batch: Triplets, x: Tensor, hidden: Sequence[Tensor],
+               known: bool) -> Tensor:
         teacher: TextMLP = self.teacher["mlp"]  # type: ignore[assignment]
         if batch.graph.n_id is not None:  # other rows at every step
             with torch.no_grad():

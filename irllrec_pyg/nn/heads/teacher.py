@@ -9,7 +9,8 @@ from torch import Tensor
 from ..features import stamp
 from ..mlp import TextMLP
 
-ROWS = 256  # that move at once, so that a block is read from memory once
+MOVED = 256  # rows that move at once on a CPU, so that they are read from memory once
+ROWS = 4096  # rows whose activation exists at once
 
 
 class FollowingTeacher:
@@ -62,7 +63,9 @@ class FollowingTeacher:
                                for hidden in teacher.hidden(x)]
             layer, self.hidden = self.hidden, None  # known again when every row has moved
             out = [teacher.output([_move(slow, fast, step)])
-                   for slow, fast in zip(layer, student_hidden, strict=True)]
+                   for slow_block, fast_block in zip(layer, student_hidden, strict=True)
+                   for slow, fast in zip(slow_block.split(ROWS), fast_block.split(ROWS),
+                                         strict=True)]
             if not layer[0].is_inference():  # such a layer could not move in training
                 self.hidden, self.stamps = layer, _stamps(teacher, rows)
             return torch.cat(out)
@@ -71,8 +74,9 @@ class FollowingTeacher:
 def _move(slow: Tensor, fast: Tensor, step: float | None) -> Tensor:
     """A copy, in the student's dtype, of rows that went a step towards the student's."""
     out = torch.empty_like(fast)
-    for row in range(0, slow.size(0), ROWS):
-        block = slice(row, row + ROWS)
+    rows = MOVED if slow.device.type == "cpu" else slow.size(0)
+    for row in range(0, slow.size(0), rows):
+        block = slice(row, row + rows)
         if step is not None:
             slow[block].lerp_(fast[block].to(slow.dtype), step)
         out[block] = slow[block]

@@ -3,6 +3,9 @@ import copy
 import pytest
 import torch
 
+from irllrec_pyg.nn import mlp
+from irllrec_pyg.nn.heads import teacher as teachers
+
 from .test_intent import NEG, POS, USER, build
 
 
@@ -40,7 +43,11 @@ def nothing(model, head):
     nothing, change_by_hand, load, turn_to_float_and_back, give_other_texts, change_texts,
     change_the_momentum])
 @pytest.mark.parametrize("mode", ["as_published", "as_in_paper"])
-def test_follows_the_teachers_weights_over_many_steps(tiny_data, mode, between, monkeypatch):
+@pytest.mark.parametrize(("module", "size", "value"), [
+    (mlp, "BLOCK_BYTES", 1), (teachers, "ROWS", 2), (teachers, "MOVED", 2)])
+def test_follows_the_teachers_weights_over_many_steps(tiny_data, mode, between, module, size,
+                                                      value, monkeypatch):
+    monkeypatch.setattr(module, size, value)
     model, head = build(tiny_data, momentum=0.9, mode=mode, all_nodes=True)
     seen, products = [], []
     head._following.forget()
