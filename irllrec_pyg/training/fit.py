@@ -156,6 +156,12 @@ def fit(model: Recommender, data: HeteroData, *, epochs: int = 3000, lr: float =
         begun = folder / RESUME_FILE if folder and (folder / RESUME_FILE).exists() else None
         with isolate_rng(), keep_freed_memory(), _interruptible(trainer):
             trainer.fit(module, ckpt_path=begun)
+            if not module.ended:
+                # It was stopped behind its last epoch: Lightning finds nothing to train, and calls
+                # no hook.
+                if best is not None:
+                    best.on_train_end(trainer, module)
+                module.on_train_end()
     model.eval()
     result = FitResult.from_history(
         module.history, module.test_metrics, best.best_epoch if best else len(module.history),

@@ -78,6 +78,7 @@ class RecommenderModule(LightningModule):
         self.exclude_validation = exclude_validation
         self.history: list[dict[str, float]] = []
         self.test_metrics: dict[str, float] = {}
+        self.ended = False
         self.evaluated = False
         self._names: list[str] = []
         self._sum: Tensor | None = None
@@ -147,6 +148,7 @@ class RecommenderModule(LightningModule):
 
     def on_train_end(self) -> None:
         """Ranks the test items."""
+        self.ended = True
         if has_pairs(self.data, "test"):
             self.test_metrics = evaluate(self.model, self.data, "test", **self.ranking,
                                          exclude_validation=self.exclude_validation)

@@ -92,8 +92,10 @@ def test_interrupted_runs_go_on(sample, tmp_path, epoch):
     assert outcome(*resumed) == outcome(*train(sample, **options))
 
 
-def test_a_run_killed_after_its_last_epoch_only_tests(sample, tmp_path):
-    options = {"name": "lightgcn", "epochs": 50, "lr": 0.5, "eval_every": 1, "patience": 2}
+@pytest.mark.parametrize(("epochs", "patience"), [(50, 2), (6, 50)])
+def test_a_run_killed_after_its_last_epoch_only_tests(sample, tmp_path, epochs, patience):
+    options = {"name": "lightgcn", "epochs": epochs, "lr": 0.5, "eval_every": 1,
+               "patience": patience}
 
     class Fail(Callback):
         def on_train_end(self, trainer, pl_module):
@@ -104,9 +106,11 @@ def test_a_run_killed_after_its_last_epoch_only_tests(sample, tmp_path):
     journal = tmp_path / "journal"
     resumed = train(sample, folder=tmp_path, callbacks=[Journal(journal)], **options)
     assert lines(journal) == []
-    assert resumed[1].stopped_early
+    assert resumed[1].test
+    assert resumed[1].best_epoch < resumed[1].epochs
     assert outcome(*resumed) == outcome(*train(sample, **options))
-    assert not (tmp_path / "resume.safetensors").exists()
+    assert resumed[1].stopped_early == (patience == 2)
+    assert (tmp_path / "resume.safetensors").exists() == (patience == 50)
 
 
 def test_more_epochs_continue_a_finished_run(sample, tmp_path):
