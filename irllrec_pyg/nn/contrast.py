@@ -38,9 +38,9 @@ def _rows_at_once(queries: Tensor, candidates: Tensor, least: int) -> int:
 
 
 def contrast(query: Tensor, positive: Tensor, candidates: Tensor, temperature: float,
-              weight: Tensor | None, candidate_weight: Tensor | None, eps: float,
-              unit_length: bool = True, own_weight: Tensor | None = None,
-              exclude: Tensor | None = None) -> Tensor:
+             weight: Tensor | None, candidate_weight: Tensor | None, eps: float,
+             unit_length: bool = True, own_weight: Tensor | None = None,
+             exclude: Tensor | None = None) -> Tensor:
     """The sum over the queries; arguments and gradients as in :class:`_Contrast`."""
     check_temperature(temperature)
     # Autocast would round all similarities before they are divided by a small temperature and

@@ -10,7 +10,6 @@ from ..features import stamp
 from ..mlp import TextMLP
 
 MOVED = 256  # rows that move at once on a CPU, so that they are read from memory once
-ROWS = 4096  # rows whose activation exists at once
 
 
 class FollowingTeacher:
@@ -63,9 +62,7 @@ class FollowingTeacher:
                                for hidden in teacher.hidden(x)]
             layer, self.hidden = self.hidden, None  # known again when every row has moved
             out = [teacher.output([_move(slow, fast, step)])
-                   for slow_block, fast_block in zip(layer, student_hidden, strict=True)
-                   for slow, fast in zip(slow_block.split(ROWS), fast_block.split(ROWS),
-                                         strict=True)]
+                   for slow, fast in zip(layer, student_hidden, strict=True)]
             if not layer[0].is_inference():  # such a layer could not move in training
                 self.hidden, self.stamps = layer, _stamps(teacher, rows)
             return torch.cat(out)
