@@ -35,8 +35,13 @@ def work(model: Recommender, user: Tensor, pos: Tensor, neg: Tensor) -> dict[str
     def contrast(rows: int, candidates: int, width: int = d, frozen: bool = False) -> None:
         """One product forward, one for each gradient; one exponential a pair."""
         key = "text_flops" if width >= WIDE else "flops"
-        total.update({key: (4 if frozen else 6) * rows * candidates * width,
-                      "exps": rows * candidates, "bytes": 12 * (rows + candidates) * width})
+        total.update(
+            {
+                key: (4 if frozen else 6) * rows * candidates * width,
+                "exps": rows * candidates,
+                "bytes": 12 * (rows + candidates) * width,
+            }
+        )
 
     def mlp(module: Any, rows: int, teacher: str = "", inner: bool = False) -> None:
         """Of the input, frozen texts need no gradient; ``inner`` inputs do. A ``"following"``
@@ -46,8 +51,10 @@ def work(model: Recommender, user: Tensor, pos: Tensor, neg: Tensor) -> dict[str
         passes = (3 if inner else 2) * first + 3 * second
         if teacher:
             passes = second if teacher == "following" else first + second
-        total.update(text_flops=2 * rows * passes,
-                     bytes=4 * rows * (module[0].in_features + module[2].out_features))
+        total.update(
+            text_flops=2 * rows * passes,
+            bytes=4 * rows * (module[0].in_features + module[2].out_features),
+        )
 
     def prototypes(count: int) -> None:
         k = backbone.intents.user.size(1) if backbone.intents is not None else 128
@@ -105,13 +112,17 @@ def work(model: Recommender, user: Tensor, pos: Tensor, neg: Tensor) -> dict[str
 def limit(load: dict[str, float], rates: dict[str, float], precision: str) -> float:
     """Seconds that a step takes at least."""
     text = rates["bfloat16" if precision == "bf16-mixed" else "float32"]
-    arithmetic = (load["flops"] / rates["float32"] + load["text_flops"] / max(
-        text, rates["float32"]) + load["exps"] / rates["exponentials"])
+    arithmetic = (
+        load["flops"] / rates["float32"]
+        + load["text_flops"] / max(text, rates["float32"])
+        + load["exps"] / rates["exponentials"]
+    )
     return max(arithmetic, load["bytes"] / rates["bytes"])
 
 
-def machine_rates(device: str, threads: int, clock: Callable[[], float], repeats: int = 20
-                  ) -> dict[str, float]:
+def machine_rates(
+    device: str, threads: int, clock: Callable[[], float], repeats: int = 20
+) -> dict[str, float]:
     """The best of several measurements: operations, exponentials and bytes a second."""
     torch.set_num_threads(threads)
     large = device == "cuda"

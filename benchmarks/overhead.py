@@ -26,8 +26,12 @@ class Empty(Backbone):
         super().__init__(data, 32)
         self.reset_parameters()
 
-    def forward(self, graph: InteractionGraph | None = None, x: torch.Tensor | None = None,
-                augment: bool = False) -> Encoding:
+    def forward(
+        self,
+        graph: InteractionGraph | None = None,
+        x: torch.Tensor | None = None,
+        augment: bool = False,
+    ) -> Encoding:
         """The embeddings."""
         x = self.embedding if x is None else x
         return Encoding(x, (x,))
@@ -80,12 +84,29 @@ def overhead(args: argparse.Namespace, turns: int = 5, epochs: int = 4) -> dict[
                         if args.device == "cuda":
                             torch.cuda.synchronize()
                         found["bare"].append((clock() - start) / len(loader))
-                fit(model, data, epochs=epochs, batch_size=batch_size, eval_every=0,
-                    accelerator=accelerator, progress=False,
-                    callbacks=[timer := _Epochs(clock)])
+                fit(
+                    model,
+                    data,
+                    epochs=epochs,
+                    batch_size=batch_size,
+                    eval_every=0,
+                    accelerator=accelerator,
+                    progress=False,
+                    callbacks=[timer := _Epochs(clock)],
+                )
                 found["fit"] += [seconds / len(loader) for seconds in timer.seconds()]
-            rows.append({"model": name, "batch_size": batch_size, **{
-                key: statistics.median(values) for key, values in found.items()}})
-            print({key: f"{value * 1e3:.2f} ms" if isinstance(value, float) else value
-                   for key, value in rows[-1].items()}, flush=True)
+            rows.append(
+                {
+                    "model": name,
+                    "batch_size": batch_size,
+                    **{key: statistics.median(values) for key, values in found.items()},
+                }
+            )
+            print(
+                {
+                    key: f"{value * 1e3:.2f} ms" if isinstance(value, float) else value
+                    for key, value in rows[-1].items()
+                },
+                flush=True,
+            )
     return {"overhead": rows, "clock": args.clock}

@@ -16,8 +16,10 @@ from significance import markdown
 from irllrec_pyg.files import write_text
 
 PUBLISHED = Path(__file__).parent / "published_results.csv"
-SYNTHETIC = ("The sample set is synthetic: these figures show that the code works, nothing about "
-             "the methods.")
+SYNTHETIC = (
+    "The sample set is synthetic: these figures show that the code works, nothing about "
+    "the methods."
+)
 
 
 def published(model: str, dataset: str) -> dict[str, float]:
@@ -53,22 +55,31 @@ def table(results: list[dict[str, Any]]) -> str:
                 cell += f" (printed {printed[metric]:.4f}, {gap:+.1%})"
             row.append(cell)
         row.append(", ".join(str(result["best_epoch"]) for result in runs) if trained else "–")
-        row.append(f"{np.median([result['seconds_per_epoch'] for result in runs]):.2f}"
-                   if trained else f"{runs[0]['seconds']:.1f} s in all")
+        row.append(
+            f"{np.median([result['seconds_per_epoch'] for result in runs]):.2f}"
+            if trained
+            else f"{runs[0]['seconds']:.1f} s in all"
+        )
         lines.append(row)
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    text = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-            + " |" for line in lines]
-    return "\n".join([text[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|",
-                      *text[1:]])
+    text = [
+        "| "
+        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        + " |"
+        for line in lines
+    ]
+    return "\n".join(
+        [text[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *text[1:]]
+    )
 
 
 def columns(results: list[dict[str, Any]]) -> list[str]:
     """The metrics of any run, each with its lists from the shortest to the longest."""
     found = dict.fromkeys(metric for result in results for metric in result["test"])
     names = list(dict.fromkeys(metric.split("@")[0] for metric in found))
-    return sorted(found, key=lambda metric: (names.index(metric.split("@")[0]),
-                                             int(metric.split("@")[1])))
+    return sorted(
+        found, key=lambda metric: (names.index(metric.split("@")[0]), int(metric.split("@")[1]))
+    )
 
 
 def settings(result: dict[str, Any]) -> list[str]:
@@ -80,8 +91,10 @@ def settings(result: dict[str, Any]) -> list[str]:
 def curves(results: list[dict[str, Any]], path: Path, metric: str = "recall@20") -> None:
     """Draws validation metric and training loss over the epochs, one line a run."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    colors = {model: f"C{at}" for at, model in
-              enumerate(dict.fromkeys(result["model"] for result in results))}
+    colors = {
+        model: f"C{at}"
+        for at, model in enumerate(dict.fromkeys(result["model"] for result in results))
+    }
     named: set[str] = set()
     for result in results:
         history = pd.DataFrame(result["history"], dtype=float)
@@ -126,8 +139,9 @@ def merge(results: list[dict[str, Any]], old: list[dict[str, Any]]) -> list[dict
     return sorted([*kept, *results], key=lambda result: "best_epoch" in result)
 
 
-def write(results: list[dict[str, Any]], folder: Path,
-          comparison: pd.DataFrame | None = None) -> None:
+def write(
+    results: list[dict[str, Any]], folder: Path, comparison: pd.DataFrame | None = None
+) -> None:
     """Adds runs to those in the folder; prints the table and writes ``results.json``,
     ``results.md`` and, where something was trained, ``curves.png``.
     """

@@ -32,9 +32,19 @@ MODELS = [*BASES, "lightgcn_plus", "lightgcn_gene", "lightgcn_int"]
 # Translation over the batch's nodes, as in the paper: what the published code has no twin of.
 VARIANTS = {"lightgcn_int-batch": ("lightgcn_int", {"mode": "as_in_paper"})}
 # The published code on Amazon-book, one thread of another processor: seconds an epoch.
-PUBLISHED = {"gccf": 3.2, "lightgcn": 3.6, "bigcf": 56, "simgcl": 62, "sgl": 82,
-             "lightgcn_plus": 87, "autocf": 96, "dccf": 111, "simgcl_int": 233, "sgl_int": 346,
-             "lightgcn_int": 646}
+PUBLISHED = {
+    "gccf": 3.2,
+    "lightgcn": 3.6,
+    "bigcf": 56,
+    "simgcl": 62,
+    "sgl": 82,
+    "lightgcn_plus": 87,
+    "autocf": 96,
+    "dccf": 111,
+    "simgcl_int": 233,
+    "sgl_int": 346,
+    "lightgcn_int": 646,
+}
 
 
 class Worker:
@@ -43,16 +53,21 @@ class Worker:
     def __init__(self, spec: dict[str, Any]) -> None:
         self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("worker.py")), json.dumps(spec)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         self.sizes = self.answer()
 
     def answer(self) -> Any:
         """Waits for a line."""
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(f"A measuring process ended with status {self.process.wait()}; if "
-                               "the memory did not suffice, measure fewer models or a smaller "
-                               "batch.")
+            raise RuntimeError(
+                f"A measuring process ended with status {self.process.wait()}; if "
+                "the memory did not suffice, measure fewer models or a smaller "
+                "batch."
+            )
         return json.loads(line)
 
     def __call__(self, command: str, *arguments: Any) -> Any:
@@ -74,19 +89,26 @@ def once(spec: dict[str, Any]) -> Any:
     return worker.sizes
 
 
-def measure(name: str, dataset: str, args: argparse.Namespace
-            ) -> list[dict[str, Any]]:
+def measure(name: str, dataset: str, args: argparse.Namespace) -> list[dict[str, Any]]:
     """Measures a model in every precision, and the plain one."""
     model, options = VARIANTS.get(name, (name, {}))
-    base = {"dataset": dataset, "root": args.root, "device": args.device, "threads": args.threads,
-            "clock": args.clock, "batch_size": args.batch_size, "model": model}
+    base = {
+        "dataset": dataset,
+        "root": args.root,
+        "device": args.device,
+        "threads": args.threads,
+        "clock": args.clock,
+        "batch_size": args.batch_size,
+        "model": model,
+    }
     precisions = [p for p in args.precision if p == "32-true" or "_" in model]
     specs = {p: {**base, "precision": p, "plain": False, "options": options} for p in precisions}
     if not args.no_baseline:
         specs["plain"] = {**base, "precision": "32-true", "plain": True, "options": {}}
     workers = {key: Worker(spec) for key, spec in specs.items()}
-    found: dict[str, dict[str, Any]] = {key: {"steps": {}, "sampling": [], "evaluation": []}
-                                        for key in workers}
+    found: dict[str, dict[str, Any]] = {
+        key: {"steps": {}, "sampling": [], "evaluation": []} for key in workers
+    }
     for key, worker in workers.items():  # also warms up
         found[key]["losses"] = worker("check")
         found[key]["sampling"].append(worker("sample"))
@@ -111,14 +133,29 @@ def measure(name: str, dataset: str, args: argparse.Namespace
         worker.close()
     rows = []
     for key in precisions:
-        row = {"model": name, "dataset": dataset, "precision": key, "device": args.device,
-               "threads": args.threads, "clock": args.clock, "rounds": rounds, **sizes,
-               "ours": summary(found[key], sizes), "work": load}
+        row = {
+            "model": name,
+            "dataset": dataset,
+            "precision": key,
+            "device": args.device,
+            "threads": args.threads,
+            "clock": args.clock,
+            "rounds": rounds,
+            **sizes,
+            "ours": summary(found[key], sizes),
+            "work": load,
+        }
         if "plain" in found:
             row["plain"] = summary(found["plain"], sizes)
-            row["loss_gap"] = {
-                part: abs(found[key]["losses"][part] / value - 1)
-                for part, value in found["plain"]["losses"].items() if value} if not options else {}
+            row["loss_gap"] = (
+                {
+                    part: abs(found[key]["losses"][part] / value - 1)
+                    for part, value in found["plain"]["losses"].items()
+                    if value
+                }
+                if not options
+                else {}
+            )
         rows.append(row)
     return rows
 
@@ -129,16 +166,25 @@ def summary(found: dict[str, Any], sizes: dict[str, int]) -> dict[str, Any]:
     if "True" in found["steps"]:
         redraws = -(-sizes["steps"] // sizes["cycle"])
         share = {"True": redraws, "False": sizes["steps"] - redraws}
-    epoch = {part: sum(count * statistics.median(step[part] for step in found["steps"][kind])
-                       for kind, count in share.items())
-             for part in ("forward", "backward", "optimiser")}
+    epoch = {
+        part: sum(
+            count * statistics.median(step[part] for step in found["steps"][kind])
+            for kind, count in share.items()
+        )
+        for part in ("forward", "backward", "optimiser")
+    }
     epoch = {"sampling": statistics.median(found["sampling"]), **epoch}
     seconds = sum(epoch.values())
     evaluation = statistics.median(run["seconds"] for run in found["evaluation"])
-    return {"epoch": seconds, **epoch, "triplets": sizes["triplets"] / seconds,
-            "evaluation": evaluation,
-            "peak": found["memory"]["peak"], "imports": found["memory"]["imports"],
-            "peak_evaluation": found["evaluation_memory"]["peak"]}
+    return {
+        "epoch": seconds,
+        **epoch,
+        "triplets": sizes["triplets"] / seconds,
+        "evaluation": evaluation,
+        "peak": found["memory"]["peak"],
+        "imports": found["memory"]["imports"],
+        "peak_evaluation": found["evaluation_memory"]["peak"],
+    }
 
 
 def scale(args: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
@@ -147,50 +193,88 @@ def scale(args: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
     training, translation = [], []
     for exponent in (4, 4.5, 5, 5.5, 6, 6.5, 7):
         interactions = round(10**exponent)
-        worker = Worker({**shared, "interactions": interactions, "plain": False, "options": {},
-                         "model": "lightgcn", "batch_size": args.batch_size,
-                         "precision": "32-true"})
+        worker = Worker(
+            {
+                **shared,
+                "interactions": interactions,
+                "plain": False,
+                "options": {},
+                "model": "lightgcn",
+                "batch_size": args.batch_size,
+                "precision": "32-true",
+            }
+        )
         sampling = worker("sample")
         steps = [worker("step", False) for _ in range(3 if exponent > 6 else 11)][1:]
-        row = {"interactions": interactions, "sampling": sampling / worker.sizes["steps"],
-               "step": statistics.median(sum(step.values()) for step in steps), **worker("peak")}
+        row = {
+            "interactions": interactions,
+            "sampling": sampling / worker.sizes["steps"],
+            "step": statistics.median(sum(step.values()) for step in steps),
+            **worker("peak"),
+        }
         worker.close()
         training.append(row)
-        print(f"{interactions:>10,} interactions: {row['step'] * 1e3:9.1f} ms a step, "
-              f"{row['peak'] / 1e6:7.0f} MB", flush=True)
+        print(
+            f"{interactions:>10,} interactions: {row['step'] * 1e3:9.1f} ms a step, "
+            f"{row['peak'] / 1e6:7.0f} MB",
+            flush=True,
+        )
     for exponent, part in ((4, 1), (4.5, 1), (5, 1), (5, 20), (5.5, 100), (6, 1000)):
         nodes = round(10**exponent)
         row = {"nodes": nodes, "part": part, **once({**shared, "nodes": nodes, "part": part})}
         translation.append(row)
-        print(f"{nodes:>10,} nodes: {row['peak'] / 1e6:7.0f} MB, {row['extrapolated']:9.1f} s"
-              + (f" extrapolated from 1/{part} of the rows" if part > 1 else ""), flush=True)
+        print(
+            f"{nodes:>10,} nodes: {row['peak'] / 1e6:7.0f} MB, {row['extrapolated']:9.1f} s"
+            + (f" extrapolated from 1/{part} of the rows" if part > 1 else ""),
+            flush=True,
+        )
     return {"training": training, "translation": translation}
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", nargs="+", default=["lightgcn"], metavar="NAME",
-                        help=f"published names, {', '.join(VARIANTS)} (translation over the "
-                        f"batch's nodes), bases ({', '.join(BASES)}) or all (default: lightgcn)")
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--model",
+        nargs="+",
+        default=["lightgcn"],
+        metavar="NAME",
+        help=f"published names, {', '.join(VARIANTS)} (translation over the "
+        f"batch's nodes), bases ({', '.join(BASES)}) or all (default: lightgcn)",
+    )
     parser.add_argument("--dataset", nargs="+", default=["amazon"], metavar="NAME")
     parser.add_argument("--root", default="data", help="folder of the data sets")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--precision", nargs="+", default=["32-true"],
-                        choices=["32-true", "bf16-mixed"],
-                        help="of ours; the plain models, and models without texts, are in float32")
+    parser.add_argument(
+        "--precision",
+        nargs="+",
+        default=["32-true"],
+        choices=["32-true", "bf16-mixed"],
+        help="of ours; the plain models, and models without texts, are in float32",
+    )
     parser.add_argument("--batch-size", type=int, default=4096)
     parser.add_argument("--steps", type=int, default=10, help="turns of each implementation")
-    parser.add_argument("--seconds", type=float, default=120,
-                        help="no further turn after that many seconds with a model")
-    parser.add_argument("--clock", default="wall", choices=["wall", "cpu"],
-                        help="cpu: seconds of the process's own work, for a machine that others "
-                        "use too")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=120,
+        help="no further turn after that many seconds with a model",
+    )
+    parser.add_argument(
+        "--clock",
+        default="wall",
+        choices=["wall", "cpu"],
+        help="cpu: seconds of the process's own work, for a machine that others use too",
+    )
     parser.add_argument("--no-baseline", action="store_true", help="measures ours only")
-    parser.add_argument("--check-baseline", action="store_true",
-                        help="prints the plain code's seconds beside the published code's")
+    parser.add_argument(
+        "--check-baseline",
+        action="store_true",
+        help="prints the plain code's seconds beside the published code's",
+    )
     parser.add_argument("--scale", action="store_true")
     parser.add_argument("--overhead", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/speed"))
@@ -206,8 +290,10 @@ def main(argv: list[str] | None = None) -> None:
     """Measures what was asked for and writes it down after every model."""
     args = parse(argv)
     words = sys.argv[1:] if argv is None else argv
-    shown = ["DIR" if at and words[at - 1] in ("--root", "--out") else word
-             for at, word in enumerate(words)]
+    shown = [
+        "DIR" if at and words[at - 1] in ("--root", "--out") else word
+        for at, word in enumerate(words)
+    ]
     command = shlex.join(["python", "benchmarks/speed.py", *shown])
     run = {"command": command, "machine": report.machine(args.device, args.threads)}
     if args.scale:
@@ -215,19 +301,28 @@ def main(argv: list[str] | None = None) -> None:
         return
     if args.overhead:
         from overhead import overhead
+
         report.write_overhead(args.out, args.device, {**run, **overhead(args)})
         return
     for dataset in args.dataset:
         for name in args.model:
-            rates = once({"machine": True, "device": args.device, "threads": args.threads,
-                          "clock": args.clock})
+            rates = once(
+                {
+                    "machine": True,
+                    "device": args.device,
+                    "threads": args.threads,
+                    "clock": args.clock,
+                }
+            )
             rows = measure(name, dataset, args)
             for row in report.write_speed(args.out, args.device, {**run, "rates": rates}, rows):
                 print(report.line(row), flush=True)
                 if args.check_baseline and name in PUBLISHED and dataset == "amazon":
                     plain = row["plain"]["epoch"]
-                    print(f"  plain {plain:.1f} s an epoch, published code {PUBLISHED[name]:.1f} s "
-                          f"on another processor: {plain / PUBLISHED[name]:.2f} of it")
+                    print(
+                        f"  plain {plain:.1f} s an epoch, published code {PUBLISHED[name]:.1f} s "
+                        f"on another processor: {plain / PUBLISHED[name]:.2f} of it"
+                    )
 
 
 if __name__ == "__main__":

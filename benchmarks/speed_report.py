@@ -16,22 +16,29 @@ import torch_geometric
 from limits import limit
 
 KEY = ("model", "dataset", "precision", "device", "threads")
-CLOCKS = {"wall": "seconds of the wall",
-          "cpu": "seconds of the process's own work (other programs ran on the machine)"}
+CLOCKS = {
+    "wall": "seconds of the wall",
+    "cpu": "seconds of the process's own work (other programs ran on the machine)",
+}
 
 
 def machine(device: str, threads: int) -> dict[str, Any]:
     """What it ran on."""
     info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    fields = dict(line.replace("\t", "").split(":", 1) for line in info.splitlines()
-                  if ":" in line)
+    fields = dict(line.replace("\t", "").split(":", 1) for line in info.splitlines() if ":" in line)
     flags = fields.get("flags", "").split()
     features = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
     pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    found = {"processor": fields.get("model name", platform.processor()).strip(),
-             "features": features, "cores": os.cpu_count(), "threads": threads,
-             "memory_gb": round(pages / 2**30), "python": platform.python_version(),
-             "torch": torch.__version__, "torch_geometric": torch_geometric.__version__}
+    found = {
+        "processor": fields.get("model name", platform.processor()).strip(),
+        "features": features,
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "memory_gb": round(pages / 2**30),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torch_geometric": torch_geometric.__version__,
+    }
     if device == "cuda":
         found["gpu"] = torch.cuda.get_device_name()
     return found
@@ -40,29 +47,36 @@ def machine(device: str, threads: int) -> dict[str, Any]:
 def machine_line(found: dict[str, Any]) -> str:
     """The same in a sentence."""
     gpu = f"{found['gpu']}, " if "gpu" in found else ""
-    return (f"{gpu}{found['processor']} ({', '.join(found['features'])}), {found['cores']} cores "
-            f"of which {found['threads']} used, {found['memory_gb']} GB; torch {found['torch']}, "
-            f"PyG {found['torch_geometric']}, Python {found['python']}.")
+    return (
+        f"{gpu}{found['processor']} ({', '.join(found['features'])}), {found['cores']} cores "
+        f"of which {found['threads']} used, {found['memory_gb']} GB; torch {found['torch']}, "
+        f"PyG {found['torch_geometric']}, Python {found['python']}."
+    )
 
 
 def line(row: dict[str, Any]) -> str:
     """A result in a line, for the terminal."""
     ours, plain = row["ours"], row.get("plain")
-    text = (f"{row['model']:<18} {row['precision']:<10} {ours['epoch']:8.2f} s an epoch, "
-            f"evaluation {ours['evaluation']:6.3f} s, {ours['peak'] / 1e6:6.0f} MB, "
-            f"{row['limit'] / ours['epoch']:5.1%} of the limit")
+    text = (
+        f"{row['model']:<18} {row['precision']:<10} {ours['epoch']:8.2f} s an epoch, "
+        f"evaluation {ours['evaluation']:6.3f} s, {ours['peak'] / 1e6:6.0f} MB, "
+        f"{row['limit'] / ours['epoch']:5.1%} of the limit"
+    )
     if plain:
-        text += (f"; plain {plain['epoch']:.2f} s, {plain['evaluation']:.2f} s, "
-                 f"{plain['peak'] / 1e6:.0f} MB: {plain['epoch'] / ours['epoch']:.1f}x faster, "
-                 f"{plain['evaluation'] / ours['evaluation']:.1f}x, "
-                 f"{ours['peak'] / plain['peak']:.2f} of the memory")
+        text += (
+            f"; plain {plain['epoch']:.2f} s, {plain['evaluation']:.2f} s, "
+            f"{plain['peak'] / 1e6:.0f} MB: {plain['epoch'] / ours['epoch']:.1f}x faster, "
+            f"{plain['evaluation'] / ours['evaluation']:.1f}x, "
+            f"{ours['peak'] / plain['peak']:.2f} of the memory"
+        )
         if row["loss_gap"]:
             text += f"; losses within {max(row['loss_gap'].values()):.0e}"
     return text
 
 
-def write_speed(folder: Path, device: str, run: dict[str, Any], rows: list[dict[str, Any]]
-                ) -> list[dict[str, Any]]:
+def write_speed(
+    folder: Path, device: str, run: dict[str, Any], rows: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
     """Adds rows to the results of a device, draws the table anew, and returns them with limits."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"speed-{device}.json"
@@ -70,8 +84,7 @@ def write_speed(folder: Path, device: str, run: dict[str, Any], rows: list[dict[
     new = [{**row, **run} for row in rows]
     keys = {tuple(row[key] for key in KEY) for row in new}
     rows = [row for row in stored if tuple(row[key] for key in KEY) not in keys] + new
-    rows.sort(key=lambda row: (row["dataset"], "_" in row["model"], row["model"],
-                               row["precision"]))
+    rows.sort(key=lambda row: (row["dataset"], "_" in row["model"], row["model"], row["precision"]))
     _write_json(path, rows)
     for row in rows:  # other programs only ever slow a machine down: its fastest moment is its rate
         alike = [other["rates"] for other in rows if other["machine"] == row["machine"]]
@@ -83,43 +96,82 @@ def write_speed(folder: Path, device: str, run: dict[str, Any], rows: list[dict[
         text += [f"## {dataset}", "", *speed_table(part), ""]
         bars(part, folder / f"speed-{device}-{dataset}.png")
         text += [f"![seconds an epoch](speed-{device}-{dataset}.png)", ""]
-    text += ["Times: " + "; ".join(CLOCKS[clock] for clock in dict.fromkeys(
-        row["clock"] for row in rows)) + ". Both implementations take turns; a figure is the "
+    text += [
+        "Times: "
+        + "; ".join(CLOCKS[clock] for clock in dict.fromkeys(row["clock"] for row in rows))
+        + ". Both implementations take turns; a figure is the "
         "median over its turns. Peak memory: of the whole process, and behind it what it holds "
         "beyond Python with its imports. The limit is what the machine needs at least for the "
         "matrix products, exponentials and bytes of a step (see `benchmarks/limits.py`), at the "
         "best rates that these runs measured. Losses: largest relative gap of any loss between "
-        "both implementations, on the same weights and batch without augmentation.", "",
-        "Machine: " + machine_line(run["machine"]), "", "Rates, the best of all runs: "
+        "both implementations, on the same weights and batch without augmentation.",
+        "",
+        "Machine: " + machine_line(run["machine"]),
+        "",
+        "Rates, the best of all runs: "
         + ", ".join(f"{name} {value / 1e9:.3g} G/s" for name, value in rows[-1]["rates"].items())
         + ".",
-        "", "Commands:", *(f"- `{c}`" for c in dict.fromkeys(row["command"] for row in rows)), ""]
+        "",
+        "Commands:",
+        *(f"- `{c}`" for c in dict.fromkeys(row["command"] for row in rows)),
+        "",
+    ]
     (folder / f"speed-{device}.md").write_text("\n".join(text))
     return [row for row in rows if tuple(row[key] for key in KEY) in keys]
 
 
 def speed_table(rows: list[dict[str, Any]]) -> list[str]:
     """Markdown, one row a model and precision."""
-    head = ["model", "precision", "s/epoch", "plain", "×", "sampling", "forward", "backward",
-            "optimiser", "eval s", "plain", "×", "peak MB (own)", "plain", "share", "triplets/s",
-            "limit s/epoch", "of limit", "losses"]
+    head = [
+        "model",
+        "precision",
+        "s/epoch",
+        "plain",
+        "×",
+        "sampling",
+        "forward",
+        "backward",
+        "optimiser",
+        "eval s",
+        "plain",
+        "×",
+        "peak MB (own)",
+        "plain",
+        "share",
+        "triplets/s",
+        "limit s/epoch",
+        "of limit",
+        "losses",
+    ]
     lines = []
     for row in rows:
         ours, plain = row["ours"], row.get("plain")
         memory, factors = [f"{_megabytes(ours)}", "–", "–"], ["–"] * 4
         if plain:
-            factors = [f"{plain['epoch']:.2f}", f"**{plain['epoch'] / ours['epoch']:.1f}**",
-                       f"{plain['evaluation']:.2f}",
-                       f"**{plain['evaluation'] / ours['evaluation']:.1f}**"]
+            factors = [
+                f"{plain['epoch']:.2f}",
+                f"**{plain['epoch'] / ours['epoch']:.1f}**",
+                f"{plain['evaluation']:.2f}",
+                f"**{plain['evaluation'] / ours['evaluation']:.1f}**",
+            ]
             memory = [_megabytes(ours), _megabytes(plain), f"{ours['peak'] / plain['peak']:.2f}"]
         gap = max(row.get("loss_gap", {}).values(), default=None)
-        lines.append([row["model"], row["precision"], f"{ours['epoch']:.2f}", *factors[:2],
-                      *(f"{ours[part]:.3f}" for part in ("sampling", "forward", "backward",
-                                                         "optimiser")),
-                      f"{ours['evaluation']:.3f}", *factors[2:], *memory,
-                      f"{ours['triplets']:,.0f}", f"{row['limit']:.2f}",
-                      f"{row['limit'] / ours['epoch']:.0%}",
-                      "–" if gap is None else f"{gap:.0e}"])
+        lines.append(
+            [
+                row["model"],
+                row["precision"],
+                f"{ours['epoch']:.2f}",
+                *factors[:2],
+                *(f"{ours[part]:.3f}" for part in ("sampling", "forward", "backward", "optimiser")),
+                f"{ours['evaluation']:.3f}",
+                *factors[2:],
+                *memory,
+                f"{ours['triplets']:,.0f}",
+                f"{row['limit']:.2f}",
+                f"{row['limit'] / ours['epoch']:.0%}",
+                "–" if gap is None else f"{gap:.0e}",
+            ]
+        )
     return _markdown(head, lines)
 
 
@@ -135,8 +187,15 @@ def bars(rows: list[dict[str, Any]], path: Path) -> None:
     plain = [row.get("plain", {}).get("epoch", np.nan) for row in rows]
     axis.barh(at + 0.2, plain, 0.38, color="C7", label="plain")
     axis.barh(at - 0.2, ours, 0.38, color="C0", label="ours")
-    axis.scatter([row["limit"] for row in rows], at - 0.2, marker="|", s=120, color="k",
-                 label="limit of the machine", zorder=3)
+    axis.scatter(
+        [row["limit"] for row in rows],
+        at - 0.2,
+        marker="|",
+        s=120,
+        color="k",
+        label="limit of the machine",
+        zorder=3,
+    )
     for y, fast, slow in zip(at, ours, plain, strict=True):
         if not np.isnan(slow):
             axis.text(slow * 1.08, y, f"{slow / fast:.1f}×", va="center", fontsize=8)
@@ -160,29 +219,61 @@ def write_scale(folder: Path, device: str, found: dict[str, Any]) -> None:
     slopes = {"time": slope(sizes, [row["step"] for row in training]), "memory": slope(sizes, own)}
     exact = list({row["nodes"]: row for row in translation}.values())
     nodes, held = [row["nodes"] for row in exact], [row["peak"] - row["imports"] for row in exact]
-    text = ["# Growth", "", "LightGCN, width 32, three layers, batches of 4096, synthetic graphs: "
-            f"above 10^5 interactions time grows with their power {slopes['time']:.2f}, memory "
-            f"beyond the imports with their power {slopes['memory']:.2f}.", "", *_markdown(
-        ["interactions", "ms/step", "sampling ms/step", "peak MB", "beyond imports MB"],
-        [[f"{row['interactions']:,}", f"{row['step'] * 1e3:.1f}", f"{row['sampling'] * 1e3:.2f}",
-          f"{row['peak'] / 1e6:.0f}", f"{(row['peak'] - row['imports']) / 1e6:.0f}"]
-         for row in training]), "",
+    text = [
+        "# Growth",
+        "",
+        "LightGCN, width 32, three layers, batches of 4096, synthetic graphs: "
+        f"above 10^5 interactions time grows with their power {slopes['time']:.2f}, memory "
+        f"beyond the imports with their power {slopes['memory']:.2f}.",
+        "",
+        *_markdown(
+            ["interactions", "ms/step", "sampling ms/step", "peak MB", "beyond imports MB"],
+            [
+                [
+                    f"{row['interactions']:,}",
+                    f"{row['step'] * 1e3:.1f}",
+                    f"{row['sampling'] * 1e3:.2f}",
+                    f"{row['peak'] / 1e6:.0f}",
+                    f"{(row['peak'] - row['imports']) / 1e6:.0f}",
+                ]
+                for row in training
+            ],
+        ),
+        "",
         "Exact translation alignment over all nodes, width 32, forward and backward: memory beyond "
         f"the imports grows with the power {slope(nodes, held):.2f} of the nodes above 10^5. Where "
         "a part is given, every so many blocks of rows were computed with everything else as in "
-        "the whole: memory is measured, time is extrapolated.", "", *_markdown(
-        ["nodes", "part", "seconds", "seconds, extrapolated", "peak MB", "beyond imports MB"],
-        [[f"{row['nodes']:,}", f"1/{row['part']}" if row["part"] > 1 else "whole",
-          f"{row['seconds']:.2f}", f"{row['extrapolated']:.1f}", f"{row['peak'] / 1e6:.0f}",
-          f"{(row['peak'] - row['imports']) / 1e6:.0f}"] for row in translation]), "",
-        f"![growth](scale-{device}.png)", "", "Machine: " + machine_line(found["machine"]), "",
-        f"`{found['command']}`", ""]
+        "the whole: memory is measured, time is extrapolated.",
+        "",
+        *_markdown(
+            ["nodes", "part", "seconds", "seconds, extrapolated", "peak MB", "beyond imports MB"],
+            [
+                [
+                    f"{row['nodes']:,}",
+                    f"1/{row['part']}" if row["part"] > 1 else "whole",
+                    f"{row['seconds']:.2f}",
+                    f"{row['extrapolated']:.1f}",
+                    f"{row['peak'] / 1e6:.0f}",
+                    f"{(row['peak'] - row['imports']) / 1e6:.0f}",
+                ]
+                for row in translation
+            ],
+        ),
+        "",
+        f"![growth](scale-{device}.png)",
+        "",
+        "Machine: " + machine_line(found["machine"]),
+        "",
+        f"`{found['command']}`",
+        "",
+    ]
     (folder / f"scale-{device}.md").write_text("\n".join(text))
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
-    curves = (("LightGCN: ms a step", "interactions", sizes,
-               [row["step"] * 1e3 for row in training]),
-              ("LightGCN: memory, MB", "interactions", sizes, [value / 1e6 for value in own]),
-              ("exact translation: memory, MB", "nodes", nodes, [value / 1e6 for value in held]))
+    curves = (
+        ("LightGCN: ms a step", "interactions", sizes, [row["step"] * 1e3 for row in training]),
+        ("LightGCN: memory, MB", "interactions", sizes, [value / 1e6 for value in own]),
+        ("exact translation: memory, MB", "nodes", nodes, [value / 1e6 for value in held]),
+    )
     for axis, (title, label, x, y) in zip(axes, curves, strict=True):
         axis.loglog(x, y, "o-", label="measured")
         axis.loglog(x, np.array(x) * y[-1] / x[-1], ":", color="C7", label="proportional")
@@ -204,15 +295,30 @@ def write_overhead(folder: Path, device: str, found: dict[str, Any]) -> None:
     """What Lightning and the loader cost."""
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / f"overhead-{device}.json", found)
-    rows = [[row["model"], str(row["batch_size"]), *(f"{row[key] * 1e3:.2f}" for key in (
-        "bare", "fit", "loader")), f"**{(row['fit'] - row['bare']) * 1e3:.2f}**"]
-        for row in found["overhead"]]
-    text = ["# Lightning and the loader over a bare loop", "",
-            "Milliseconds a step, medians over epochs that take turns. Bare: the same steps over "
-            "batches that lie ready. The empty model has embeddings and no layers.", "",
-            *_markdown(["model", "batch", "bare", "fit()", "loader alone", "difference"], rows), "",
-            f"Times: {CLOCKS[found['clock']]}.", "", "Machine: " + machine_line(found["machine"]),
-            "", f"`{found['command']}`", ""]
+    rows = [
+        [
+            row["model"],
+            str(row["batch_size"]),
+            *(f"{row[key] * 1e3:.2f}" for key in ("bare", "fit", "loader")),
+            f"**{(row['fit'] - row['bare']) * 1e3:.2f}**",
+        ]
+        for row in found["overhead"]
+    ]
+    text = [
+        "# Lightning and the loader over a bare loop",
+        "",
+        "Milliseconds a step, medians over epochs that take turns. Bare: the same steps over "
+        "batches that lie ready. The empty model has embeddings and no layers.",
+        "",
+        *_markdown(["model", "batch", "bare", "fit()", "loader alone", "difference"], rows),
+        "",
+        f"Times: {CLOCKS[found['clock']]}.",
+        "",
+        "Machine: " + machine_line(found["machine"]),
+        "",
+        f"`{found['command']}`",
+        "",
+    ]
     (folder / f"overhead-{device}.md").write_text("\n".join(text))
     print("\n".join(text))
 

@@ -120,13 +120,14 @@ class Session:
 
     def check(self) -> dict[str, float]:
         """Losses of one fixed batch without anything random, and a warm-up."""
-        edge = self.data["user", "rates", "item"].edge_index[:, :: 29][:, : self.batch_size]
+        edge = self.data["user", "rates", "item"].edge_index[:, ::29][:, : self.batch_size]
         user, pos = edge
         masked = torch.arange(0, self.model.backbone.graph.num_nodes, 10, device=user.device)
         losses_of = self.plain.losses if self.is_plain else self.model.losses
         with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
-            losses = losses_of(user, pos, (pos + 1) % self.model.num_items, augment=False,
-                               masked_nodes=masked)
+            losses = losses_of(
+                user, pos, (pos + 1) % self.model.num_items, augment=False, masked_nodes=masked
+            )
         losses["total"].backward()
         return {name: value.item() for name, value in losses.items()}
 
@@ -186,8 +187,12 @@ class Session:
 
         batch = self.epoch[0]
         user, item = batch["user"], batch["item"]
-        return work(self.model, user.n_id[user.src_index], item.n_id[item.dst_pos_index],
-                    item.n_id[item.dst_neg_index])
+        return work(
+            self.model,
+            user.n_id[user.src_index],
+            item.n_id[item.dst_pos_index],
+            item.n_id[item.dst_neg_index],
+        )
 
     def peak(self) -> dict[str, float]:
         """Peak memory since the last question."""
@@ -197,8 +202,11 @@ class Session:
 
     def sizes(self) -> dict[str, int]:
         """What an epoch is made of."""
-        return {"steps": len(self.loader), "cycle": self.cycle,
-                "triplets": self.data["user", "rates", "item"].edge_index.size(1)}
+        return {
+            "steps": len(self.loader),
+            "cycle": self.cycle,
+            "triplets": self.data["user", "rates", "item"].edge_index.size(1),
+        }
 
 
 def _data(spec: dict[str, Any]) -> Any:
@@ -256,15 +264,20 @@ def translate(spec: dict[str, Any]) -> dict[str, Any]:
 
     contrast.range = sparsely  # for the loop over blocks in that module
     torch.manual_seed(0)
-    z, e = (torch.randn(spec["nodes"], 32, device=spec["device"], requires_grad=True)
-            for _ in range(2))
+    z, e = (
+        torch.randn(spec["nodes"], 32, device=spec["device"], requires_grad=True) for _ in range(2)
+    )
     start = clock()
     losses.ssl_loss(z, e, 1.0).backward()
     seconds = clock() - start
     if not blocks:
         raise RuntimeError("The contrastive sum has no loop over blocks to take a part of.")
-    return {"seconds": seconds, "extrapolated": seconds * part, "peak": memory.peak(),
-            "imports": memory.imports}
+    return {
+        "seconds": seconds,
+        "extrapolated": seconds * part,
+        "peak": memory.peak(),
+        "imports": memory.imports,
+    }
 
 
 def main() -> None:

@@ -29,9 +29,27 @@ from irllrec_pyg.text import (
 )
 from irllrec_pyg.training import fit
 
-GENRES = ("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime",
-          "Documentary", "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance",
-          "Sci-Fi", "Thriller", "War", "Western")
+GENRES = (
+    "unknown",
+    "Action",
+    "Adventure",
+    "Animation",
+    "Children's",
+    "Comedy",
+    "Crime",
+    "Documentary",
+    "Drama",
+    "Fantasy",
+    "Film-Noir",
+    "Horror",
+    "Musical",
+    "Mystery",
+    "Romance",
+    "Sci-Fi",
+    "Thriller",
+    "War",
+    "Western",
+)
 HERE = Path(__file__).resolve().parent
 
 
@@ -40,12 +58,16 @@ def read_movielens(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     if (folder / "u.item").exists():
         names = ["item", "title", "released", "video", "url", *GENRES]
         raw = pd.read_csv(folder / "u.item", sep="|", names=names, encoding="latin-1")
-        items = pd.DataFrame({
-            "item": raw["item"],
-            "title": raw["title"].str.replace(r"\s*\(\d{4}\)$", "", regex=True),
-            "year": raw["title"].str.extract(r"\((\d{4})\)$")[0],
-            "genres": [", ".join(genre for genre in GENRES if row[genre])
-                       for _, row in raw.iterrows()]})
+        items = pd.DataFrame(
+            {
+                "item": raw["item"],
+                "title": raw["title"].str.replace(r"\s*\(\d{4}\)$", "", regex=True),
+                "year": raw["title"].str.extract(r"\((\d{4})\)$")[0],
+                "genres": [
+                    ", ".join(genre for genre in GENRES if row[genre]) for _, row in raw.iterrows()
+                ],
+            }
+        )
         pairs = pd.read_csv(folder / "u.data", sep="\t", names=["user", "item", "rating", "time"])
     else:
         items = pd.read_csv(folder / "ml-100k.item", sep="\t")
@@ -56,7 +78,8 @@ def read_movielens(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     pairs = pairs[pairs["rating"] >= 4]
     while True:
         keep = (pairs.groupby("user")["item"].transform("size") >= 5) & (
-            pairs.groupby("item")["user"].transform("size") >= 5)
+            pairs.groupby("item")["user"].transform("size") >= 5
+        )
         if keep.all():
             return pairs, items
         pairs = pairs[keep]
@@ -65,10 +88,17 @@ def read_movielens(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 def make_texts(data: HeteroData, items: pd.DataFrame, args: argparse.Namespace) -> None:
     """Profiles and intents by the model for a sample, by template for the rest; embeddings."""
     pipeline = TextPipeline(
-        TrainingTexts(data, items), args.out,
-        ChatSettings(args.model, Endpoint(args.base_url), max_tokens=250,
-                     response_format=args.response_format),
-        prompts=HERE / "short_answers", run=RunSettings(concurrency=args.concurrency))
+        TrainingTexts(data, items),
+        args.out,
+        ChatSettings(
+            args.model,
+            Endpoint(args.base_url),
+            max_tokens=250,
+            response_format=args.response_format,
+        ),
+        prompts=HERE / "short_answers",
+        run=RunSettings(concurrency=args.concurrency),
+    )
     print(plan(pipeline, args.limit).to_string(index=False))
     for step in STEPS:
         pipeline.run_step(step, limit=args.limit)
@@ -98,8 +128,9 @@ def main() -> None:
     args = parser.parse_args()
 
     pairs, items = read_movielens(args.folder)
-    data = from_interactions(pairs, user="user", item="item", split=(0.6, 0.2, 0.2), seed=0,
-                             name="ml-100k")
+    data = from_interactions(
+        pairs, user="user", item="item", split=(0.6, 0.2, 0.2), seed=0, name="ml-100k"
+    )
     make_texts(data, items, args)
     rows = []
     for name in ("lightgcn", "lightgcn_plus", "lightgcn_int"):
@@ -108,8 +139,16 @@ def main() -> None:
             model = build_model(name, data, dataset="amazon")
             # The papers' batches of 4096 and patience of 5 evaluations are for data many times
             # larger: here, 8 steps an epoch, lightgcn_int would be stopped before it gets going.
-            result = fit(model, data, epochs=args.epochs, batch_size=1024, patience=20, seed=seed,
-                         progress=False, folder=args.out / "runs" / f"{name}-{seed}")
+            result = fit(
+                model,
+                data,
+                epochs=args.epochs,
+                batch_size=1024,
+                patience=20,
+                seed=seed,
+                progress=False,
+                folder=args.out / "runs" / f"{name}-{seed}",
+            )
             rows.append({"model": name, "epoch": result.best_epoch} | result.test)
             print(name, "seed", seed, result.test, flush=True)
     table = pd.DataFrame(rows).groupby("model").agg(["mean", "std"]).round(4)

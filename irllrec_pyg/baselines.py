@@ -33,9 +33,13 @@ class Baseline(Ranker):
     """
 
     def __init__(self, data: HeteroData) -> None:
-        super().__init__(data[EDGE_TYPE].edge_index, data["user"].num_nodes,
-                         data["item"].num_nodes, data["user"].get("raw_id"),
-                         data["item"].get("raw_id"))
+        super().__init__(
+            data[EDGE_TYPE].edge_index,
+            data["user"].num_nodes,
+            data["item"].num_nodes,
+            data["user"].get("raw_id"),
+            data["item"].get("raw_id"),
+        )
 
     def history(self, user: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         r"""Training items of some users as columns of zeros and ones, shape :math:`(I, B)`."""
@@ -91,8 +95,10 @@ class NeighbourBaseline(Baseline):
 
     def score(self, user: Tensor) -> Tensor:
         r"""Scores of all items, shape :math:`(B, I)`."""
-        return (csr(self.ptr, self.neighbor, self.similarity)
-                @ self.history(user, self.similarity.dtype)).t()
+        return (
+            csr(self.ptr, self.neighbor, self.similarity)
+            @ self.history(user, self.similarity.dtype)
+        ).t()
 
     def _set(self, blocks: Iterator[Tensor], num_neighbors: int) -> None:
         """Takes the rows of the similarities in blocks and keeps the greatest of each row."""
@@ -147,8 +153,13 @@ class ItemKNN(NeighbourBaseline):
         columns = self.interactions() @ sp.diags_array(inverse_root(self.degree()))
         rows = columns.T.tocsr()
         size = max(1, BLOCK_ENTRIES // self.num_items)
-        self._set((torch.from_numpy((rows[at : at + size] @ columns).toarray())
-                   for at in range(0, self.num_items, size)), num_neighbors)
+        self._set(
+            (
+                torch.from_numpy((rows[at : at + size] @ columns).toarray())
+                for at in range(0, self.num_items, size)
+            ),
+            num_neighbors,
+        )
         self.to(data[EDGE_TYPE].edge_index.device)
 
 
@@ -278,16 +289,20 @@ class LowPassSVD(EmbeddingBaseline):
     def __init__(self, data: HeteroData, rank: int = 256) -> None:
         super().__init__(data)
         if not 1 <= rank < min(self.num_users, self.num_items):
-            raise ValueError(f"'rank' must lie between 1 and "
-                             f"{min(self.num_users, self.num_items) - 1}, got {rank}.")
+            raise ValueError(
+                f"'rank' must lie between 1 and "
+                f"{min(self.num_users, self.num_items) - 1}, got {rank}."
+            )
         root = self.degree().clamp(min=1).sqrt().cpu().double().numpy()
         columns = (self.interactions() @ sp.diags_array(1 / root)).tocsr()
         rows = sp.diags_array(inverse_root(self.seen_ptr.diff())) @ columns
         # Always from the same start, so that the same data gives the same vectors.
         start = np.random.default_rng(0).standard_normal(min(rows.shape)).astype(np.float32)
         right = svds(rows.astype(np.float32), k=rank, v0=start)[2].T
-        self._set(torch.from_numpy((columns @ right).astype(np.float32)),
-                  torch.from_numpy((root[:, None] * right).astype(np.float32)))
+        self._set(
+            torch.from_numpy((columns @ right).astype(np.float32)),
+            torch.from_numpy((root[:, None] * right).astype(np.float32)),
+        )
         self.to(data[EDGE_TYPE].edge_index.device)
 
 
@@ -297,8 +312,13 @@ def inverse_root(degree: Tensor) -> Any:
 
 
 BASELINES: dict[str, Any] = {
-    "popularity": Popularity, "item-knn": ItemKNN, "ease": EASE, "linear-filter": LinearFilter,
-    "low-pass-svd": LowPassSVD, "text-knn": TextKNN, "text-profile": TextProfile,
+    "popularity": Popularity,
+    "item-knn": ItemKNN,
+    "ease": EASE,
+    "linear-filter": LinearFilter,
+    "low-pass-svd": LowPassSVD,
+    "text-knn": TextKNN,
+    "text-profile": TextProfile,
 }
 # The best of a grid on the published validation split (recall@20).
 SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
@@ -315,8 +335,9 @@ GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
 }
 
 
-def build_baseline(name: str, data: HeteroData, dataset: str | None = None,
-                   **settings: Any) -> Baseline:
+def build_baseline(
+    name: str, data: HeteroData, dataset: str | None = None, **settings: Any
+) -> Baseline:
     """Builds a baseline by name.
 
     Args:

@@ -21,8 +21,9 @@ class CheckpointError(ValueError):
     """A checkpoint is damaged, or is not what it is loaded as."""
 
 
-def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any],
-                  kind: str) -> None:
+def write_tensors(
+    path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], kind: str
+) -> None:
     """Writes tensors and JSON into one file, which is there completely or not at all.
 
     Args:
@@ -62,13 +63,17 @@ def read_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[s
             header = file.metadata() or {}
             found = header.get("kind")
             if found != kind:
-                raise CheckpointError(f"{path} is not a file of kind {kind!r}, but "
-                                      f"{repr(found) if found else 'something else'}.")
+                raise CheckpointError(
+                    f"{path} is not a file of kind {kind!r}, but "
+                    f"{repr(found) if found else 'something else'}."
+                )
             metadata: dict[str, Any] = json.loads(header["json"])
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
     except (SafetensorError, json.JSONDecodeError, KeyError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}); it was probably cut off while it was "
-                              "copied. Delete it, or put a complete copy in its place.") from error
+        raise CheckpointError(
+            f"{path} is damaged ({error}); it was probably cut off while it was "
+            "copied. Delete it, or put a complete copy in its place."
+        ) from error
 
 
 class EmbeddingRecommender(DotProductRanker):
@@ -87,12 +92,18 @@ class EmbeddingRecommender(DotProductRanker):
     user_embedding: Tensor
     item_embedding: Tensor
 
-    def __init__(self, user_embedding: Tensor, item_embedding: Tensor, edge_index: Tensor,
-                 user_ids: Sequence[int | str] | None = None,
-                 item_ids: Sequence[int | str] | None = None,
-                 info: Mapping[str, Any] | None = None) -> None:
-        super().__init__(edge_index, user_embedding.size(0), item_embedding.size(0), user_ids,
-                         item_ids)
+    def __init__(
+        self,
+        user_embedding: Tensor,
+        item_embedding: Tensor,
+        edge_index: Tensor,
+        user_ids: Sequence[int | str] | None = None,
+        item_ids: Sequence[int | str] | None = None,
+        info: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            edge_index, user_embedding.size(0), item_embedding.size(0), user_ids, item_ids
+        )
         self.register_buffer("user_embedding", user_embedding)
         self.register_buffer("item_embedding", item_embedding)
         self.info = dict(info or {})
@@ -102,8 +113,10 @@ class EmbeddingRecommender(DotProductRanker):
         return self.user_embedding, self.item_embedding
 
     def __repr__(self) -> str:
-        return (f"{type(self).__name__}({self.num_users} users, {self.num_items} items, "
-                f"{self.user_embedding.size(1)})")
+        return (
+            f"{type(self).__name__}({self.num_users} users, {self.num_items} items, "
+            f"{self.user_embedding.size(1)})"
+        )
 
 
 def save_ranker(ranker: Ranker, path: str | Path, **info: Any) -> None:
@@ -128,10 +141,16 @@ def save_ranker(ranker: Ranker, path: str | Path, **info: Any) -> None:
     finally:
         ranker.train(mode)
     if embeddings is None:
-        raise ValueError(f"{type(ranker).__name__} has no embeddings whose dot products are its "
-                         "scores; there is nothing to save that would rank like it.")
-    tensors = {"user_embedding": embeddings[0], "item_embedding": embeddings[1],
-               "seen_ptr": ranker.seen_ptr, "seen_item": ranker.seen_item}
+        raise ValueError(
+            f"{type(ranker).__name__} has no embeddings whose dot products are its "
+            "scores; there is nothing to save that would rank like it."
+        )
+    tensors = {
+        "user_embedding": embeddings[0],
+        "item_embedding": embeddings[1],
+        "seen_ptr": ranker.seen_ptr,
+        "seen_item": ranker.seen_item,
+    }
     for side, ids in (("user_ids", ranker.user_ids), ("item_ids", ranker.item_ids)):
         if ids is not None:
             text = json.dumps([_plain(value, side) for value in ids]).encode()
@@ -153,11 +172,17 @@ def load_ranker(path: str | Path) -> EmbeddingRecommender:
     tensors, metadata = read_tensors(path, KIND)
     pointer = tensors["seen_ptr"]
     user = torch.arange(pointer.numel() - 1).repeat_interleave(pointer.diff())
-    ids = {side: json.loads(bytes(tensors[side].numpy())) if side in tensors else None
-           for side in ("user_ids", "item_ids")}
-    return EmbeddingRecommender(tensors["user_embedding"], tensors["item_embedding"],
-                                torch.stack([user, tensors["seen_item"]]), **ids,
-                                info=metadata["info"])
+    ids = {
+        side: json.loads(bytes(tensors[side].numpy())) if side in tensors else None
+        for side in ("user_ids", "item_ids")
+    }
+    return EmbeddingRecommender(
+        tensors["user_embedding"],
+        tensors["item_embedding"],
+        torch.stack([user, tensors["seen_item"]]),
+        **ids,
+        info=metadata["info"],
+    )
 
 
 def load_weights(model: torch.nn.Module, path: str | Path) -> dict[str, Any]:
@@ -171,8 +196,11 @@ def load_weights(model: torch.nn.Module, path: str | Path) -> dict[str, Any]:
         CheckpointError: If the file is damaged, or the weights are not those of such a model.
     """
     tensors, metadata = read_tensors(path, KIND)
-    state = {name.removeprefix("state."): value for name, value in tensors.items()
-             if name.startswith("state.")}
+    state = {
+        name.removeprefix("state."): value
+        for name, value in tensors.items()
+        if name.startswith("state.")
+    }
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
@@ -189,5 +217,6 @@ def _plain(value: Any, side: str) -> int | str:
             raise TypeError
         return int(index(value))
     except TypeError:
-        raise ValueError(f"'{side}' holds {value!r}; only whole numbers and strings can be "
-                         "saved.") from None
+        raise ValueError(
+            f"'{side}' holds {value!r}; only whole numbers and strings can be saved."
+        ) from None

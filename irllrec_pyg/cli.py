@@ -8,7 +8,7 @@ from collections.abc import Sequence
 #: Name -> (module with ``add_arguments(parser)`` and ``run(args) -> int``, one line of help).
 #: A module is imported only when its command is used, so that extras stay optional.
 SUBCOMMANDS: dict[str, tuple[str, str]] = {
-    "texts": ("irllrec_pyg.text.command", "make profiles, intents and embeddings from tables"),
+    "texts": ("irllrec_pyg.text.command", "make profiles, intents and embeddings from tables")
 }
 
 
@@ -16,8 +16,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
-    parser = argparse.ArgumentParser(prog="irllrec", description="Recommendation with language "
-                                     "models on PyTorch Geometric.")
+    parser = argparse.ArgumentParser(
+        prog="irllrec", description="Recommendation with language models on PyTorch Geometric."
+    )
     commands = parser.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
     for name, (path, summary) in SUBCOMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)

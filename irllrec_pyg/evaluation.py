@@ -32,22 +32,34 @@ CHUNK = 8192  # users whose masks and metrics are computed at once: a call costs
 
 # Averages over users, which compare a user's list with the user's relevant items.
 USER_METRICS: dict[str, Callable[[int], Any]] = {
-    "recall": LinkPredRecall, "precision": LinkPredPrecision, "f1": LinkPredF1,
-    "ndcg": LinkPredNDCG, "map": LinkPredMAP, "mrr": LinkPredMRR, "hit": LinkPredHitRatio,
+    "recall": LinkPredRecall,
+    "precision": LinkPredPrecision,
+    "f1": LinkPredF1,
+    "ndcg": LinkPredNDCG,
+    "map": LinkPredMAP,
+    "mrr": LinkPredMRR,
+    "hit": LinkPredHitRatio,
 }
 # Properties of all lists together.
 LIST_METRICS: dict[str, Callable[[int, Ranker], Any]] = {
     "coverage": lambda k, ranker: LinkPredCoverage(k, ranker.num_items),
     "popularity": lambda k, ranker: LinkPredAveragePopularity(
-        k, torch.bincount(ranker.seen_item, minlength=ranker.num_items)),
+        k, torch.bincount(ranker.seen_item, minlength=ranker.num_items)
+    ),
 }
 
 
-def evaluate(ranker: Ranker, data: HeteroData | Tensor, split: str = "test", *,
-             k: int | Sequence[int] = (5, 10, 20),
-             metrics: str | Sequence[str] = ("recall", "ndcg"),
-             exclude_validation: bool = False, exclude: Tensor | None = None,
-             block_size: int | None = None) -> dict[str, float]:
+def evaluate(
+    ranker: Ranker,
+    data: HeteroData | Tensor,
+    split: str = "test",
+    *,
+    k: int | Sequence[int] = (5, 10, 20),
+    metrics: str | Sequence[str] = ("recall", "ndcg"),
+    exclude_validation: bool = False,
+    exclude: Tensor | None = None,
+    block_size: int | None = None,
+) -> dict[str, float]:
     r"""Ranks all items for each user and averages metrics over the users.
 
     A user's training items are never ranked; users without a relevant item are left out. With
@@ -86,15 +98,23 @@ def evaluate(ranker: Ranker, data: HeteroData | Tensor, split: str = "test", *,
     """
     k, metrics = as_tuple(k), as_tuple(metrics)
     users, lists = _run(ranker, data, split, k, metrics, exclude_validation, exclude, block_size)
-    return {name: lists[name] if name in lists else float(users[name].mean())
-            for name in _names(metrics, k)}
+    return {
+        name: lists[name] if name in lists else float(users[name].mean())
+        for name in _names(metrics, k)
+    }
 
 
-def evaluate_users(ranker: Ranker, data: HeteroData | Tensor, split: str = "test", *,
-                   k: int | Sequence[int] = (5, 10, 20),
-                   metrics: str | Sequence[str] = ("recall", "ndcg"),
-                   exclude_validation: bool = False, exclude: Tensor | None = None,
-                   block_size: int | None = None) -> pd.DataFrame:
+def evaluate_users(
+    ranker: Ranker,
+    data: HeteroData | Tensor,
+    split: str = "test",
+    *,
+    k: int | Sequence[int] = (5, 10, 20),
+    metrics: str | Sequence[str] = ("recall", "ndcg"),
+    exclude_validation: bool = False,
+    exclude: Tensor | None = None,
+    block_size: int | None = None,
+) -> pd.DataFrame:
     """The values of each user that :func:`evaluate` averages, for paired tests.
 
     Args:
@@ -124,23 +144,41 @@ def _names(metrics: Sequence[str], k: Sequence[int]) -> list[str]:
 
 
 @torch.no_grad()
-def _run(ranker: Ranker, data: HeteroData | Tensor, split: str, k: Sequence[int],
-         metrics: Sequence[str], exclude_validation: bool, exclude: Tensor | None,
-         block_size: int | None) -> tuple[pd.DataFrame, dict[str, float]]:
+def _run(
+    ranker: Ranker,
+    data: HeteroData | Tensor,
+    split: str,
+    k: Sequence[int],
+    metrics: Sequence[str],
+    exclude_validation: bool,
+    exclude: Tensor | None,
+    block_size: int | None,
+) -> tuple[pd.DataFrame, dict[str, float]]:
     _check_arguments(k, metrics, block_size)
     device = ranker.seen_ptr.device
     relevant = _pairs(_labels(data, split, exclude_validation), ranker)
     if relevant.numel() == 0:
         raise ValueError("No user has a relevant item: there are no pairs to evaluate on.")
-    masked = [pairs for pairs in (
-        exclude, _labels(data, "val", False) if exclude_validation else None) if pairs is not None]
+    masked = [
+        pairs
+        for pairs in (exclude, _labels(data, "val", False) if exclude_validation else None)
+        if pairs is not None
+    ]
     hidden = None
     if masked:
         hidden = _pairs(torch.cat([pairs.to(device) for pairs in masked], 1), ranker)
-    per_user = {f"{metric}@{top}": USER_METRICS[metric](top).to(device)
-                for metric in metrics if metric in USER_METRICS for top in k}
-    overall = {f"{metric}@{top}": LIST_METRICS[metric](top, ranker).to(device)
-               for metric in metrics if metric in LIST_METRICS for top in k}
+    per_user = {
+        f"{metric}@{top}": USER_METRICS[metric](top).to(device)
+        for metric in metrics
+        if metric in USER_METRICS
+        for top in k
+    }
+    overall = {
+        f"{metric}@{top}": LIST_METRICS[metric](top, ranker).to(device)
+        for metric in metrics
+        if metric in LIST_METRICS
+        for top in k
+    }
     for metric in overall.values():
         metric.sync_on_compute = False  # every process ranks for all users
     values: dict[str, list[Tensor]] = {name: [] for name in per_user}
@@ -158,13 +196,18 @@ def _run(ranker: Ranker, data: HeteroData | Tensor, split: str, k: Sequence[int]
                     _update_lists(overall, listed, ranker.num_items)
     finally:
         ranker.train(mode)
-    table = pd.DataFrame({"user": torch.cat(users).cpu().numpy(), **{
-        name: torch.cat(parts).double().cpu().numpy() for name, parts in values.items()}})
+    table = pd.DataFrame(
+        {
+            "user": torch.cat(users).cpu().numpy(),
+            **{name: torch.cat(parts).double().cpu().numpy() for name, parts in values.items()},
+        }
+    )
     return table, {name: float(metric.compute()) for name, metric in overall.items()}
 
 
-def _chunks(ranker: Ranker, relevant: Tensor, hidden: Tensor | None, top: int,
-            block_size: int | None) -> Iterator[tuple[Tensor, Tensor, "_Hits"]]:
+def _chunks(
+    ranker: Ranker, relevant: Tensor, hidden: Tensor | None, top: int, block_size: int | None
+) -> Iterator[tuple[Tensor, Tensor, "_Hits"]]:
     """Users of a chunk, which is some blocks, their lists, and what is relevant in these.
 
     A list that is shorter than ``top``, since the user has fewer items left, ends with the item
@@ -176,12 +219,14 @@ def _chunks(ranker: Ranker, relevant: Tensor, hidden: Tensor | None, top: int,
     most = ranker.block_size()
     size = block_size or (min(most, CPU_BLOCK) if device.type == "cpu" else most)
     if hidden is not None:
-        hidden_ptr = torch.searchsorted(hidden[0].contiguous(),
-                                        torch.arange(ranker.num_users + 1, device=device))
+        hidden_ptr = torch.searchsorted(
+            hidden[0].contiguous(), torch.arange(ranker.num_users + 1, device=device)
+        )
     blocks = Blocks(ranker, min(size, user.numel()), min(top, num_items))
     bounds = [*range(0, user.numel(), size * max(1, CHUNK // size)), user.numel()]
-    for (first, last), (begin, end) in zip(pairwise(bounds), pairwise(start[bounds].tolist()),
-                                           strict=True):
+    for (first, last), (begin, end) in zip(
+        pairwise(bounds), pairwise(start[bounds].tolist()), strict=True
+    ):
         chunk = user[first:last]
         masked = [ranker.seen(chunk)]
         if hidden is not None:
@@ -190,11 +235,16 @@ def _chunks(ranker: Ranker, relevant: Tensor, hidden: Tensor | None, top: int,
         wanted = row[begin:end] - first, relevant[1, begin:end]
         best, item, hit = blocks.rank(chunk, masked, wanted)
         if best[:, 0].isnan().any():  # NaN ranks first
-            raise ValueError(f"{type(ranker).__name__} gave scores that are not a number; if it is "
-                             "being trained, it has diverged: try a smaller learning rate.")
+            raise ValueError(
+                f"{type(ranker).__name__} gave scores that are not a number; if it is "
+                "being trained, it has diverged: try a smaller learning rate."
+            )
         missing = best == -torch.inf
-        yield (chunk, item.masked_fill_(missing, num_items),
-               _Hits(hit.masked_fill_(missing, False), count[first:last]))
+        yield (
+            chunk,
+            item.masked_fill_(missing, num_items),
+            _Hits(hit.masked_fill_(missing, False), count[first:last]),
+        )
 
 
 @dataclass
@@ -236,8 +286,7 @@ def _check_arguments(k: Sequence[int], metrics: Sequence[str], block_size: int |
         raise ValueError(f"'k' must hold positive integers, got {list(k)}.")
     known = [*USER_METRICS, *LIST_METRICS]
     if not metrics or set(metrics) - set(known):
-        raise ValueError(f"'metrics' must be names among {', '.join(known)}, got "
-                         f"{metrics!r}.")
+        raise ValueError(f"'metrics' must be names among {', '.join(known)}, got {metrics!r}.")
     if block_size is not None and block_size < 1:
         raise ValueError(f"'block_size' must be at least 1, got {block_size}.")
 
@@ -252,8 +301,10 @@ def _labels(data: HeteroData | Tensor, split: str, exclude_validation: bool) -> 
     if split == "val" and exclude_validation:
         raise ValueError("'exclude_validation' would leave nothing of split 'val' to rank.")
     if SPLITS[split] not in data[EDGE_TYPE]:
-        raise ValueError(f"The data set has no {split} interactions: data{list(EDGE_TYPE)} has no "
-                         f"'{SPLITS[split]}'.")
+        raise ValueError(
+            f"The data set has no {split} interactions: data{list(EDGE_TYPE)} has no "
+            f"'{SPLITS[split]}'."
+        )
     labels: Tensor = data[EDGE_TYPE][SPLITS[split]]
     return labels
 
@@ -261,12 +312,16 @@ def _labels(data: HeteroData | Tensor, split: str, exclude_validation: bool) -> 
 def _pairs(pairs: Tensor, ranker: Ranker) -> Tensor:
     """Checks pairs of user and item, sorts them, drops duplicates."""
     if pairs.dim() != 2 or pairs.size(0) != 2 or pairs.dtype != torch.long:
-        raise ValueError(f"Pairs must be int64 of shape (2, M), got {pairs.dtype} of shape "
-                         f"{tuple(pairs.shape)}.")
-    for ids, count, side in zip(pairs, (ranker.num_users, ranker.num_items), ("user", "item"),
-                                strict=True):
+        raise ValueError(
+            f"Pairs must be int64 of shape (2, M), got {pairs.dtype} of shape {tuple(pairs.shape)}."
+        )
+    for ids, count, side in zip(
+        pairs, (ranker.num_users, ranker.num_items), ("user", "item"), strict=True
+    ):
         if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= count):
-            raise ValueError(f"Pairs name {side} {int(ids.min())} to {int(ids.max())}; the ranker "
-                             f"knows {side} 0 to {count - 1}.")
+            raise ValueError(
+                f"Pairs name {side} {int(ids.min())} to {int(ids.max())}; the ranker "
+                f"knows {side} 0 to {count - 1}."
+            )
     flat = (pairs[0] * ranker.num_items + pairs[1]).unique().to(ranker.seen_ptr.device)
     return torch.stack([flat // ranker.num_items, flat % ranker.num_items])

@@ -12,7 +12,7 @@ _STALE_SECONDS = 24 * 3600
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    r"""Gives a temporary path beside :obj:`path`; when the block ends well, the file is on the disk
+    r"""Gives a temporary path beside ``path``; when the block ends well, the file is on the disk
     and takes its name.
 
     Args:

@@ -38,8 +38,13 @@ BACKBONE_DEFAULTS: dict[str, Hyperparameters] = {
 }
 VARIANT_DEFAULTS: dict[str, Hyperparameters] = {
     "plus": {"profile_negatives": True},
-    "int": {"profile_negatives": True, "intent_negatives": True, "intent_view": None,
-            "intent_shift": 0, "pairwise_only": False},
+    "int": {
+        "profile_negatives": True,
+        "intent_negatives": True,
+        "intent_view": None,
+        "intent_shift": 0,
+        "pairwise_only": False,
+    },
 }
 # AutoCF has no use for negative items, in any loss of any variant.
 MODEL_DEFAULTS: dict[str, Hyperparameters] = {
@@ -57,12 +62,14 @@ AS_PUBLISHED: dict[str, Hyperparameters] = {
 }
 # The newest published configuration sets both weights to 1e-7; these are those before it.
 AS_IN_PAPER: dict[str, Hyperparameters] = {
-    "lightgcn_int": {"kd_int_weight_2": 5e-4, "kd_int_weight_3": 1e-4},
+    "lightgcn_int": {"kd_int_weight_2": 5e-4, "kd_int_weight_3": 1e-4}
 }
 # What the configurations name and neither the published code nor this one reads, by backbone or
 # model: nothing would change if it was set, so it cannot be.
 UNREAD: dict[str, tuple[str, ...]] = {
-    "gccf": ("keep_rate",), "simgcl": ("keep_rate",), "alpharec": ("lm_model",),
+    "gccf": ("keep_rate",),
+    "simgcl": ("keep_rate",),
+    "alpharec": ("lm_model",),
     "bigcf_gene": ("cl_temperature",),
 }
 # Of training: arguments of `fit`, not of a model.
@@ -78,8 +85,14 @@ def _lightgcn(data: HeteroData, h: Hyperparameters) -> Backbone:
 
 
 def _sgl(data: HeteroData, h: Hyperparameters) -> Backbone:
-    return SGL(data, h["embedding_size"], h["layer_num"], augmentation=h["augmentation"],
-               keep_rate=h["keep_rate"], **_contrast(h))
+    return SGL(
+        data,
+        h["embedding_size"],
+        h["layer_num"],
+        augmentation=h["augmentation"],
+        keep_rate=h["keep_rate"],
+        **_contrast(h),
+    )
 
 
 def _simgcl(data: HeteroData, h: Hyperparameters) -> Backbone:
@@ -91,19 +104,40 @@ def _dccf(data: HeteroData, h: Hyperparameters) -> Backbone:
 
 
 def _bigcf(data: HeteroData, h: Hyperparameters) -> Backbone:
-    return BIGCF(data, h["embedding_size"], h["layer_num"], h["intent_num"],
-                 center_weight=h["cen_weight"], **_contrast(h))
+    return BIGCF(
+        data,
+        h["embedding_size"],
+        h["layer_num"],
+        h["intent_num"],
+        center_weight=h["cen_weight"],
+        **_contrast(h),
+    )
 
 
 def _autocf(data: HeteroData, h: Hyperparameters) -> Backbone:
-    return AutoCF(data, h["embedding_size"], h["gcn_layer"], h["gt_layer"], heads=h["head_num"],
-                  num_seeds=h["seed_num"], mask_depth=h["mask_depth"], keep_rate=h["keep_rate"],
-                  redraw_every=h["fix_steps"], weight=h["ssl_reg"])
+    return AutoCF(
+        data,
+        h["embedding_size"],
+        h["gcn_layer"],
+        h["gt_layer"],
+        heads=h["head_num"],
+        num_seeds=h["seed_num"],
+        mask_depth=h["mask_depth"],
+        keep_rate=h["keep_rate"],
+        redraw_every=h["fix_steps"],
+        weight=h["ssl_reg"],
+    )
 
 
 def _alpharec(data: HeteroData, h: Hyperparameters) -> Backbone:
-    return AlphaRec(data, h["embedding_size"], h["layer_num"], keep_rate=h["keep_rate"],
-                    temperature=h["tau"], cosine=h["cosine"])
+    return AlphaRec(
+        data,
+        h["embedding_size"],
+        h["layer_num"],
+        keep_rate=h["keep_rate"],
+        temperature=h["tau"],
+        cosine=h["cosine"],
+    )
 
 
 def _contrast(h: Hyperparameters) -> Hyperparameters:
@@ -113,26 +147,49 @@ def _contrast(h: Hyperparameters) -> Hyperparameters:
 
 
 def _plus(data: HeteroData, backbone: Backbone, h: Hyperparameters) -> list[Head]:
-    return [ProfileAlignment(data, backbone.out_channels, weight=h["kd_weight"],
-                             temperature=h["kd_temperature"], negatives=h["profile_negatives"])]
+    return [
+        ProfileAlignment(
+            data,
+            backbone.out_channels,
+            weight=h["kd_weight"],
+            temperature=h["kd_temperature"],
+            negatives=h["profile_negatives"],
+        )
+    ]
 
 
 def _gene(data: HeteroData, backbone: Backbone, h: Hyperparameters) -> list[Head]:
-    return [ProfileReconstruction(data, backbone.embedding_size, backbone.out_channels,
-                                  mask_ratio=h["mask_ratio"], weight=h["recon_weight"],
-                                  temperature=h["re_temperature"])]
+    return [
+        ProfileReconstruction(
+            data,
+            backbone.embedding_size,
+            backbone.out_channels,
+            mask_ratio=h["mask_ratio"],
+            weight=h["recon_weight"],
+            temperature=h["re_temperature"],
+        )
+    ]
 
 
 def _int(data: HeteroData, backbone: Backbone, h: Hyperparameters) -> list[Head]:
     used = 0.0 if h["pairwise_only"] else 1.0
-    return [*_plus(data, backbone, h),
-            IntentAlignment(data, backbone.embedding_size, num_intents=h["intent_num"],
-                            weight=h["kd_int_weight"], temperature=h["kd_int_temperature"],
-                            translation_weight=used * h["kd_int_weight_2"],
-                            matching_weight=used * h["kd_int_weight_3"],
-                            negatives=h["intent_negatives"], mode=h["mode"],
-                            prototypes=backbone.intents, view=h["intent_view"],
-                            shift=h["intent_shift"])]
+    return [
+        *_plus(data, backbone, h),
+        IntentAlignment(
+            data,
+            backbone.embedding_size,
+            num_intents=h["intent_num"],
+            weight=h["kd_int_weight"],
+            temperature=h["kd_int_temperature"],
+            translation_weight=used * h["kd_int_weight_2"],
+            matching_weight=used * h["kd_int_weight_3"],
+            negatives=h["intent_negatives"],
+            mode=h["mode"],
+            prototypes=backbone.intents,
+            view=h["intent_view"],
+            shift=h["intent_shift"],
+        ),
+    ]
 
 
 BACKBONES: dict[str, Callable[[HeteroData, Hyperparameters], Backbone]] = {
@@ -168,19 +225,23 @@ def split_name(name: str) -> tuple[str, str]:
     """
     backbone, _, variant = name.partition("_")
     if backbone not in BACKBONES or variant not in VARIANTS:
-        raise ValueError(f"Unknown model {name!r}; a name is one of {', '.join(BACKBONES)}, alone "
-                         "or with _plus, _gene or _int behind it.")
+        raise ValueError(
+            f"Unknown model {name!r}; a name is one of {', '.join(BACKBONES)}, alone "
+            "or with _plus, _gene or _int behind it."
+        )
     return backbone, variant
 
 
 def _configured() -> set[str]:
     folder = resources.files("irllrec_pyg.configs")
-    return {path.name.removesuffix(".yaml") for path in folder.iterdir()
-            if path.name.endswith(".yaml")}
+    return {
+        path.name.removesuffix(".yaml") for path in folder.iterdir() if path.name.endswith(".yaml")
+    }
 
 
-def load_hyperparameters(model: str, dataset: str | None = None, mode: str | None = None
-                         ) -> Hyperparameters:
+def load_hyperparameters(
+    model: str, dataset: str | None = None, mode: str | None = None
+) -> Hyperparameters:
     """The published configuration of a model on a data set, under the published names.
 
     What no configuration names (``self_loops``, ``intent_view``, ...) stands beside it, by the
@@ -210,30 +271,43 @@ def load_hyperparameters(model: str, dataset: str | None = None, mode: str | Non
     else:
         own = next(name for name in (f"{backbone}_plus", backbone) if name in _configured())
         lender = f"{HEAD_LENDER}_{variant}"
-        log.info("%s was never published; hyper-parameters are those of %s, and of %s for the "
-                 "texts.", model, own, lender)
+        log.info(
+            "%s was never published; hyper-parameters are those of %s, and of %s for the texts.",
+            model,
+            own,
+            lender,
+        )
         config = {**_head_config(lender, dataset), **_published_config(own, dataset)}
     extra = AS_PUBLISHED.get(model, {})
     if mode == "as_in_paper":
         extra = AS_IN_PAPER.get(model if published else lender, {})
-    return {**DEFAULTS, **BACKBONE_DEFAULTS.get(backbone, {}), **VARIANT_DEFAULTS.get(variant, {}),
-            **MODEL_DEFAULTS.get(model, {}), **config, **extra, "mode": mode}
+    return {
+        **DEFAULTS,
+        **BACKBONE_DEFAULTS.get(backbone, {}),
+        **VARIANT_DEFAULTS.get(variant, {}),
+        **MODEL_DEFAULTS.get(model, {}),
+        **config,
+        **extra,
+        "mode": mode,
+    }
 
 
 def _published_config(model: str, dataset: str | None) -> Hyperparameters:
     file = resources.files("irllrec_pyg.configs") / f"{model}.yaml"
     by_dataset = yaml.safe_load(file.read_text())
     if dataset not in by_dataset:
-        log.info("%s has no published hyper-parameters for %s; Amazon-book's are used.", model,
-                 dataset)
+        log.info(
+            "%s has no published hyper-parameters for %s; Amazon-book's are used.", model, dataset
+        )
     config: Hyperparameters = by_dataset.get(dataset, by_dataset["amazon"])
     return config
 
 
 def _head_config(model: str, dataset: str | None) -> Hyperparameters:
     alone = _published_config(HEAD_LENDER, dataset)
-    return {key: value for key, value in _published_config(model, dataset).items()
-            if key not in alone}
+    return {
+        key: value for key, value in _published_config(model, dataset).items() if key not in alone
+    }
 
 
 def unread(model: str) -> set[str]:
@@ -243,8 +317,9 @@ def unread(model: str) -> set[str]:
     return names if variant == "int" or backbone in ("dccf", "bigcf") else {*names, "intent_num"}
 
 
-def build_model(name: str, data: HeteroData, dataset: str | None = None,
-                **overrides: Any) -> Recommender:
+def build_model(
+    name: str, data: HeteroData, dataset: str | None = None, **overrides: Any
+) -> Recommender:
     """Builds a published model.
 
     Args:
@@ -271,8 +346,10 @@ def build_model(name: str, data: HeteroData, dataset: str | None = None,
         raise ValueError(f"{', '.join(wrong)} is of training; pass it to 'fit'.")
     known = set(hparams) - unread(name)
     if unknown := sorted(set(overrides) - known):
-        raise ValueError(f"{name} has no hyper-parameter {', '.join(unknown)}; it has "
-                         f"{', '.join(sorted(known))}.")
+        raise ValueError(
+            f"{name} has no hyper-parameter {', '.join(unknown)}; it has "
+            f"{', '.join(sorted(known))}."
+        )
     hparams.update(overrides)
     backbone = BACKBONES[backbone_name](data, hparams)
     heads = VARIANTS[variant](data, backbone, hparams)
@@ -281,13 +358,19 @@ def build_model(name: str, data: HeteroData, dataset: str | None = None,
 
 # Parameters of the published modules that no forward pass of theirs reads.
 UNUSED = ("gcnLayers.", "itm_head.", "itm_mlp.", "logit_scale")
-EMBEDDINGS = [(f"user_{name}", f"item_{name}") for name in
-              ("embeds", "embeds.weight", "embedding.weight")]
+EMBEDDINGS = [
+    (f"user_{name}", f"item_{name}") for name in ("embeds", "embeds.weight", "embedding.weight")
+]
 
 
-def load_published(name: str, state: Mapping[str, Tensor], data: HeteroData,
-                   hparams: Mapping[str, Any] | None = None, embedding_size: int | None = None,
-                   intent_num: int | None = None) -> Recommender:
+def load_published(
+    name: str,
+    state: Mapping[str, Tensor],
+    data: HeteroData,
+    hparams: Mapping[str, Any] | None = None,
+    embedding_size: int | None = None,
+    intent_num: int | None = None,
+) -> Recommender:
     """Builds a model and fills it with weights of the published code.
 
     Args:
@@ -306,30 +389,39 @@ def load_published(name: str, state: Mapping[str, Tensor], data: HeteroData,
         ValueError: If a tensor is missing, left over or of another shape; it is named.
     """
     # AutoCF's mask token goes by a name of its own.
-    state = {key.removeprefix("gene_"): value for key, value in state.items()
-             if not key.startswith(UNUSED)}
+    state = {
+        key.removeprefix("gene_"): value
+        for key, value in state.items()
+        if not key.startswith(UNUSED)
+    }
     for user, item in EMBEDDINGS:
         if user in state:
             state["embedding"] = torch.cat([state.pop(user), state.pop(item)])
-    sizes = {"embedding_size": (embedding_size, "embedding"), "intent_num": (intent_num,
-                                                                             "user_intent")}
-    found = {key: given or (state[tensor].size(1) if tensor in state else DEFAULTS[key])
-             for key, (given, tensor) in sizes.items()}
+    sizes = {
+        "embedding_size": (embedding_size, "embedding"),
+        "intent_num": (intent_num, "user_intent"),
+    }
+    found = {
+        key: given or (state[tensor].size(1) if tensor in state else DEFAULTS[key])
+        for key, (given, tensor) in sizes.items()
+    }
     given = {**dict(hparams or {}), **found}
-    model = build_model(name, data,
-                        **{key: given[key] for key in given if key not in unread(name)})
+    model = build_model(name, data, **{key: given[key] for key in given if key not in unread(name)})
     model.to(next(iter(state.values())).dtype)
     targets = _published_names(model)
     left = sorted(set(state) - set(targets))
     missing = sorted(key for key in set(targets) - set(state) if not key.startswith("int_mlp_m."))
     if left or missing:
-        raise ValueError(f"The state dict of {name} does not fit: missing {missing}, "
-                         f"unknown {left}.")
+        raise ValueError(
+            f"The state dict of {name} does not fit: missing {missing}, unknown {left}."
+        )
     with torch.no_grad():
         for key, value in state.items():
             if targets[key].shape != value.shape:
-                raise ValueError(f"{key} has shape {tuple(value.shape)}; {name} on this data set "
-                                 f"wants {tuple(targets[key].shape)}.")
+                raise ValueError(
+                    f"{key} has shape {tuple(value.shape)}; {name} on this data set "
+                    f"wants {tuple(targets[key].shape)}."
+                )
             targets[key].copy_(value)
     for head in model.heads:
         if isinstance(head, IntentAlignment) and "int_mlp_m.0.weight" not in state:
@@ -347,8 +439,9 @@ def _published_names(model: Recommender) -> dict[str, Tensor]:
         names |= {f"mlp.{key}": value for key, value in backbone.mlp.named_parameters()}
     if isinstance(backbone, AutoCF):
         for i, layer in enumerate(backbone.transformers):  # published: x W, not x W^T
-            names |= {f"gtLayers.{i}.{key[0]}Trans": value.t()
-                      for key, value in layer.named_parameters()}
+            names |= {
+                f"gtLayers.{i}.{key[0]}Trans": value.t() for key, value in layer.named_parameters()
+            }
     for head in model.heads:
         if isinstance(head, (ProfileAlignment, ProfileReconstruction)):
             names |= {f"mlp.{key}": value for key, value in head.mlp.named_parameters()}
@@ -358,8 +451,10 @@ def _published_names(model: Recommender) -> dict[str, Tensor]:
             names |= {f"int_mlp.{key}": value for key, value in head.mlp.named_parameters()}
             prototypes = prototypes or head.prototypes
             if "mlp" in head.teacher:
-                names |= {f"int_mlp_m.{key}": value
-                          for key, value in head.teacher["mlp"].named_parameters()}
+                names |= {
+                    f"int_mlp_m.{key}": value
+                    for key, value in head.teacher["mlp"].named_parameters()
+                }
     if prototypes is not None:
         names |= {"user_intent": prototypes.user, "item_intent": prototypes.item}
     return names

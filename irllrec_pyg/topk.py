@@ -29,11 +29,13 @@ class Blocks:
         # Columns of minus infinity follow the items, so that groups of groups are of one size.
         self.width = -(-ranker.num_items // GROUP**self.depth) * GROUP**self.depth
         self.levels: list[Tensor] = []  # scores, and maxima of their groups, as topk wants them
-        self.is_relevant = torch.zeros(size, self.width, dtype=torch.bool,
-                                       device=ranker.seen_ptr.device)
+        self.is_relevant = torch.zeros(
+            size, self.width, dtype=torch.bool, device=ranker.seen_ptr.device
+        )
         self.nodes: tuple[Tensor, Tensor] | None = None
-        if not (isinstance(ranker, DotProductRanker)
-                and type(ranker).scorer is DotProductRanker.scorer):
+        if not (
+            isinstance(ranker, DotProductRanker) and type(ranker).scorer is DotProductRanker.scorer
+        ):
             self.scorer = ranker.scorer()
             return
         users, items = ranker.embed()
@@ -41,8 +43,9 @@ class Blocks:
         if users.dtype == items.dtype == _ranked_dtype(users) and len(items) == ranker.num_items:
             self.nodes = users, items.t()
 
-    def rank(self, user: Tensor, masked: Sequence[tuple[Tensor, Tensor]],
-             relevant: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    def rank(
+        self, user: Tensor, masked: Sequence[tuple[Tensor, Tensor]], relevant: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
         r"""The best items of many blocks of users.
 
         Args:
@@ -86,18 +89,26 @@ class Blocks:
             return levels
         scores = self.scorer(user)
         if scores.shape != (user.numel(), num_items):
-            raise ValueError(f"{type(self.ranker).__name__} gave scores of shape "
-                             f"{tuple(scores.shape)} for {user.numel()} users and {num_items} "
-                             "items.")
+            raise ValueError(
+                f"{type(self.ranker).__name__} gave scores of shape "
+                f"{tuple(scores.shape)} for {user.numel()} users and {num_items} "
+                "items."
+            )
         levels = self._memory(user, _ranked_dtype(scores))
         levels[0][:, :num_items] = scores  # a copy: scores may be the ranker's own
         return levels
 
     def _memory(self, user: Tensor, dtype: torch.dtype) -> list[Tensor]:
         if not self.levels or self.levels[0].dtype != dtype:
-            self.levels = [torch.full((self.size, self.width // GROUP**level), -torch.inf,
-                                      dtype=dtype, device=user.device)
-                           for level in range(self.depth + 1)]
+            self.levels = [
+                torch.full(
+                    (self.size, self.width // GROUP**level),
+                    -torch.inf,
+                    dtype=dtype,
+                    device=user.device,
+                )
+                for level in range(self.depth + 1)
+            ]
         return [level[: user.numel()] for level in self.levels]
 
 
@@ -126,8 +137,9 @@ def topk(levels: Sequence[Tensor], k: int) -> tuple[Tensor, Tensor]:
         torch.amax(level.view(level.size(0), GROUP, -1), 1, out=maxima)
     scores, last = levels[0], levels[-1]
     # NaN has no place among integers.
-    as_integers = (last.device.type == "cpu" and last.dtype == torch.float32
-                   and not last.amax().isnan())
+    as_integers = (
+        last.device.type == "cpu" and last.dtype == torch.float32 and not last.amax().isnan()
+    )
     select = _select_as_integers if as_integers else _select
     column = select(last, torch.arange(last.size(1), device=last.device), k)
     for maxima, level in pairwise(reversed(levels)):

@@ -64,10 +64,12 @@ def test_popularity_counts(tiny_data):
 
 def test_item_knn_sums_cosines(tiny_data):
     r = matrix(tiny_data)
-    similarity = np.array([[cosine(r[:, i], r[:, j]) for j in range(NUM_ITEMS)]
-                           for i in range(NUM_ITEMS)])
-    np.testing.assert_allclose(scores(ItemKNN(tiny_data)),
-                               neighbour_scores(r, similarity, NUM_ITEMS), rtol=1e-5, atol=1e-6)
+    similarity = np.array(
+        [[cosine(r[:, i], r[:, j]) for j in range(NUM_ITEMS)] for i in range(NUM_ITEMS)]
+    )
+    np.testing.assert_allclose(
+        scores(ItemKNN(tiny_data)), neighbour_scores(r, similarity, NUM_ITEMS), rtol=1e-5, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("kept", [1, 3])
@@ -87,9 +89,12 @@ def test_item_knn_keeps_the_most_similar_of_each_candidate(tiny_data, kept):
 def test_text_knn_sums_cosines_of_texts(tiny_data, kept):
     x = tiny_data["item"].x.double().numpy()
     similarity = np.array([[cosine(a, b) for b in x] for a in x])
-    np.testing.assert_allclose(scores(TextKNN(tiny_data, kept)),
-                               neighbour_scores(matrix(tiny_data), similarity, kept),
-                               rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        scores(TextKNN(tiny_data, kept)),
+        neighbour_scores(matrix(tiny_data), similarity, kept),
+        rtol=1e-4,
+        atol=1e-5,
+    )
 
 
 def test_text_profile_is_the_cosine_of_user_and_item(tiny_data):
@@ -112,8 +117,12 @@ def test_ease_solves_each_items_regression(tiny_data, reg):
 
 def normalized(r):
     users, items = r.sum(1), r.sum(0)
-    return np.array([[r[u, i] / np.sqrt(users[u] * items[i]) if r[u, i] else 0.0
-                      for i in range(r.shape[1])] for u in range(r.shape[0])])
+    return np.array(
+        [
+            [r[u, i] / np.sqrt(users[u] * items[i]) if r[u, i] else 0.0 for i in range(r.shape[1])]
+            for u in range(r.shape[0])
+        ]
+    )
 
 
 def test_linear_filter_is_its_formula(tiny_data):
@@ -165,8 +174,10 @@ def test_follows_its_device(tiny_data, name):
 def test_those_with_embeddings_are_saved_like_models(tiny_data, tmp_path, name):
     ranker = build_baseline(name, tiny_data, **SMALL.get(name, {}))
     save_ranker(ranker, tmp_path / "ranker.safetensors")
-    torch.testing.assert_close(load_ranker(tmp_path / "ranker.safetensors").score(
-        torch.arange(NUM_USERS)), ranker.score(torch.arange(NUM_USERS)))
+    torch.testing.assert_close(
+        load_ranker(tmp_path / "ranker.safetensors").score(torch.arange(NUM_USERS)),
+        ranker.score(torch.arange(NUM_USERS)),
+    )
 
 
 @pytest.mark.parametrize("name", ["text-knn", "text-profile"])
@@ -176,9 +187,15 @@ def test_a_missing_text_is_named(tiny_data, name):
         build_baseline(name, from_interactions(table, "user", "item"))
 
 
-@pytest.mark.parametrize(("name", "settings", "message"), [
-    ("item-knn", {"num_neighbors": 0}, "num_neighbors"), ("ease", {"reg": 0.0}, "reg"),
-    ("low-pass-svd", {"rank": NUM_ITEMS}, "rank"), ("svd", {}, "Unknown baseline 'svd'")])
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("item-knn", {"num_neighbors": 0}, "num_neighbors"),
+        ("ease", {"reg": 0.0}, "reg"),
+        ("low-pass-svd", {"rank": NUM_ITEMS}, "rank"),
+        ("svd", {}, "Unknown baseline 'svd'"),
+    ],
+)
 def test_wrong_arguments_are_named(tiny_data, name, settings, message):
     with pytest.raises(ValueError, match=message):
         build_baseline(name, tiny_data, **settings)
@@ -186,8 +203,10 @@ def test_wrong_arguments_are_named(tiny_data, name, settings, message):
 
 def test_settings_are_chosen_on_validation_items(tiny_data, monkeypatch):
     monkeypatch.setitem(GRIDS, "ease", {"reg": (0.1, 10.0, 1000.0)})
-    values = {reg: evaluate(EASE(tiny_data, reg), tiny_data, "val", k=(3,))["recall@3"]
-              for reg in GRIDS["ease"]["reg"]}
+    values = {
+        reg: evaluate(EASE(tiny_data, reg), tiny_data, "val", k=(3,))["recall@3"]
+        for reg in GRIDS["ease"]["reg"]
+    }
     assert choose_settings("ease", tiny_data, "recall@3") == {"reg": max(values, key=values.get)}
     assert choose_settings("popularity", tiny_data) == {}
 
@@ -196,10 +215,13 @@ def test_a_rank_is_chosen_that_the_data_has(tiny_data, monkeypatch):
     assert NUM_ITEMS == 9 < min(GRIDS["low-pass-svd"]["rank"])
     assert choose_settings("low-pass-svd", tiny_data) == {"rank": 4}
     monkeypatch.setitem(GRIDS, "low-pass-svd", {"rank": (1, 3, 8, 9)})
-    values = {rank: evaluate(LowPassSVD(tiny_data, rank), tiny_data, "val", k=(3,))["recall@3"]
-              for rank in (1, 3, 8)}
+    values = {
+        rank: evaluate(LowPassSVD(tiny_data, rank), tiny_data, "val", k=(3,))["recall@3"]
+        for rank in (1, 3, 8)
+    }
     assert choose_settings("low-pass-svd", tiny_data, "recall@3") == {
-        "rank": max(values, key=values.get)}
+        "rank": max(values, key=values.get)
+    }
     table = pd.DataFrame({"user": [0, 0, 0, 0, 0, 1, 1, 1, 1, 1], "item": [0, 1, 2, 3, 4] * 2})
     two = from_interactions(table, "user", "item")
     settings = choose_settings("low-pass-svd", two)
@@ -210,24 +232,48 @@ def test_a_rank_is_chosen_that_the_data_has(tiny_data, monkeypatch):
 def measured(dataset, method):
     with shared_path("published/baselines_measured.csv").open() as file:
         for row in csv.DictReader(file):
-            if row["dataset"] == dataset and row["method"] == method and (
-                    "200 neighbours" not in row["setting"]):
+            if (
+                row["dataset"] == dataset
+                and row["method"] == method
+                and ("200 neighbours" not in row["setting"])
+            ):
                 return float(row["recall@20"]), float(row["ndcg@20"])
     raise AssertionError(f"no {method} on {dataset}")
 
 
-REAL = {"popularity": "popularity", "item-knn": "item-kNN", "ease": "EASE",
-        "linear-filter": "one-step linear filter", "low-pass-svd": "low-pass SVD"}
+REAL = {
+    "popularity": "popularity",
+    "item-knn": "item-kNN",
+    "ease": "EASE",
+    "linear-filter": "one-step linear filter",
+    "low-pass-svd": "low-pass SVD",
+}
 SLOW = pytest.mark.slow
 
 
-@pytest.mark.parametrize(("dataset", "name"), [
-    ("amazon", "popularity"), ("amazon", "item-knn"),
-    *[pytest.param(dataset, name, marks=SLOW) for dataset, name in (
-        ("amazon", "linear-filter"), ("amazon", "low-pass-svd"), ("amazon", "ease"),
-        ("yelp", "popularity"), ("yelp", "item-knn"), ("yelp", "ease"),
-        ("movie", "popularity"), ("movie", "item-knn"), ("movie", "ease"),
-        ("movie", "linear-filter"), ("movie", "low-pass-svd"))]])
+@pytest.mark.parametrize(
+    ("dataset", "name"),
+    [
+        ("amazon", "popularity"),
+        ("amazon", "item-knn"),
+        *[
+            pytest.param(dataset, name, marks=SLOW)
+            for dataset, name in (
+                ("amazon", "linear-filter"),
+                ("amazon", "low-pass-svd"),
+                ("amazon", "ease"),
+                ("yelp", "popularity"),
+                ("yelp", "item-knn"),
+                ("yelp", "ease"),
+                ("movie", "popularity"),
+                ("movie", "item-knn"),
+                ("movie", "ease"),
+                ("movie", "linear-filter"),
+                ("movie", "low-pass-svd"),
+            )
+        ],
+    ],
+)
 def test_real_splits_give_the_measured_figures(dataset, name, tmp_path):
     (tmp_path / dataset).mkdir()
     (tmp_path / dataset / "raw").symlink_to(shared_path(f"data/{dataset}"))
@@ -236,4 +282,5 @@ def test_real_splits_give_the_measured_figures(dataset, name, tmp_path):
         data = IRLLRecDataset(tmp_path, dataset)[0]
     found = evaluate(build_baseline(name, data), data, k=(20,))
     assert (found["recall@20"], found["ndcg@20"]) == pytest.approx(
-        measured(dataset, REAL[name]), rel=0.02)
+        measured(dataset, REAL[name]), rel=0.02
+    )

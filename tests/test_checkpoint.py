@@ -39,24 +39,35 @@ def test_recommends_the_same_without_texts_or_data(trained, tmp_path):
     assert loaded.info == {"note": {"seed": 3}}
     assert repr(loaded) == "EmbeddingRecommender(12 users, 9 items, 32)"
     for user, exclude in ((None, True), ("7", False), (7, True), (["ünï", "x"], True)):
-        pd.testing.assert_frame_equal(loaded.recommend(user, k=5, exclude_seen=exclude),
-                                      trained.recommend(user, k=5, exclude_seen=exclude))
+        pd.testing.assert_frame_equal(
+            loaded.recommend(user, k=5, exclude_seen=exclude),
+            trained.recommend(user, k=5, exclude_seen=exclude),
+        )
     everyone = torch.arange(12)
     assert torch.equal(loaded.score(everyone), trained.eval().score(everyone))
 
 
 def test_recommends_in_another_process_that_never_saw_the_data(trained, tmp_path):
     save_ranker(trained, tmp_path / "model.safetensors")
-    code = ("import sys; from irllrec_pyg.checkpoint import load_ranker\n"
-            "table = load_ranker('model.safetensors').recommend(-3, k=4)\n"
-            "assert 'pytorch_lightning' not in sys.modules\n"
-            "print(table.to_json(orient='records', double_precision=15))")
-    run = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=tmp_path, check=True,
-                         capture_output=True, text=True, env={**os.environ})
+    code = (
+        "import sys; from irllrec_pyg.checkpoint import load_ranker\n"
+        "table = load_ranker('model.safetensors').recommend(-3, k=4)\n"
+        "assert 'pytorch_lightning' not in sys.modules\n"
+        "print(table.to_json(orient='records', double_precision=15))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ},
+    )
     expected = trained.recommend(-3, k=4)
     got = pd.DataFrame(json.loads(run.stdout))
     assert got[["user", "item", "rank"]].values.tolist() == (
-        expected[["user", "item", "rank"]].values.tolist())
+        expected[["user", "item", "rank"]].values.tolist()
+    )
 
 
 def test_weights_go_back_into_a_model(trained, tiny_data, tmp_path):
@@ -94,8 +105,9 @@ def test_errors_of_saving(tiny_data, tmp_path):
     edge_index = tiny_data["user", "rates", "item"].edge_index
     with pytest.raises(ValueError, match="Ranker has no embeddings"):
         save_ranker(Ranker(edge_index, 12, 9), tmp_path / "model.safetensors")
-    ranker = EmbeddingRecommender(torch.ones(12, 2), torch.ones(9, 2), edge_index,
-                                  user_ids=[1.5] * 12)
+    ranker = EmbeddingRecommender(
+        torch.ones(12, 2), torch.ones(9, 2), edge_index, user_ids=[1.5] * 12
+    )
     with pytest.raises(ValueError, match=r"'user_ids' holds 1\.5"):
         save_ranker(ranker, tmp_path / "model.safetensors")
     assert not list(tmp_path.glob("*.safetensors"))
@@ -123,9 +135,16 @@ def test_other_files_are_named(tmp_path):
 
 def test_tensors_come_back_exactly(tmp_path):
     base = torch.randn(4, 4)
-    tensors = {"float": base, "shared": base, "view": base.t(), "scalar": torch.tensor(3),
-               "empty": torch.empty(0, 2), "bool": torch.tensor([True]),
-               "half": torch.randn(3).bfloat16(), "nan": torch.tensor([float("nan"), -0.0])}
+    tensors = {
+        "float": base,
+        "shared": base,
+        "view": base.t(),
+        "scalar": torch.tensor(3),
+        "empty": torch.empty(0, 2),
+        "bool": torch.tensor([True]),
+        "half": torch.randn(3).bfloat16(),
+        "nan": torch.tensor([float("nan"), -0.0]),
+    }
     write_tensors(tmp_path / "new" / "a", tensors, {"x": [1, None]}, "kind")
     got, metadata = read_tensors(tmp_path / "new" / "a", "kind")
     assert metadata == {"x": [1, None]}

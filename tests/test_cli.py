@@ -17,10 +17,17 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_help_of_a_command_needs_no_extra() -> None:
-    code = ("import sys; sys.modules['openai'] = None; sys.modules['wordllama'] = None\n"
-            "from irllrec_pyg.cli import main; main(['texts', '--help'])")
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                            cwd=Path(__file__).parents[1], check=True)
+    code = (
+        "import sys; sys.modules['openai'] = None; sys.modules['wordllama'] = None\n"
+        "from irllrec_pyg.cli import main; main(['texts', '--help'])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+        check=True,
+    )
     assert "--response-format" in result.stdout
 
 

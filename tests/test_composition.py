@@ -37,15 +37,22 @@ def test_gat_with_intents_beats_popularity(data):
     assert result.test["ndcg@20"] > popular["ndcg@20"]
 
 
-@pytest.mark.parametrize(("shift", "names"), [
-    (1, ["intent"]),  # the tower reads the network's output
-    (0, ["translation", "matching"]),  # it reads the input, as for the published models
-])
+@pytest.mark.parametrize(
+    ("shift", "names"),
+    [
+        (1, ["intent"]),  # the tower reads the network's output
+        (0, ["translation", "matching"]),  # it reads the input, as for the published models
+    ],
+)
 def test_the_intent_losses_reach_the_weights_of_the_gat(data, shift, names):
     model = build(data, shift)
     batch = torch.arange(50), torch.arange(50), torch.arange(50, 100)
     losses = model.losses(*batch)
     for name in names:
-        grads = torch.autograd.grad(losses[name], list(model.backbone.gnn.parameters()),
-                                    retain_graph=True, allow_unused=True)
+        grads = torch.autograd.grad(
+            losses[name],
+            list(model.backbone.gnn.parameters()),
+            retain_graph=True,
+            allow_unused=True,
+        )
         assert sum(grad.abs().sum() for grad in grads if grad is not None) > 0, name

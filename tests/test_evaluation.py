@@ -74,8 +74,11 @@ def naive_evaluate(table, train, relevant, hidden, k):
             out[f"{name}@{top}"] = sum(values) / len(values)
         listed = {item for user in of_user for item in lists[user]}
         out[f"coverage@{top}"] = len(listed) / table.size(1)
-        means = [sum(sum(i == item for _, i in train) for item in lists[u]) / len(lists[u])
-                 for u in of_user if lists[u]]
+        means = [
+            sum(sum(i == item for _, i in train) for item in lists[u]) / len(lists[u])
+            for u in of_user
+            if lists[u]
+        ]
         out[f"popularity@{top}"] = sum(means) / len(means)
     return out
 
@@ -104,8 +107,14 @@ def test_equals_naive_loops(num_users, num_items, block_size, hide):
     hidden = hidden if hide else hidden[:, :0]
     k = (1, 5, 20)
     before = table.clone()
-    got = evaluate(TableRanker(table, train), relevant, k=k, block_size=block_size,
-                   metrics=[*USER_METRICS, *LIST_METRICS], exclude=hidden if hide else None)
+    got = evaluate(
+        TableRanker(table, train),
+        relevant,
+        k=k,
+        block_size=block_size,
+        metrics=[*USER_METRICS, *LIST_METRICS],
+        exclude=hidden if hide else None,
+    )
     expected = naive_evaluate(table, train, relevant, hidden, k)
     assert list(got) == [f"{name}@{top}" for name in [*USER_METRICS, *LIST_METRICS] for top in k]
     assert got == pytest.approx(expected, rel=1e-6, abs=1e-6)
@@ -123,8 +132,14 @@ def test_dot_products_equal_naive_loops(monkeypatch, dtype, num_items, chunk):
     table = users @ items.t()
     expected = naive_evaluate(table, train, relevant, hidden, [1, 5])
     for ranker in (TableRanker(table, train), EmbeddingRanker(users, items, train)):
-        got = evaluate(ranker, relevant, k=[1, 5], block_size=3, exclude=hidden,
-                       metrics=[*USER_METRICS, *LIST_METRICS])
+        got = evaluate(
+            ranker,
+            relevant,
+            k=[1, 5],
+            block_size=3,
+            exclude=hidden,
+            metrics=[*USER_METRICS, *LIST_METRICS],
+        )
         assert got == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
@@ -136,8 +151,13 @@ def test_half_precision_embeddings_rank_by_their_own_products():
 
 
 def levels_of(scores, depth):
-    return [scores, *(scores.new_empty(len(scores), scores.size(1) // topk.GROUP**level)
-                      for level in range(1, depth + 1))]
+    return [
+        scores,
+        *(
+            scores.new_empty(len(scores), scores.size(1) // topk.GROUP**level)
+            for level in range(1, depth + 1)
+        ),
+    ]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -151,14 +171,16 @@ def test_topk_equals_sorting(dtype, depth, values):
     elif values == "few":
         scores = torch.randint(-2, 3, shape, generator=g).to(dtype)
     else:
-        pool = torch.tensor([-math.inf, -3.4e38, -1.0, -1e-45, -0.0, 0.0, 1e-45, 3.4e38, math.inf],
-                            dtype=dtype)
+        pool = torch.tensor(
+            [-math.inf, -3.4e38, -1.0, -1e-45, -0.0, 0.0, 1e-45, 3.4e38, math.inf], dtype=dtype
+        )
         scores = pool[torch.randint(7, shape, generator=g)]  # few of them in a row, all in some
         scores[::5] = pool[torch.randint(9, (10, shape[1]), generator=g)]
         scores[1::5, 4:] = -torch.inf
     best, column = topk.topk(levels_of(scores, depth), 9)
-    for row, values_of, columns in zip(scores.tolist(), best.tolist(), column.tolist(),
-                                       strict=True):
+    for row, values_of, columns in zip(
+        scores.tolist(), best.tolist(), column.tolist(), strict=True
+    ):
         assert values_of == sorted(row, reverse=True)[:9]
         assert values_of == [row[at] for at in columns]
         assert len(set(columns)) == 9
@@ -167,8 +189,10 @@ def test_topk_equals_sorting(dtype, depth, values):
 def test_what_scores_the_same_is_listed_the_same_every_time():
     train, relevant = torch.zeros(2, 1, dtype=torch.long), torch.arange(400).repeat(2, 1)
     ranker = TableRanker(torch.zeros(400, 400), train)
-    values = [evaluate(ranker, relevant, metrics=["recall", "coverage"], block_size=size)
-              for size in (None, None, 7)]
+    values = [
+        evaluate(ranker, relevant, metrics=["recall", "coverage"], block_size=size)
+        for size in (None, None, 7)
+    ]
     assert values[0] == values[1] == values[2]
 
 
@@ -176,8 +200,12 @@ def test_masked_items_are_no_hits():
     # The user has seen all but one item, and wants a seen one and the one that is left.
     train = torch.tensor([[0, 0, 0], [0, 1, 2]])
     relevant = torch.tensor([[0, 0], [0, 3]])
-    got = evaluate(TableRanker(torch.zeros(1, 4), train), relevant, k=[3],
-                   metrics=["recall", "precision", "coverage"])
+    got = evaluate(
+        TableRanker(torch.zeros(1, 4), train),
+        relevant,
+        k=[3],
+        metrics=["recall", "precision", "coverage"],
+    )
     assert got == pytest.approx({"recall@3": 0.5, "precision@3": 1 / 3, "coverage@3": 0.25})
 
 
@@ -201,13 +229,15 @@ def test_validation_items_are_ranked_unless_excluded(tiny_data):
     edges = tiny_data["user", "rates", "item"]
     scores = model.score(torch.arange(model.num_users)).detach()
     for exclude, hidden in ((False, edges.edge_index[:, :0]), (True, edges.val_edge_label_index)):
-        got = evaluate(model, tiny_data, "test", k=[3], exclude_validation=exclude,
-                       metrics=list(USER_METRICS))
+        got = evaluate(
+            model, tiny_data, "test", k=[3], exclude_validation=exclude, metrics=list(USER_METRICS)
+        )
         expected = naive_evaluate(scores, edges.edge_index, edges.edge_label_index, hidden, [3])
         assert got == pytest.approx({name: expected[name] for name in got}, abs=1e-6)
     val = evaluate(model, tiny_data, "val", k=[3], metrics=["recall"])
-    expected = naive_evaluate(scores, edges.edge_index, edges.val_edge_label_index,
-                              edges.edge_index[:, :0], [3])
+    expected = naive_evaluate(
+        scores, edges.edge_index, edges.val_edge_label_index, edges.edge_index[:, :0], [3]
+    )
     assert val["recall@3"] == pytest.approx(expected["recall@3"], abs=1e-6)
 
 
@@ -245,20 +275,23 @@ def test_memory_is_bounded_by_blocks():
     assert sizes == [6] * (users // 6) + [users % 6] * (users % 6 > 0)
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"k": []}, "'k' must hold positive"),
-    ({"k": [0]}, "'k' must hold positive"),
-    ({"metrics": ["auc"]}, "must be names among recall"),
-    ({"metrics": "auc"}, "must be names"),
-    ({"k": 2.5}, "'k' must hold positive integers"),
-    ({"split": "train"}, "'split' must be"),
-    ({"block_size": 0}, "'block_size' must be at least 1"),
-    ({"exclude_validation": True}, "needs a data set"),
-    ({"data": torch.empty(2, 0, dtype=torch.long)}, "No user has a relevant item"),
-    ({"data": torch.tensor([[0], [30]])}, "name item 30 to 30"),
-    ({"data": torch.tensor([[-1], [3]])}, "name user -1 to -1"),
-    ({"data": torch.zeros(2, 3)}, "must be int64"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"k": []}, "'k' must hold positive"),
+        ({"k": [0]}, "'k' must hold positive"),
+        ({"metrics": ["auc"]}, "must be names among recall"),
+        ({"metrics": "auc"}, "must be names"),
+        ({"k": 2.5}, "'k' must hold positive integers"),
+        ({"split": "train"}, "'split' must be"),
+        ({"block_size": 0}, "'block_size' must be at least 1"),
+        ({"exclude_validation": True}, "needs a data set"),
+        ({"data": torch.empty(2, 0, dtype=torch.long)}, "No user has a relevant item"),
+        ({"data": torch.tensor([[0], [30]])}, "name item 30 to 30"),
+        ({"data": torch.tensor([[-1], [3]])}, "name user -1 to -1"),
+        ({"data": torch.zeros(2, 3)}, "must be int64"),
+    ],
+)
 def test_errors(change, message):
     table, train, relevant, _ = random_case(20, 30, 6)
     arguments = {"data": relevant, **change}
@@ -289,6 +322,9 @@ def test_errors_of_scores_and_data(tiny_data):
 def test_one_length_and_one_metric_need_no_list(tiny_data):
     ranker = Popularity(tiny_data)
     assert evaluate(ranker, tiny_data, k=3, metrics="recall") == evaluate(
-        ranker, tiny_data, k=[3], metrics=["recall"])
+        ranker, tiny_data, k=[3], metrics=["recall"]
+    )
     assert evaluate_users(ranker, tiny_data, k=3, metrics="recall").columns.tolist() == [
-        "user", "recall@3"]
+        "user",
+        "recall@3",
+    ]

@@ -14,9 +14,17 @@ from irllrec_pyg.published import load_published, model_names
 
 CASES = Path(__file__).parent / "parity" / "cases"
 MODELS = sorted(path.parent.name for path in CASES.glob("*/case.json"))
-OURS = {"bpr_loss": "bpr", "mf_loss": "bpr", "rec_loss": "bpr", "ssm_loss": "bpr",
-        "cl_loss": "ssl", "kd_loss": "profile", "kd_int_loss": "intent",
-        "recon_loss": "reconstruction", "cen_loss": "center"}
+OURS = {
+    "bpr_loss": "bpr",
+    "mf_loss": "bpr",
+    "rec_loss": "bpr",
+    "ssm_loss": "bpr",
+    "cl_loss": "ssl",
+    "kd_loss": "profile",
+    "kd_int_loss": "intent",
+    "recon_loss": "reconstruction",
+    "cen_loss": "center",
+}
 # Parameters that the published modules have and no pass of them reads, or no gradient reaches.
 UNUSED = ("gcnLayers", "itm_head", "itm_mlp", "logit_scale", "int_mlp_m")
 
@@ -31,8 +39,10 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def batches():
     triplets = np.load(CASES / "triplets.npz")
-    return [[torch.from_numpy(triplets[f"{side}{step}"]) for side in ("user", "pos", "neg")]
-            for step in range(3)]
+    return [
+        [torch.from_numpy(triplets[f"{side}{step}"]) for side in ("user", "pos", "neg")]
+        for step in range(3)
+    ]
 
 
 def check(ours, theirs, tolerance):
@@ -78,9 +88,14 @@ def gradients(model):
 def test_published_numbers(name, data, batches):
     case = json.loads((CASES / name / "case.json").read_text())
     expected = load_file(CASES / name / "expected.safetensors")
-    model = load_published(case["model"], load_file(CASES / name / "state.safetensors"), data,
-                           case["hparams"], embedding_size=case["embedding_size"],
-                           intent_num=case["intent_num"])
+    model = load_published(
+        case["model"],
+        load_file(CASES / name / "state.safetensors"),
+        data,
+        case["hparams"],
+        embedding_size=case["embedding_size"],
+        intent_num=case["intent_num"],
+    )
     masked = None if case["masked_nodes"] is None else torch.tensor(case["masked_nodes"])
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], case["lr"])
     rankable = expected["scores0"] > -1e7

@@ -46,7 +46,8 @@ def train(model, data, epochs, num_negatives):
 @pytest.mark.parametrize(
     ("name", "mode"),
     [(name, None) for name in [*model_names(), *UNPUBLISHED]]
-    + [(name, "as_in_paper") for name in ["gccf_plus", *INTENTS]])
+    + [(name, "as_in_paper") for name in ["gccf_plus", *INTENTS]],
+)
 def test_every_name_learns(name, mode, data, popularity):
     torch.manual_seed(0)
     options = {"mode": mode} if mode else {}
@@ -62,7 +63,8 @@ def test_every_name_learns(name, mode, data, popularity):
 
 def test_all_published_names_are_there():
     assert set(model_names()) == {"alpharec", *INTENTS} | {
-        f"{base}{variant}" for base in BASES for variant in ("", "_plus", "_gene")}
+        f"{base}{variant}" for base in BASES for variant in ("", "_plus", "_gene")
+    }
 
 
 def test_configurations_equal_the_published_ones():
@@ -80,9 +82,17 @@ def test_configurations_equal_the_published_ones():
         assert ours == (float(value) if isinstance(ours, float) else value), (model, dataset)
 
 
-@pytest.mark.parametrize(("model", "dataset"), [
-    ("gccf", "movie"), ("autocf_plus", "movie"), ("alpharec", "movie"), ("sgl_int", "steam"),
-    ("lightgcn", "sample"), ("lightgcn", None)])
+@pytest.mark.parametrize(
+    ("model", "dataset"),
+    [
+        ("gccf", "movie"),
+        ("autocf_plus", "movie"),
+        ("alpharec", "movie"),
+        ("sgl_int", "steam"),
+        ("lightgcn", "sample"),
+        ("lightgcn", None),
+    ],
+)
 def test_a_data_set_without_configuration_takes_amazons_and_says_so(model, dataset, caplog):
     with caplog.at_level(logging.INFO):
         assert load_hyperparameters(model, dataset) == load_hyperparameters(model, "amazon")
@@ -109,8 +119,9 @@ def test_a_published_configuration_says_nothing(caplog):
 def test_variants_that_nobody_published_borrow_and_say_so(caplog):
     with caplog.at_level(logging.INFO):
         found = load_hyperparameters("autocf_int", "yelp")
-    assert "autocf_int was never published; hyper-parameters are those of autocf_plus" \
-        in caplog.text
+    assert (
+        "autocf_int was never published; hyper-parameters are those of autocf_plus" in caplog.text
+    )
     own = load_hyperparameters("autocf_plus", "yelp")
     lent = load_hyperparameters("lightgcn_int", "yelp", "as_in_paper")
     assert all(found[key] == value for key, value in own.items() if key != "mode")
@@ -134,14 +145,17 @@ def test_modes_differ_where_the_published_code_differs_from_the_papers(tiny_data
     assert intent("lightgcn_int").translation_weight == 1e-7
     assert intent("lightgcn_int", mode="as_in_paper").translation_weight == 5e-4
     assert intent("lightgcn_int", mode="as_in_paper").matching_weight == 1e-4
-    assert intent("lightgcn_int", mode="as_in_paper", kd_int_weight_2=0.3
-                  ).translation_weight == 0.3
+    assert intent("lightgcn_int", mode="as_in_paper", kd_int_weight_2=0.3).translation_weight == 0.3
     assert intent("simgcl_int", mode="as_in_paper").translation_weight == 5e-4  # its own
     assert (intent("sgl_int").view, intent("bigcf_int").shift) == (1, 1)
     assert not intent("simgcl_int").negatives
-    for name, mode, loops in (("gccf", None, True), ("gccf_plus", None, False),
-                              ("gccf_gene", None, False), ("gccf_plus", "as_in_paper", True),
-                              ("gccf_int", None, True)):
+    for name, mode, loops in (
+        ("gccf", None, True),
+        ("gccf_plus", None, False),
+        ("gccf_gene", None, False),
+        ("gccf_plus", "as_in_paper", True),
+        ("gccf_int", None, True),
+    ):
         options = {"mode": mode} if mode else {}
         assert build_model(name, tiny_data, **options).backbone.self_loops == loops
     assert not next(iter(build_model("autocf_plus", tiny_data).heads)).negatives
@@ -167,7 +181,8 @@ def test_exactly_what_is_read_can_be_set(name, tiny_data):
     published.VARIANTS[variant](tiny_data, built, hparams)
     # The mode is read where hyper-parameters are loaded, the weight by every recommender.
     assert set(hparams) - published.unread(name) == (
-        hparams.read | {"mode", "reg_weight"} | set(published.TRAINING) & set(hparams))
+        hparams.read | {"mode", "reg_weight"} | set(published.TRAINING) & set(hparams)
+    )
 
 
 def test_alpharec_asks_for_many_negatives():
@@ -175,15 +190,18 @@ def test_alpharec_asks_for_many_negatives():
     assert "num_negatives" in published.TRAINING
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ({"name": "lightgnc"}, "Unknown model 'lightgnc'"),
-    ({"name": "lightgcn_best"}, "Unknown model 'lightgcn_best'"),
-    ({"name": "sgl", "layers": 2}, "sgl has no hyper-parameter layers"),
-    ({"name": "sgl", "mode": "as_dreamt"}, "'mode' must be"),
-    ({"name": "alpharec", "lm_model": "bert"}, "alpharec has no hyper-parameter lm_model"),
-    ({"name": "lightgcn", "intent_num": 4}, "lightgcn has no hyper-parameter intent_num"),
-    ({"name": "sgl", "patience": 4}, "patience is of training; pass it to 'fit'"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "lightgnc"}, "Unknown model 'lightgnc'"),
+        ({"name": "lightgcn_best"}, "Unknown model 'lightgcn_best'"),
+        ({"name": "sgl", "layers": 2}, "sgl has no hyper-parameter layers"),
+        ({"name": "sgl", "mode": "as_dreamt"}, "'mode' must be"),
+        ({"name": "alpharec", "lm_model": "bert"}, "alpharec has no hyper-parameter lm_model"),
+        ({"name": "lightgcn", "intent_num": 4}, "lightgcn has no hyper-parameter intent_num"),
+        ({"name": "sgl", "patience": 4}, "patience is of training; pass it to 'fit'"),
+    ],
+)
 def test_what_is_unknown_is_named(tiny_data, arguments, message):
     with pytest.raises(ValueError, match=message):
         build_model(data=tiny_data, **arguments)

@@ -19,9 +19,12 @@ def test_every_python_example_runs(tmp_path, monkeypatch, capsys):
         exec(compile(block, "README.md", "exec"), names)
     printed = capsys.readouterr().out
     assert "recall@20" in printed
-    popular, gat = (evaluate(names[name], names["data"])["recall@20"] if name == "gat" else
-                    evaluate(names["Popularity"](names["data"]), names["data"])["recall@20"]
-                    for name in ("popular", "gat"))
+    popular, gat = (
+        evaluate(names[name], names["data"])["recall@20"]
+        if name == "gat"
+        else evaluate(names["Popularity"](names["data"]), names["data"])["recall@20"]
+        for name in ("popular", "gat")
+    )
     assert gat > popular
     assert (tmp_path / "runs" / "first" / "model.safetensors").exists()
     assert set(names["small"].recommend("ann", k=3)["user"]) == {"ann"}

@@ -76,8 +76,13 @@ class PlainLoader:
 
 
 @torch.no_grad()
-def evaluate(model: Recommender, nodes: Tensor, data: HeteroData, k: Sequence[int] = (5, 10, 20),
-             block_size: int = 1024) -> dict[str, float]:
+def evaluate(
+    model: Recommender,
+    nodes: Tensor,
+    data: HeteroData,
+    k: Sequence[int] = (5, 10, 20),
+    block_size: int = 1024,
+) -> dict[str, float]:
     """Recall and NDCG on the test interactions, over the users that have some.
 
     Args:

@@ -59,8 +59,14 @@ class Plain:
         nodes: Tensor = getattr(self, f"_{kind}")(self.backbone.embedding, False).nodes
         return nodes
 
-    def losses(self, user: Tensor, pos: Tensor, neg: Tensor, augment: bool = True,
-               masked_nodes: Tensor | None = None) -> dict[str, Tensor]:
+    def losses(
+        self,
+        user: Tensor,
+        pos: Tensor,
+        neg: Tensor,
+        augment: bool = True,
+        masked_nodes: Tensor | None = None,
+    ) -> dict[str, Tensor]:
         """As :meth:`irllrec_pyg.nn.Recommender.losses`."""
         x = self.backbone.embedding
         if "ProfileReconstruction" in self.heads:
@@ -85,11 +91,13 @@ class Plain:
         if "ProfileReconstruction" in self.heads:
             predicted = head.mlp(out.nodes[masked_nodes])
             losses["reconstruction"] = head.weight * ssl(
-                predicted, head.features[masked_nodes], head.temperature)
+                predicted, head.features[masked_nodes], head.temperature
+            )
         if "ProfileAlignment" in self.heads:
             head = self.heads["ProfileAlignment"]
-            losses["profile"] = self._align(head, out.nodes, head.mlp(head.features),
-                                            user, pos, neg)
+            losses["profile"] = self._align(
+                head, out.nodes, head.mlp(head.features), user, pos, neg
+            )
         if "IntentAlignment" in self.heads:
             losses |= self._intent(self.heads["IntentAlignment"], out, user, pos, neg, augment)
         return {**losses, "total": sum(losses.values())}
@@ -150,19 +158,32 @@ class Plain:
         if augment:
             if self.step % self.backbone.redraw_every == 0 or self.graphs is None:
                 *self.graphs, infomax = draw_graphs(
-                    self.edge_index, self.backbone.embedding, self.backbone)
+                    self.edge_index, self.backbone.embedding, self.backbone
+                )
             self.step += 1
             encoder, decoder = self.graphs
         layers = propagate(x, [encoder] * self.backbone.num_layers)
         for layer in self.backbone.transformers:
-            layers.append(attention(layers[-1], decoder, layer.query.weight, layer.key.weight,
-                                    layer.value.weight, layer.heads))
+            layers.append(
+                attention(
+                    layers[-1],
+                    decoder,
+                    layer.query.weight,
+                    layer.key.weight,
+                    layer.value.weight,
+                    layer.heads,
+                )
+            )
         return Pass(sum(layers), layers, infomax=infomax)
 
     def _mix(self, prototypes: torch.nn.Module, x: Tensor) -> Tensor:
         user, item = x[: self.num_users], x[self.num_users :]
-        return torch.cat([torch.softmax(side @ c, dim=1) @ c.T
-                          for side, c in ((user, prototypes.user), (item, prototypes.item))])
+        return torch.cat(
+            [
+                torch.softmax(side @ c, dim=1) @ c.T
+                for side, c in ((user, prototypes.user), (item, prototypes.item))
+            ]
+        )
 
     # Losses of backbones; ``pos`` and ``neg`` are nodes
 
@@ -171,8 +192,10 @@ class Plain:
         sides = [(user, second[: self.num_users]), (pos, second[self.num_users :])]
         if self.kind == "SGL":
             sides.append((neg, second[self.num_users :]))
-        total = sum(nce(first[index], second[index], everyone, self.backbone.temperature)
-                    for index, everyone in sides)
+        total = sum(
+            nce(first[index], second[index], everyone, self.backbone.temperature)
+            for index, everyone in sides
+        )
         return {"ssl": self.backbone.weight * total / user.numel()}
 
     _simgcl_losses = _sgl_losses
@@ -180,9 +203,12 @@ class Plain:
     def _dccf_losses(self, out: Pass, user: Tensor, pos: Tensor, neg: Tensor) -> dict[str, Tensor]:
         users, items = user.unique(), pos.unique()
         anchors, *others = out.views
-        total = sum(nce(g[index], y[index], y[index], self.backbone.temperature)
-                    for view in others for g, y in zip(anchors, view, strict=True)
-                    for index in (users, items))
+        total = sum(
+            nce(g[index], y[index], y[index], self.backbone.temperature)
+            for view in others
+            for g, y in zip(anchors, view, strict=True)
+            for index in (users, items)
+        )
         return {"ssl": self.backbone.weight * total / users.numel()}
 
     def _bigcf_losses(self, out: Pass, user: Tensor, pos: Tensor, neg: Tensor) -> dict[str, Tensor]:
@@ -190,11 +216,11 @@ class Plain:
         pairs += [(out.views[0][0][index],) * 2 for index in (user, pos)]
         total = sum(ssl(x, y, self.backbone.temperature) for x, y in pairs)
         center = sum(c.square().sum() for c in self.backbone.intents.parameters())
-        return {"ssl": self.backbone.weight * total,
-                "center": self.backbone.center_weight * center}
+        return {"ssl": self.backbone.weight * total, "center": self.backbone.center_weight * center}
 
-    def _autocf_losses(self, out: Pass, user: Tensor, pos: Tensor, neg: Tensor
-                       ) -> dict[str, Tensor]:
+    def _autocf_losses(
+        self, out: Pass, user: Tensor, pos: Tensor, neg: Tensor
+    ) -> dict[str, Tensor]:
         e = out.nodes
         users, items = e[: self.num_users], e[self.num_users :]
 
@@ -202,31 +228,49 @@ class Plain:
             return torch.exp(rows @ everyone.T).sum(-1).log().mean()
 
         sides = spread(e[user.unique()], users) + spread(e[pos.unique()], items)
-        return {"ssl": self.backbone.weight * sides + spread(e[user], items),
-                "infomax": out.infomax}
+        return {
+            "ssl": self.backbone.weight * sides + spread(e[user], items),
+            "infomax": out.infomax,
+        }
 
     # Losses of heads
 
-    def _align(self, head: torch.nn.Module, nodes: Tensor, text: Tensor, user: Tensor, pos: Tensor,
-               neg: Tensor) -> Tensor:
+    def _align(
+        self,
+        head: torch.nn.Module,
+        nodes: Tensor,
+        text: Tensor,
+        user: Tensor,
+        pos: Tensor,
+        neg: Tensor,
+    ) -> Tensor:
         t = head.temperature
         total = nce(nodes[user], text[user], text[: self.num_users], t)
         for index in (pos, neg) if head.negatives else (pos,):
             total = total + nce(nodes[index], text[index], text[index], t)
         return head.weight * total / user.numel()
 
-    def _intent(self, head: torch.nn.Module, out: Pass, user: Tensor, pos: Tensor, neg: Tensor,
-                augment: bool) -> dict[str, Tensor]:
+    def _intent(
+        self,
+        head: torch.nn.Module,
+        out: Pass,
+        user: Tensor,
+        pos: Tensor,
+        neg: Tensor,
+        augment: bool,
+    ) -> dict[str, Tensor]:
         if "mlp" in head.teacher and head.training:
             with torch.no_grad():
-                for slow, fast in zip(head.teacher["mlp"].parameters(), head.mlp.parameters(),
-                                      strict=True):
+                for slow, fast in zip(
+                    head.teacher["mlp"].parameters(), head.mlp.parameters(), strict=True
+                ):
                     slow.copy_(head.momentum * slow + (1 - head.momentum) * fast)
         prototypes = head.prototypes or self.backbone.intents
         layers = out.layers if head.view is None else out.views[head.view]
         rows = out.interaction or [
-            adaptive(x, self._mix(prototypes, layer), self.edge_index) for layer, x in
-            zip(layers[:-1], layers[head.tower.shift :], strict=False)]
+            adaptive(x, self._mix(prototypes, layer), self.edge_index)
+            for layer, x in zip(layers[:-1], layers[head.tower.shift :], strict=False)
+        ]
         text = head.mlp(head.features)
         interaction = sum(rows) / len(rows)
         losses = {"intent": self._align(head, interaction, text, user, pos, neg)}
@@ -240,11 +284,18 @@ class Plain:
             target = torch.softmax(head.teacher["mlp"](head.features), dim=1)
         matching = -(target * torch.log_softmax(text, dim=1)).sum(1).mean()
         losses["matching"] = head.matching_weight * (
-            (1 - head.alpha) * losses["translation"] + head.alpha * matching)
+            (1 - head.alpha) * losses["translation"] + head.alpha * matching
+        )
         return losses
 
 
-def plain_losses(model: Recommender, user: Tensor, pos: Tensor, neg: Tensor, augment: bool = True,
-                 masked_nodes: Tensor | None = None) -> dict[str, Tensor]:
+def plain_losses(
+    model: Recommender,
+    user: Tensor,
+    pos: Tensor,
+    neg: Tensor,
+    augment: bool = True,
+    masked_nodes: Tensor | None = None,
+) -> dict[str, Tensor]:
     """The losses of one batch; :class:`Plain` builds its matrices once for many."""
     return Plain(model).losses(user, pos, neg, augment, masked_nodes)

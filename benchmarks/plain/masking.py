@@ -19,8 +19,9 @@ def scores(edge_index: Tensor, x: Tensor) -> Tensor:
     return F.logsigmoid(F.cosine_similarity(around, x)) + noise
 
 
-def draw_graphs(edge_index: Tensor, x: Tensor, settings: torch.nn.Module
-                ) -> tuple[Tensor, Tensor, Tensor]:
+def draw_graphs(
+    edge_index: Tensor, x: Tensor, settings: torch.nn.Module
+) -> tuple[Tensor, Tensor, Tensor]:
     """A masked normalised matrix, the edges of the decoder's graph, and the infomax loss."""
     num_nodes, device = x.size(0), x.device
     noisy = scores(edge_index, x)
@@ -41,5 +42,8 @@ def draw_graphs(edge_index: Tensor, x: Tensor, settings: torch.nn.Module
     loop = torch.arange(num_nodes, device=device)
     key = torch.cat([row, first, second, loop]) * num_nodes + torch.cat([col, second, first, loop])
     key = key.unique()
-    return (normalized(torch.stack([row, col]), num_nodes, x.dtype),
-            torch.stack([key // num_nodes, key % num_nodes]), -noisy.mean())
+    return (
+        normalized(torch.stack([row, col]), num_nodes, x.dtype),
+        torch.stack([key // num_nodes, key % num_nodes]),
+        -noisy.mean(),
+    )

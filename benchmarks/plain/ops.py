@@ -24,7 +24,8 @@ def drop_edges(adjacency: Tensor, keep_rate: float) -> Tensor:
         return adjacency
     keep = torch.rand(adjacency.values().size(0), device=adjacency.device) < keep_rate
     return torch.sparse_coo_tensor(
-        adjacency.indices()[:, keep], adjacency.values()[keep], adjacency.shape)
+        adjacency.indices()[:, keep], adjacency.values()[keep], adjacency.shape
+    )
 
 
 def propagate(x: Tensor, adjacencies: list[Tensor]) -> list[Tensor]:
@@ -64,8 +65,9 @@ def adaptive(x: Tensor, hidden: Tensor, edge_index: Tensor) -> Tensor:
     return torch.zeros_like(x).index_add(0, head, weight.unsqueeze(1) * x[tail])
 
 
-def attention(x: Tensor, edge_index: Tensor, query: Tensor, key: Tensor, value: Tensor,
-              heads: int) -> Tensor:
+def attention(
+    x: Tensor, edge_index: Tensor, query: Tensor, key: Tensor, value: Tensor, heads: int
+) -> Tensor:
     """Multi-head attention over the edges, through gathered rows; weights are (out, in)."""
     head, tail = edge_index
     shape = (head.numel(), heads, -1)

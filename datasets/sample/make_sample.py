@@ -61,16 +61,63 @@ NAMES = list(INTENTS)
 
 # Titles say nothing about intents on purpose.
 TITLE_FIRST = (
-    "Amber", "Blue", "Broken", "Distant", "Early", "Empty", "Farewell", "Golden", "Hidden",
-    "Idle", "Last", "Little", "Long", "Lost", "Midnight", "Northern", "Other", "Paper", "Quiet",
-    "Second", "Silver", "Silent", "Small", "Sudden", "Thursday", "Winter",
-)  # fmt: skip
+    "Amber",
+    "Blue",
+    "Broken",
+    "Distant",
+    "Early",
+    "Empty",
+    "Farewell",
+    "Golden",
+    "Hidden",
+    "Idle",
+    "Last",
+    "Little",
+    "Long",
+    "Lost",
+    "Midnight",
+    "Northern",
+    "Other",
+    "Paper",
+    "Quiet",
+    "Second",
+    "Silver",
+    "Silent",
+    "Small",
+    "Sudden",
+    "Thursday",
+    "Winter",
+)
 TITLE_SECOND = (
-    "Arrival", "Bridge", "Corner", "Crossing", "Door", "Evening", "Garden", "Harvest", "Hour",
-    "House", "Island", "Journey", "Lamp", "Letter", "Meadow", "Mirror", "Morning", "Orchard",
-    "Promise", "Road", "Room", "Season", "Shore", "Stair", "Station", "Street", "Window",
+    "Arrival",
+    "Bridge",
+    "Corner",
+    "Crossing",
+    "Door",
+    "Evening",
+    "Garden",
+    "Harvest",
+    "Hour",
+    "House",
+    "Island",
+    "Journey",
+    "Lamp",
+    "Letter",
+    "Meadow",
+    "Mirror",
+    "Morning",
+    "Orchard",
+    "Promise",
+    "Road",
+    "Room",
+    "Season",
+    "Shore",
+    "Stair",
+    "Station",
+    "Street",
+    "Window",
     "Year",
-)  # fmt: skip
+)
 
 ITEM_PROFILES = (
     "Viewers drawn to {likes} would enjoy this film. {aside}",
@@ -95,15 +142,25 @@ USER_INTENTS = (
     "Watches films for {likes}, and avoids {dislikes}.",
 )
 ITEM_ASIDES = (
-    "It runs a little under two hours.", "The print was restored recently.", "The cast is unknown.",
-    "It won a prize at a small festival.", "The library holds two copies.", "It has subtitles.",
-    "Reviews were mixed.", "It was shot in three weeks.",
-)  # fmt: skip
+    "It runs a little under two hours.",
+    "The print was restored recently.",
+    "The cast is unknown.",
+    "It won a prize at a small festival.",
+    "The library holds two copies.",
+    "It has subtitles.",
+    "Reviews were mixed.",
+    "It was shot in three weeks.",
+)
 USER_ASIDES = (
-    "Borrows on Fridays.", "Rarely leaves a review.", "Watches with friends.",
-    "Returns films late.", "Has been a member for years.", "Prefers evenings.",
-    "Follows recommendations of the staff.", "Often watches a film twice.",
-)  # fmt: skip
+    "Borrows on Fridays.",
+    "Rarely leaves a review.",
+    "Watches with friends.",
+    "Returns films late.",
+    "Has been a member for years.",
+    "Prefers evenings.",
+    "Follows recommendations of the staff.",
+    "Often watches a film twice.",
+)
 
 T = TypeVar("T")
 

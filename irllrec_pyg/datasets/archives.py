@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from irllrec_pyg.files import atomic_path
+from ..files import atomic_path
 
 # RuntimeError: what zipfile raises for encryption and compression that it does not know.
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)

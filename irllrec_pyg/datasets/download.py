@@ -19,10 +19,10 @@ from pathlib import Path
 
 import pooch
 
-from irllrec_pyg.datasets.archives import extract
-from irllrec_pyg.datasets.formats import EMBEDDINGS, MATRICES, PROFILES
-from irllrec_pyg.datasets.hashes import MATRICES_SHA256
-from irllrec_pyg.files import atomic_path
+from ..files import atomic_path
+from .archives import extract
+from .formats import EMBEDDINGS, MATRICES, PROFILES
+from .hashes import MATRICES_SHA256
 
 MATRICES_URL = "https://raw.githubusercontent.com/wangyu0627/IRLLRec/main/data"
 # The commit whose README tells to join these parts; later ones point to ARCHIVE_ZIP_URL instead.
@@ -44,7 +44,7 @@ class DownloadError(RuntimeError):
 
 
 def where_to_get(name: str, field: str) -> str:
-    r"""One sentence: where the embeddings :obj:`field` of a data set come from."""
+    r"""One sentence: where the embeddings ``field`` of a data set come from."""
     if name in _IN_DRIVE:
         return (
             f"Get the archive {DRIVE_URL} in a browser and take the folder "

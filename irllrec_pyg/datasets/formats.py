@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from irllrec_pyg.datasets.safe_pickle import DataFileError, SparseEntries, safe_load
+from .safe_pickle import DataFileError, SparseEntries, safe_load
 
 #: Interaction matrices: training, validation and test.
 MATRICES = ("trn_mat.pkl", "val_mat.pkl", "tst_mat.pkl")

@@ -10,13 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from irllrec_pyg.datasets.formats import (
-    EMBEDDINGS,
-    Interactions,
-    build_data,
-    check_finite,
-    unique_pairs,
-)
+from .formats import EMBEDDINGS, Interactions, build_data, check_finite, unique_pairs
 
 #: A vector for each of the owner's ids: a dictionary, or a table indexed by id.
 Vectors = Mapping[Any, Any] | pd.DataFrame
@@ -36,7 +30,7 @@ def from_interactions(
     r"""Makes of a table with one row an interaction the graph that
     :class:`~irllrec_pyg.datasets.IRLLRecDataset` gives for the published data sets.
 
-    Each user's interactions are split on their own: in the order of :obj:`time` (oldest in
+    Each user's interactions are split on their own: in the order of ``time`` (oldest in
     training, newest in test) where it is given, else at random. The sizes of a user's splits are
     the shares rounded up or down at random, so that the shares hold overall; a user's training
     split is never empty. Duplicate rows count once, at their earliest time. The owner's ids stay in
@@ -51,14 +45,14 @@ def from_interactions(
         df (pandas.DataFrame): The table. Its ids are integers or strings.
         user (str): Its column of user ids.
         item (str): Its column of item ids.
-        time (str, optional): Its column to order a user's interactions by. (default: :obj:`None`)
+        time (str, optional): Its column to order a user's interactions by. (default: ``None``)
         x (tuple, optional): Profile embeddings of the users and of the items, each a dictionary
             from id to vector or a :class:`pandas.DataFrame` indexed by id. Ids without an
-            interaction become nodes too. (default: :obj:`None`)
-        intent (tuple, optional): Intent embeddings in the same form. (default: :obj:`None`)
+            interaction become nodes too. (default: ``None``)
+        intent (tuple, optional): Intent embeddings in the same form. (default: ``None``)
         split (sequence of float, optional): Shares of training, validation and test.
-            (default: :obj:`(0.6, 0.2, 0.2)`)
-        seed (int, optional): Seed of the splits. (default: :obj:`0`)
+            (default: ``(0.6, 0.2, 0.2)``)
+        seed (int, optional): Seed of the splits. (default: ``0``)
         name (str, optional): Name of the data set in messages and results. (default: ``"table"``)
 
     Raises:
@@ -184,7 +178,7 @@ def _split(
 
 
 def _stack(vectors: Vectors, ids: list[int | str], where: str) -> Tensor:
-    r"""Puts the vectors of :obj:`ids` into one matrix; the type of arrays and tables is kept."""
+    r"""Puts the vectors of ``ids`` into one matrix; the type of arrays and tables is kept."""
     keys = [_plain_id(key, where) for key in _keys(vectors)]
     position = {key: index for index, key in enumerate(keys)}
     if len(position) < len(keys):

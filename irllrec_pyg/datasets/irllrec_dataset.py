@@ -15,16 +15,10 @@ import pandas as pd
 import torch
 from torch_geometric.data import HeteroData, InMemoryDataset
 
-from irllrec_pyg.datasets.download import copy_sample, fetch_matrices, fetch_text, where_to_get
-from irllrec_pyg.datasets.formats import (
-    EMBEDDINGS,
-    MATRICES,
-    build_data,
-    read_embedding,
-    read_interactions,
-)
-from irllrec_pyg.datasets.safe_pickle import DataFileError, UnsafePickleError
-from irllrec_pyg.files import atomic_path
+from ..files import atomic_path
+from .download import copy_sample, fetch_matrices, fetch_text, where_to_get
+from .formats import EMBEDDINGS, MATRICES, build_data, read_embedding, read_interactions
+from .safe_pickle import DataFileError, UnsafePickleError
 
 #: Raise it whenever the same raw files give another processed file.
 _FORMAT = 1
@@ -76,14 +70,14 @@ class IRLLRecDataset(InMemoryDataset):
         name (str): ``"movie"``, ``"amazon"``, ``"yelp"``, ``"steam"``, ``"sample"``, or the name of
             any other folder in the same layout.
         transform (callable, optional): Applied to the graph before every access.
-            (default: :obj:`None`)
+            (default: ``None``)
         pre_transform (callable, optional): Applied to the graph before it is saved; returns
-            :class:`HeteroData` of tensors, numbers and text. (default: :obj:`None`)
-        pre_filter (callable, optional): Must accept the graph. (default: :obj:`None`)
+            :class:`HeteroData` of tensors, numbers and text. (default: ``None``)
+        pre_filter (callable, optional): Must accept the graph. (default: ``None``)
         force_reload (bool, optional): Whether to process the raw files again. Needed only where
-            they changed with neither size nor time changing. (default: :obj:`False`)
+            they changed with neither size nor time changing. (default: ``False``)
         download_text (bool, optional): Whether to fetch missing embeddings, which are gigabytes.
-            (default: :obj:`False`)
+            (default: ``False``)
 
     Raises:
         DataFileError: For a raw or processed file that cannot be used; names file and row.
@@ -200,8 +194,10 @@ class IRLLRecDataset(InMemoryDataset):
         sizes = {"user": interactions.num_users, "item": interactions.num_items}
         for field, files in EMBEDDINGS.items():
             if not self._absent(field):
-                parts = [read_embedding(Path(self.raw_dir, file), size, side)
-                         for (side, size), file in zip(sizes.items(), files, strict=True)]
+                parts = [
+                    read_embedding(Path(self.raw_dir, file), size, side)
+                    for (side, size), file in zip(sizes.items(), files, strict=True)
+                ]
                 if parts[0].size(1) == parts[1].size(1):  # one piece of memory, which models share
                     parts = torch.cat(parts).split(list(sizes.values()))
                 for side, part in zip(sizes, parts, strict=True):
@@ -239,8 +235,9 @@ class IRLLRecDataset(InMemoryDataset):
         )
         try:
             # Mapped: texts that no model reads take no memory.
-            return HeteroData.from_dict(torch.load(path, weights_only=True,
-                                                   mmap=zipfile.is_zipfile(path)))
+            return HeteroData.from_dict(
+                torch.load(path, weights_only=True, mmap=zipfile.is_zipfile(path))
+            )
         except pickle.UnpicklingError as error:
             # Without torch's own words, which advise to open the file without restriction.
             found = re.search(r"GLOBAL (\S+)", str(error))

@@ -12,23 +12,39 @@ import torch
 from numpy.typing import NDArray
 from torch_geometric.data import HeteroData
 
-from irllrec_pyg.datasets.archives import extract
-from irllrec_pyg.datasets.download import DownloadError
-from irllrec_pyg.datasets.interactions import from_interactions
-from irllrec_pyg.datasets.irllrec_dataset import IRLLRecDataset
-from irllrec_pyg.datasets.movielens_texts import item_texts, user_texts
-from irllrec_pyg.datasets.safe_pickle import DataFileError
+from .archives import extract
+from .download import DownloadError
+from .interactions import from_interactions
+from .irllrec_dataset import IRLLRecDataset
+from .movielens_texts import item_texts, user_texts
+from .safe_pickle import DataFileError
 
 if TYPE_CHECKING:
-    from irllrec_pyg.text.encoders import Encoder
+    from ..text.encoders import Encoder
 
 #: The files of GroupLens, and those of RecBole.
 _FILES = (("u.item", "u.data"), ("ml-100k.item", "ml-100k.inter"))
 _GENRES = (
-    "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary",
-    "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi",
-    "Thriller", "War", "Western",
-)  # fmt: skip
+    "unknown",
+    "Action",
+    "Adventure",
+    "Animation",
+    "Children's",
+    "Comedy",
+    "Crime",
+    "Documentary",
+    "Drama",
+    "Fantasy",
+    "Film-Noir",
+    "Horror",
+    "Musical",
+    "Mystery",
+    "Romance",
+    "Sci-Fi",
+    "Thriller",
+    "War",
+    "Western",
+)
 
 
 class MovieLensText(IRLLRecDataset):
@@ -62,11 +78,11 @@ class MovieLensText(IRLLRecDataset):
         encoder (Encoder, optional): One of :mod:`irllrec_pyg.text.encoders`.
             (default: :class:`~irllrec_pyg.text.encoders.WordLlamaEncoder`)
         seed (int, optional): Seed of the split, and of the movies that a user's text names.
-            (default: :obj:`0`)
+            (default: ``0``)
         transform (callable, optional): Applied to the graph before every access.
-            (default: :obj:`None`)
+            (default: ``None``)
         force_reload (bool, optional): Whether to process the raw files again.
-            (default: :obj:`False`)
+            (default: ``False``)
 
     Raises:
         DataFileError: For a raw file that cannot be used; names file and row.
@@ -104,8 +120,11 @@ class MovieLensText(IRLLRecDataset):
 
     def _found(self) -> tuple[str, str]:
         folders = [os.path.join(self.root, name) for name in ("raw", "ml-100k", "")]
-        pairs = [(os.path.join(folder, items), os.path.join(folder, ratings))
-                 for folder in folders for items, ratings in _FILES]  # fmt: skip
+        pairs = [
+            (os.path.join(folder, items), os.path.join(folder, ratings))
+            for folder in folders
+            for items, ratings in _FILES
+        ]
         return next((pair for pair in pairs if all(map(os.path.exists, pair))), pairs[0])
 
     def _argument_key(self) -> str:
@@ -166,11 +185,14 @@ def read_items(path: Path) -> pd.DataFrame:
         years = table[2].str[-4:]
         flags = table.iloc[:, 5:].to_numpy() == "1"
         genres = [[_GENRES[at] for at in np.flatnonzero(row)] for row in flags]
-    return pd.DataFrame({
-        "title": [_title(text) for text in table[1]],
-        "year": [_year(title, year) for title, year in zip(table[1], years, strict=True)],
-        "genres": [[genre for genre in row if genre != "unknown"] for row in genres],
-    }, index=_numbers(table[0], path))  # fmt: skip
+    return pd.DataFrame(
+        {
+            "title": [_title(text) for text in table[1]],
+            "year": [_year(title, year) for title, year in zip(table[1], years, strict=True)],
+            "genres": [[genre for genre in row if genre != "unknown"] for row in genres],
+        },
+        index=_numbers(table[0], path),
+    )
 
 
 def read_ratings(path: Path) -> pd.DataFrame:
@@ -201,9 +223,7 @@ def make_graph(items: pd.DataFrame, ratings: pd.DataFrame, seed: int) -> HeteroD
     return data
 
 
-def make_texts(
-    data: HeteroData, items: pd.DataFrame, seed: int
-) -> dict[str, dict[str, list[str]]]:
+def make_texts(data: HeteroData, items: pd.DataFrame, seed: int) -> dict[str, dict[str, list[str]]]:
     r"""Texts of movies, and of users from their training movies, by side and field."""
     movies = items.loc[list(data["item"].get("raw_id") or range(data["item"].num_nodes))]
     user, item = data["user", "rates", "item"].edge_index.numpy()
@@ -214,7 +234,7 @@ def make_texts(
 
 
 def _default_encoder() -> "Encoder":
-    from irllrec_pyg.text.encoders import WordLlamaEncoder  # an extra
+    from ..text.encoders import WordLlamaEncoder  # an extra
 
     return WordLlamaEncoder()
 

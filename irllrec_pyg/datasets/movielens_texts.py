@@ -20,21 +20,33 @@ def item_texts(movies: pd.DataFrame) -> dict[str, list[str]]:
     Returns:
         ``x``: what the movie is; ``intent``: what attracts to it and what does not.
     """
-    common = [genre for genre, _ in Counter(
-        genre for genres in movies["genres"] for genre in genres).most_common(_GENRES)]
+    common = [
+        genre
+        for genre, _ in Counter(
+            genre for genres in movies["genres"] for genre in genres
+        ).most_common(_GENRES)
+    ]
     profiles, intents = [], []
     for title, year, genres in zip(movies["title"], movies["year"], movies["genres"], strict=True):
         kind, era = _join(genres), _decade(year)
-        profiles.append(f"{title}{f' ({year})' if year else ''}, a movie{era}"
-                        f"{': ' + kind if kind else ''}.")
+        profiles.append(
+            f"{title}{f' ({year})' if year else ''}, a movie{era}{': ' + kind if kind else ''}."
+        )
         others = [genre for genre in common if genre not in genres]
-        intents.append(f"Attracts viewers who look for {kind or 'movies'}{era}; "
-                       f"unattractive to those who want {_join(others)}.")
+        intents.append(
+            f"Attracts viewers who look for {kind or 'movies'}{era}; "
+            f"unattractive to those who want {_join(others)}."
+        )
     return {"x": profiles, "intent": intents}
 
 
-def user_texts(movies: pd.DataFrame, user: NDArray[np.int64], item: NDArray[np.int64],
-               num_users: int, seed: int) -> dict[str, list[str]]:
+def user_texts(
+    movies: pd.DataFrame,
+    user: NDArray[np.int64],
+    item: NDArray[np.int64],
+    num_users: int,
+    seed: int,
+) -> dict[str, list[str]]:
     r"""Texts of users, from the given interactions and nothing else about the users.
 
     Args:
@@ -68,8 +80,9 @@ def user_texts(movies: pd.DataFrame, user: NDArray[np.int64], item: NDArray[np.i
         profiles.append(f"{likes}, such as {_join([titles[at] for at in named])}.")
         lift = {genre: shares.get(genre, 0.0) - share for genre, share in overall.items()}
         ranked = sorted(lift, key=lambda genre: (-lift[genre], genre))
-        intents.append(f"Likes {_join(ranked[:_GENRES])} movies; "
-                       f"dislikes {_join(ranked[::-1][:_GENRES])}.")
+        intents.append(
+            f"Likes {_join(ranked[:_GENRES])} movies; dislikes {_join(ranked[::-1][:_GENRES])}."
+        )
     return {"x": profiles, "intent": intents}
 
 

@@ -20,7 +20,7 @@ _MAX = (1 << 63) - 1
 
 
 def _signed(value: int) -> int:
-    r"""The 64 bits of :obj:`value` as Torch's signed integers spell them."""
+    r"""The 64 bits of ``value`` as Torch's signed integers spell them."""
     value &= _MASK
     return value - (1 << 64) if value > _MAX else value
 
@@ -41,7 +41,7 @@ def stream_key(*parts: int) -> int:
 
 
 def random_bits(key: int, counter: Tensor) -> Tensor:
-    r"""64 uniform bits for each entry of :obj:`counter`, by the SplitMix64 generator of the
+    r"""64 uniform bits for each entry of ``counter``, by the SplitMix64 generator of the
     `"Fast Splittable Pseudorandom Number Generators"
     <https://doi.org/10.1145/2660193.2660195>`_ paper.
 
@@ -50,7 +50,7 @@ def random_bits(key: int, counter: Tensor) -> Tensor:
         counter (torch.Tensor): Which numbers of the stream, 64-bit integers of any shape.
 
     Returns:
-        Tensor of the shape of :obj:`counter`; half of its entries are negative.
+        Tensor of the shape of ``counter``; half of its entries are negative.
     """
     # Torch's integers are signed and wrap; `>>` copies the sign, hence the masks.
     z = counter * _signed(_GAMMA) + _signed(key + _GAMMA)
@@ -60,7 +60,7 @@ def random_bits(key: int, counter: Tensor) -> Tensor:
 
 
 def uniform_below(key: int, counter: Tensor, high: Tensor | int) -> Tensor:
-    r"""Uniform integers in :math:`[0, \mathrm{high})` for each entry of :obj:`counter`.
+    r"""Uniform integers in :math:`[0, \mathrm{high})` for each entry of ``counter``.
 
     With 63 bits before the remainder, no value is preferred by more than
     :math:`\mathrm{high} / 2^{63}`.
@@ -69,14 +69,14 @@ def uniform_below(key: int, counter: Tensor, high: Tensor | int) -> Tensor:
         key (int): The stream, see :meth:`stream_key`.
         counter (torch.Tensor): Which numbers of the stream.
         high (torch.Tensor or int): The excluded upper ends, at least 1, broadcast against
-            :obj:`counter`.
+            ``counter``.
     """
     return torch.remainder(random_bits(key, counter) & _MAX, high)
 
 
 @contextmanager
 def default_generator_seeded(key: int) -> Iterator[None]:
-    r"""For code that can draw from Torch's default CPU generator only: seeds it by :obj:`key`, and
+    r"""For code that can draw from Torch's default CPU generator only: seeds it by ``key``, and
     afterwards puts it back to where it was, as the model draws from it.
     """
     generator = torch.default_generator

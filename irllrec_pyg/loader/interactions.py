@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from irllrec_pyg.loader.draws import uniform_below
+from .draws import uniform_below
 
 USER_TO_ITEM = ("user", "rates", "item")
 ITEM_TO_USER = ("item", "rated_by", "user")
 
 
 def as_int(value: Any, name: str, low: int | None = None) -> int:
-    r"""Reads an argument that has to be a whole number of at least :obj:`low`."""
+    r"""Reads an argument that has to be a whole number of at least ``low``."""
     wanted = "a whole number" + ("" if low is None else f" of at least {low}")
     try:
         if isinstance(value, bool):
@@ -28,20 +28,20 @@ def as_int(value: Any, name: str, low: int | None = None) -> int:
 
 
 def segment_pointer(index: Tensor, num_segments: int) -> Tensor:
-    r"""Where each segment of a sorted :obj:`index` starts, and in the end its length."""
+    r"""Where each segment of a sorted ``index`` starts, and in the end its length."""
     pointer = index.new_zeros(num_segments + 1)
     torch.cumsum(torch.bincount(index, minlength=num_segments), dim=0, out=pointer[1:])
     return pointer
 
 
 class Interactions:
-    r"""The interactions :obj:`data['user', 'rates', 'item'].edge_index` of a training graph.
+    r"""The interactions ``data['user', 'rates', 'item'].edge_index`` of a training graph.
 
     Args:
-        data (torch_geometric.data.HeteroData): The graph. Only :obj:`num_nodes` of both node
-            types, :obj:`edge_index` and, for messages, :obj:`data['user'].raw_id` are read.
+        data (torch_geometric.data.HeteroData): The graph. Only ``num_nodes`` of both node
+            types, ``edge_index`` and, for messages, ``data['user'].raw_id`` are read.
         device (torch.device or str, optional): Where to keep the tensors.
-            (default: the device of :obj:`edge_index`)
+            (default: the device of ``edge_index``)
 
     Raises:
         ValueError: If the graph is empty, has an interaction twice or out of range, or has a
@@ -109,19 +109,19 @@ class Interactions:
         Args:
             user (torch.Tensor): Users, of any shape.
             key (int): The random stream, see :meth:`~irllrec_pyg.loader.draws.stream_key`.
-            counter (torch.Tensor): Which numbers of the stream, broadcast against :obj:`user`.
+            counter (torch.Tensor): Which numbers of the stream, broadcast against ``user``.
         """
         return self.nth_negative_item(
             user, uniform_below(key, counter, self.num_negatives_of_user[user])
         )
 
     def nth_negative_item(self, user: Tensor, n: Tensor) -> Tensor:
-        r"""The :obj:`n`-th item, counted from 0, that the user has no training interaction with.
+        r"""The ``n``-th item, counted from 0, that the user has no training interaction with.
 
         Args:
             user (torch.Tensor): Users, of any shape.
             n (torch.Tensor): Numbers below those of the users' negative items, broadcast against
-                :obj:`user`.
+                ``user``.
         """
         # It lies behind those of the user's items i_k that have i_k - k <= n, and so is n moved
         # up by one for each of them.

@@ -17,18 +17,12 @@ from torch_geometric.sampler import (
     SamplerOutput,
 )
 
-from irllrec_pyg.loader.draws import default_generator_seeded, stream_key, uniform_below
-from irllrec_pyg.loader.interactions import (
-    ITEM_TO_USER,
-    USER_TO_ITEM,
-    Interactions,
-    as_int,
-    segment_pointer,
-)
+from .draws import default_generator_seeded, stream_key, uniform_below
+from .interactions import ITEM_TO_USER, USER_TO_ITEM, Interactions, as_int, segment_pointer
 
 
 def check_num_neighbors(num_neighbors: Sequence[int]) -> list[int]:
-    r"""Reads :obj:`num_neighbors`: a number of neighbours a hop, :obj:`-1` for all of them."""
+    r"""Reads ``num_neighbors``: a number of neighbours a hop, ``-1`` for all of them."""
     if isinstance(num_neighbors, (str, int, dict)) or not isinstance(num_neighbors, Sequence):
         raise TypeError(
             f"'num_neighbors' needs to be a list with one number a hop (got {num_neighbors!r})"
@@ -82,7 +76,7 @@ class TorchNeighborhood:
 
     Args:
         interactions (Interactions): The training graph.
-        num_neighbors (List[int]): Neighbours of a node in each hop, :obj:`-1` for all.
+        num_neighbors (List[int]): Neighbours of a node in each hop, ``-1`` for all.
     """
 
     def __init__(self, interactions: Interactions, num_neighbors: list[int]) -> None:
@@ -107,7 +101,7 @@ class TorchNeighborhood:
         }
 
     def sample(self, seed: dict[str, Tensor], key: int) -> HeteroSamplerOutput:
-        r"""Samples around :obj:`seed`.
+        r"""Samples around ``seed``.
 
         Args:
             seed (Dict[str, torch.Tensor]): Distinct nodes of one type, or sorted distinct nodes of
@@ -160,7 +154,7 @@ class TorchNeighborhood:
 
 
 def _pick(pointer: Tensor, node: Tensor, num: int, key: int) -> tuple[Tensor, Tensor]:
-    r"""Positions of at most :obj:`num` edges of each node, and which node each belongs to."""
+    r"""Positions of at most ``num`` edges of each node, and which node each belongs to."""
     start = pointer[node]
     degree = pointer[node + 1] - start
     all_of = degree if num < 0 else degree * (degree <= num)
@@ -177,7 +171,7 @@ def _pick(pointer: Tensor, node: Tensor, num: int, key: int) -> tuple[Tensor, Te
 
 
 def _distinct_below(high: Tensor, num: int, key: int, counter: Tensor) -> Tensor:
-    r"""Uniform subsets of :obj:`num` numbers in :math:`[0, \mathrm{high})` :math:`[n, num]`."""
+    r"""Uniform subsets of ``num`` numbers in :math:`[0, \mathrm{high})` :math:`[n, num]`."""
     drawn = high.new_full((high.numel(), num), -1)
     for step in range(num):
         last = high - num + step
@@ -193,7 +187,7 @@ class PyGNeighborhood:
 
     Args:
         interactions (Interactions): The training graph.
-        num_neighbors (List[int]): Neighbours of a node in each hop, :obj:`-1` for all.
+        num_neighbors (List[int]): Neighbours of a node in each hop, ``-1`` for all.
     """
 
     def __init__(self, interactions: Interactions, num_neighbors: list[int]) -> None:

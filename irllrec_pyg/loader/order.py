@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from irllrec_pyg.loader.draws import random_bits, stream_key
-from irllrec_pyg.loader.interactions import as_int
+from .draws import random_bits, stream_key
+from .interactions import as_int
 
 ORDER = 0  # The stream of the epochs' permutations.
 
 
 class EpochOrder(Dataset[tuple[int, int, Tensor]]):
-    r"""A data set whose entry :obj:`(epoch, batch)` names the interactions of that batch.
+    r"""A data set whose entry ``(epoch, batch)`` names the interactions of that batch.
 
     An epoch's order is a pure function of seed and epoch, so a worker that is told the two
     numbers makes the same batch as any other, however long it has lived.
@@ -21,17 +21,17 @@ class EpochOrder(Dataset[tuple[int, int, Tensor]]):
     Args:
         num_interactions (int): How many interactions there are.
         batch_size (int): Interactions in a batch.
-        shuffle (bool, optional): If set to :obj:`False`, every epoch has the order of the graph.
-            (default: :obj:`True`)
-        drop_last (bool, optional): If set to :obj:`True`, leaves out the last batch if it is
-            smaller than the others. (default: :obj:`False`)
-        seed (int, optional): The seed. (default: :obj:`0`)
+        shuffle (bool, optional): If set to ``False``, every epoch has the order of the graph.
+            (default: ``True``)
+        drop_last (bool, optional): If set to ``True``, leaves out the last batch if it is
+            smaller than the others. (default: ``False``)
+        seed (int, optional): The seed. (default: ``0``)
         rank (int, optional): Which part of each epoch this process takes: interactions
-            :obj:`rank, rank + world_size, ...` of its order. (default: :obj:`0`)
+            ``rank, rank + world_size, ...`` of its order. (default: ``0``)
         world_size (int, optional): How many processes share each epoch. They all get the same
             number of interactions: the first ones of the epoch are used again to fill up or,
-            with :obj:`drop_last`, the last ones are left out. (default: :obj:`1`)
-        device (torch.device, optional): Where the order is made. (default: :obj:`None`)
+            with ``drop_last``, the last ones are left out. (default: ``1``)
+        device (torch.device, optional): Where the order is made. (default: ``None``)
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class EpochOrder(Dataset[tuple[int, int, Tensor]]):
         return self.num_interactions
 
     def permutation(self, epoch: int) -> Tensor:
-        r"""The order of all interactions in :obj:`epoch`, for all ranks together."""
+        r"""The order of all interactions in ``epoch``, for all ranks together."""
         if self._permutation is None or self._permutation[0] != epoch:
             number = torch.arange(self.num_interactions, device=self.device)
             if self.shuffle:
@@ -118,7 +118,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        r"""Makes :obj:`epoch` the next one to be iterated."""
+        r"""Makes ``epoch`` the next one to be iterated."""
         self.epoch = as_int(epoch, "epoch", low=0)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:

@@ -9,11 +9,11 @@ from torch_geometric.data import HeteroData
 from torch_geometric.loader import LinkNeighborLoader
 from torch_geometric.sampler import HeteroSamplerOutput, NegativeSampling
 
-from irllrec_pyg.loader.draws import default_generator_seeded, stream_key
-from irllrec_pyg.loader.interactions import USER_TO_ITEM, Interactions
-from irllrec_pyg.loader.neighborhood import edge_weight
-from irllrec_pyg.loader.order import EpochOrder, EpochSampler
-from irllrec_pyg.loader.triplet_sampler import TripletSampler
+from .draws import default_generator_seeded, stream_key
+from .interactions import USER_TO_ITEM, Interactions
+from .neighborhood import edge_weight
+from .order import EpochOrder, EpochSampler
+from .triplet_sampler import TripletSampler
 
 WORKERS = 3  # Of an epoch's streams; 0 to 2 are its order, negatives and neighbors.
 
@@ -68,7 +68,7 @@ class _Collate:
 
 
 class _EpochLoader(DataLoader[Any]):
-    r"""Puts an :class:`EpochOrder` where PyG's :class:`LinkLoader` puts :obj:`range(num_links)`.
+    r"""Puts an :class:`EpochOrder` where PyG's :class:`LinkLoader` puts ``range(num_links)``.
 
     PyG fixes the data set that it hands to :class:`~torch.utils.data.DataLoader`; as a base after
     PyG's loader, this class comes between the two. Batches are then made of tensors at once,
@@ -96,36 +96,36 @@ class TripletLoader(LinkNeighborLoader, _EpochLoader):  # type: ignore[misc]
             pos = batch['item'].n_id[batch['item'].dst_pos_index]  # [B]
             neg = batch['item'].n_id[batch['item'].dst_neg_index]  # [B] or [B, num_negatives]
 
-    :obj:`batch['user', 'rates', 'item'].input_id` :math:`[B]` are the columns of
-    :obj:`edge_index` that the triplets come from. With :obj:`num_neighbors`, the nodes of a batch
-    are distinct, those of the triplets first, and both edge types have an :obj:`edge_index`
-    between them, whole-graph :obj:`edge_weight` :math:`1/\sqrt{\deg(u) \deg(i)}` and the
-    interactions' columns :obj:`e_id`. Edges run towards the nodes that were expanded: a message
-    to a user comes along :obj:`('item', 'rated_by', 'user')`.
-    There are never features in a batch: whoever needs them gathers them by :obj:`n_id`.
+    ``batch['user', 'rates', 'item'].input_id`` :math:`[B]` are the columns of
+    ``edge_index`` that the triplets come from. With ``num_neighbors``, the nodes of a batch
+    are distinct, those of the triplets first, and both edge types have an ``edge_index``
+    between them, whole-graph ``edge_weight`` :math:`1/\sqrt{\deg(u) \deg(i)}` and the
+    interactions' columns ``e_id``. Edges run towards the nodes that were expanded: a message
+    to a user comes along ``('item', 'rated_by', 'user')``.
+    There are never features in a batch: whoever needs them gathers them by ``n_id``.
 
     Args:
         data (torch_geometric.data.HeteroData): The training graph.
-        batch_size (int, optional): Interactions in a batch. (default: :obj:`4096`)
-        shuffle (bool, optional): If set to :obj:`False`, keeps the order of the graph.
-            (default: :obj:`True`)
-        num_negatives (int, optional): Negatives for each interaction. (default: :obj:`1`)
+        batch_size (int, optional): Interactions in a batch. (default: ``4096``)
+        shuffle (bool, optional): If set to ``False``, keeps the order of the graph.
+            (default: ``True``)
+        num_negatives (int, optional): Negatives for each interaction. (default: ``1``)
         num_neighbors (List[int], optional): Neighbours to sample of each node in each hop,
-            :obj:`-1` for all. Without it a batch holds triplets only, for models that propagate
-            over the whole graph. (default: :obj:`None`)
+            ``-1`` for all. Without it a batch holds triplets only, for models that propagate
+            over the whole graph. (default: ``None``)
         seed (int, optional): The seed. Order and negatives of an epoch are a pure function of it
-            and of the epoch. (default: :obj:`0`)
+            and of the epoch. (default: ``0``)
         device (torch.device or str, optional): Where batches are made and stay.
             (default: the device of the graph)
-        rank (int, optional): Which part of each epoch this process takes. (default: :obj:`0`)
+        rank (int, optional): Which part of each epoch this process takes. (default: ``0``)
         world_size (int, optional): How many processes share each epoch; they all get the same
-            number of batches. (default: :obj:`1`)
-        drop_last (bool, optional): If set to :obj:`True`, leaves out the last batch if it is
-            smaller than the others. (default: :obj:`False`)
+            number of batches. (default: ``1``)
+        drop_last (bool, optional): If set to ``True``, leaves out the last batch if it is
+            smaller than the others. (default: ``False``)
         **kwargs (optional): Further arguments of PyG's
             :class:`~torch_geometric.loader.LinkNeighborLoader` and of
-            :class:`torch.utils.data.DataLoader`, such as :obj:`transform`, :obj:`num_workers`,
-            :obj:`persistent_workers` or :obj:`pin_memory`.
+            :class:`torch.utils.data.DataLoader`, such as ``transform``, ``num_workers``,
+            ``persistent_workers`` or ``pin_memory``.
 
     Raises:
         ValueError: If an argument or the graph is out of range, or if a user has every item.
@@ -150,9 +150,12 @@ class TripletLoader(LinkNeighborLoader, _EpochLoader):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         for name in (
-            "batch_sampler", "neighbor_sampler", "edge_label_index", "neg_sampling",
+            "batch_sampler",
+            "neighbor_sampler",
+            "edge_label_index",
+            "neg_sampling",
             "filter_per_worker",
-        ):  # fmt: skip
+        ):
             if kwargs.pop(name, None) is not None:
                 raise ValueError(f"'{self.__class__.__name__}' does not take '{name}'")
 
@@ -170,13 +173,24 @@ class TripletLoader(LinkNeighborLoader, _EpochLoader):  # type: ignore[misc]
                 f"are not. Pass device='cpu' to pin them"
             )
         batch_size, shuffle, drop_last, rank, world_size = _resolve_order(
-            kwargs.pop("dataset", None), kwargs.pop("sampler", None),
-            batch_size, shuffle, drop_last, rank, world_size,
-        )  # fmt: skip
+            kwargs.pop("dataset", None),
+            kwargs.pop("sampler", None),
+            batch_size,
+            shuffle,
+            drop_last,
+            rank,
+            world_size,
+        )
         order = EpochOrder(
-            len(sampler.interactions), batch_size, shuffle, drop_last, seed, rank, world_size,
+            len(sampler.interactions),
+            batch_size,
+            shuffle,
+            drop_last,
+            seed,
+            rank,
+            world_size,
             device,
-        )  # fmt: skip
+        )
         # PyTorch Lightning reads arguments from attributes when it makes a loader like this one.
         self.num_negatives = sampler.num_negatives
         self.num_neighbors = sampler.num_neighbors
@@ -202,7 +216,7 @@ class TripletLoader(LinkNeighborLoader, _EpochLoader):  # type: ignore[misc]
         )
 
     def set_epoch(self, epoch: int) -> None:
-        r"""Makes :obj:`epoch` the next one to be iterated; the ones after it count on.
+        r"""Makes ``epoch`` the next one to be iterated; the ones after it count on.
 
         Order and negatives of an epoch are a pure function of seed and epoch.
 
@@ -224,7 +238,7 @@ class TripletLoader(LinkNeighborLoader, _EpochLoader):  # type: ignore[misc]
         r"""Makes a batch of given interactions, with the negatives of the next epoch.
 
         Args:
-            index (torch.Tensor or List[int]): Columns of :obj:`edge_index`.
+            index (torch.Tensor or List[int]): Columns of ``edge_index``.
         """
         index = torch.as_tensor(index, dtype=torch.long, device=self.device)
         return self.collate_fn((self.sampler.epoch, 0, index))

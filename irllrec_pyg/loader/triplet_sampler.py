@@ -13,13 +13,9 @@ from torch_geometric.sampler import (
     NodeSamplerInput,
 )
 
-from irllrec_pyg.loader.draws import stream_key
-from irllrec_pyg.loader.interactions import Interactions, as_int
-from irllrec_pyg.loader.neighborhood import (
-    PyGNeighborhood,
-    TorchNeighborhood,
-    check_num_neighbors,
-)
+from .draws import stream_key
+from .interactions import Interactions, as_int
+from .neighborhood import PyGNeighborhood, TorchNeighborhood, check_num_neighbors
 
 # Streams of an epoch; 0 is its order.
 NEGATIVES = 1
@@ -37,17 +33,17 @@ class TripletSampler(BaseSampler):
 
     :class:`~irllrec_pyg.loader.TripletLoader` hands it to PyG's
     :class:`~torch_geometric.loader.LinkNeighborLoader`. Handed to that loader directly, as
-    :obj:`neighbor_sampler` with :obj:`neg_sampling="triplet"`, its negatives are as strict, but
+    ``neighbor_sampler`` with ``neg_sampling="triplet"``, its negatives are as strict, but
     are seeded by Torch's default generator like those of PyG.
 
     Args:
         data (torch_geometric.data.HeteroData): The training graph; only the interactions
-            :obj:`data['user', 'rates', 'item'].edge_index` and the numbers of nodes are kept.
-        num_negatives (int, optional): Negatives for each interaction. (default: :obj:`1`)
+            ``data['user', 'rates', 'item'].edge_index`` and the numbers of nodes are kept.
+        num_negatives (int, optional): Negatives for each interaction. (default: ``1``)
         num_neighbors (List[int], optional): If set, samples that many neighbours of each node in
-            each hop around the triplets, :obj:`-1` for all. Uses PyG's sampler if the graph is on
-            the CPU and pyg-lib or torch-sparse is installed. (default: :obj:`None`)
-        seed (int, optional): The seed. (default: :obj:`0`)
+            each hop around the triplets, ``-1`` for all. Uses PyG's sampler if the graph is on
+            the CPU and pyg-lib or torch-sparse is installed. (default: ``None``)
+        seed (int, optional): The seed. (default: ``0``)
         device (torch.device or str, optional): Where to sample.
             (default: the device of the graph)
 
@@ -79,10 +75,10 @@ class TripletSampler(BaseSampler):
         r"""The triplets of some interactions in an epoch.
 
         Args:
-            interaction (torch.Tensor): Columns of :obj:`edge_index` :math:`[B]`.
+            interaction (torch.Tensor): Columns of ``edge_index`` :math:`[B]`.
             epoch (int): The epoch, which decides the negatives.
             batch (int, optional): The number of the batch, which decides with the epoch which
-                neighbours are sampled. (default: :obj:`0`)
+                neighbours are sampled. (default: ``0``)
         """
         interaction = interaction.to(self.interactions.device)
         user = self.interactions.user.index_select(0, interaction)
@@ -111,19 +107,17 @@ class TripletSampler(BaseSampler):
         return {**self.__dict__, "_negatives": None}
 
     def sample_from_edges(
-        self,
-        index: EdgeSamplerInput,
-        neg_sampling: NegativeSampling | None = None,
+        self, index: EdgeSamplerInput, neg_sampling: NegativeSampling | None = None
     ) -> HeteroSamplerOutput:
         r"""The triplets of PyG's loaders, seeded by Torch's default generator.
 
         Args:
             index (torch_geometric.sampler.EdgeSamplerInput): Users and their items.
             neg_sampling (torch_geometric.sampler.NegativeSampling): Has to be
-                :obj:`"triplet"`, without weights; its amount is the number of negatives.
+                ``"triplet"``, without weights; its amount is the number of negatives.
 
         Raises:
-            ValueError: If :obj:`neg_sampling` is anything else.
+            ValueError: If ``neg_sampling`` is anything else.
         """
         if (
             neg_sampling is None
@@ -139,10 +133,10 @@ class TripletSampler(BaseSampler):
         device = self.interactions.device
         key = int(torch.randint(1 << 62, ()))
         user = index.row.to(device)
-        neg = self._draw(index.input_id, user, int(neg_sampling.amount),
-                         stream_key(key, NEGATIVES))  # fmt: skip
-        return self._join(index.input_id, user, index.col.to(device), neg,
-                          stream_key(key, NEIGHBORS))  # fmt: skip
+        neg = self._draw(index.input_id, user, int(neg_sampling.amount), stream_key(key, NEGATIVES))
+        return self._join(
+            index.input_id, user, index.col.to(device), neg, stream_key(key, NEIGHBORS)
+        )
 
     def sample_from_nodes(self, index: NodeSamplerInput, **kwargs: Any) -> HeteroSamplerOutput:
         r"""The neighbourhoods of PyG's node loaders, seeded by Torch's default generator.
@@ -151,7 +145,7 @@ class TripletSampler(BaseSampler):
             index (torch_geometric.sampler.NodeSamplerInput): Distinct nodes of one type.
 
         Raises:
-            ValueError: If the sampler was made without :obj:`num_neighbors`, or a node occurs
+            ValueError: If the sampler was made without ``num_neighbors``, or a node occurs
                 twice.
         """
         if self.neighborhood is None:
@@ -168,7 +162,7 @@ class TripletSampler(BaseSampler):
         return out
 
     def _draw(self, interaction: Tensor, user: Tensor, num_negatives: int, key: int) -> Tensor:
-        r"""Negatives of some interactions, of shape :obj:`[B]`, or :obj:`[B, num_negatives]`."""
+        r"""Negatives of some interactions, of shape ``[B]``, or ``[B, num_negatives]``."""
         counter = interaction.to(user.device)
         if num_negatives > 1:
             counter = counter[:, None] * num_negatives

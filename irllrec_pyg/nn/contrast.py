@@ -37,23 +37,45 @@ def _rows_at_once(queries: Tensor, candidates: Tensor, least: int) -> int:
     return max(1, min(queries.size(0), max(least, entries // max(1, candidates.size(0)))))
 
 
-def contrast(query: Tensor, positive: Tensor, candidates: Tensor, temperature: float,
-             weight: Tensor | None, candidate_weight: Tensor | None, eps: float,
-             unit_length: bool = True, own_weight: Tensor | None = None,
-             exclude: Tensor | None = None) -> Tensor:
+def contrast(
+    query: Tensor,
+    positive: Tensor,
+    candidates: Tensor,
+    temperature: float,
+    weight: Tensor | None,
+    candidate_weight: Tensor | None,
+    eps: float,
+    unit_length: bool = True,
+    own_weight: Tensor | None = None,
+    exclude: Tensor | None = None,
+) -> Tensor:
     """The sum over the queries; arguments and gradients as in :class:`_Contrast`."""
     check_temperature(temperature)
     # Autocast would round all similarities before they are divided by a small temperature and
     # exponentiated. It may do so where their products are what a step consists of.
     device, half = query.device.type, None
-    if (query.size(1) >= WIDE and temperature >= WARM and unit_length
-            and torch.is_autocast_enabled(device)):
+    if (
+        query.size(1) >= WIDE
+        and temperature >= WARM
+        and unit_length
+        and torch.is_autocast_enabled(device)
+    ):
         half = torch.get_autocast_dtype(device)
         half = half if half == torch.bfloat16 else None  # float16 has no room for 1 / Z
     with torch.autocast(device, enabled=False):
         out: Tensor = _Contrast.apply(  # type: ignore[no-untyped-call]
-            query, positive, candidates, temperature, weight, candidate_weight, eps, unit_length,
-            own_weight, exclude, half)
+            query,
+            positive,
+            candidates,
+            temperature,
+            weight,
+            candidate_weight,
+            eps,
+            unit_length,
+            own_weight,
+            exclude,
+            half,
+        )
     return out
 
 
@@ -69,16 +91,27 @@ class _Contrast(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, query: Tensor, positive: Tensor, candidates: Tensor,
-                temperature: float, weight: Tensor | None, candidate_weight: Tensor | None,
-                eps: float, unit_length: bool, own_weight: Tensor | None,
-                exclude: Tensor | None, half: torch.dtype | None) -> Tensor:
+    def forward(
+        ctx: FunctionCtx,
+        query: Tensor,
+        positive: Tensor,
+        candidates: Tensor,
+        temperature: float,
+        weight: Tensor | None,
+        candidate_weight: Tensor | None,
+        eps: float,
+        unit_length: bool,
+        own_weight: Tensor | None,
+        exclude: Tensor | None,
+        half: torch.dtype | None,
+    ) -> Tensor:
         wants = [ctx.needs_input_grad[i] for i in range(3)]  # type: ignore[attr-defined]
         bounded = unit_length and 2 / temperature < 0.9 * math.log(torch.finfo(query.dtype).max)
         # To the base of two: where PyTorch takes exp from a vendor's library, exp2 can be several
         # times as fast.
-        scaled = torch.mul(query, LOG2_E / temperature, out=torch.empty_like(
-            query, dtype=half or query.dtype))
+        scaled = torch.mul(
+            query, LOG2_E / temperature, out=torch.empty_like(query, dtype=half or query.dtype)
+        )
         keys = values = candidates.to(scaled.dtype)
         if candidate_weight is not None:
             candidate_weight = candidate_weight.to(query.dtype).view(-1, 1)
@@ -88,11 +121,18 @@ class _Contrast(torch.autograd.Function):
             least = max(least, min(HALF_ROWS, HALF_ENTRIES // max(1, candidates.size(0))))
         rows = _rows_at_once(query, candidates, least)
         makers = torch.empty_like, torch.empty_like, torch.zeros_like
-        grads = [make(part) if want else None for make, part, want in zip(
-            makers, (query, positive, candidates), wants, strict=True)]
-        bounds = [] if exclude is None else torch.searchsorted(
-            exclude[0].contiguous(),
-            torch.arange(0, query.size(0) + rows, rows, device=query.device)).tolist()
+        grads = [
+            make(part) if want else None
+            for make, part, want in zip(makers, (query, positive, candidates), wants, strict=True)
+        ]
+        bounds = (
+            []
+            if exclude is None
+            else torch.searchsorted(
+                exclude[0].contiguous(),
+                torch.arange(0, query.size(0) + rows, rows, device=query.device),
+            ).tolist()
+        )
         total = query.new_zeros(())
         buffer = query.new_empty(rows, candidates.size(0))
         for start in range(0, query.size(0), rows):
@@ -147,16 +187,21 @@ class _Contrast(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         grads = iter(ctx.saved_tensors)
-        return (*[next(grads) * grad if want else None for want in ctx.wants],
-                *[None] * 8)
+        return (*[next(grads) * grad if want else None for want in ctx.wants], *[None] * 8)
 
 
 class Distill(torch.autograd.Function):
     """Row blocks of the divergence; its gradient in the student's similarities is ``P - P^m``."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, query: Tensor, candidates: Tensor, teacher_query: Tensor,
-                teacher_candidates: Tensor, temperature: float) -> Tensor:
+    def forward(
+        ctx: FunctionCtx,
+        query: Tensor,
+        candidates: Tensor,
+        teacher_query: Tensor,
+        teacher_candidates: Tensor,
+        temperature: float,
+    ) -> Tensor:
         rows = _rows_at_once(query, candidates, MIN_ROWS)
         total = query.new_zeros(())
         to_query, to_candidates = torch.zeros_like(query), torch.zeros_like(candidates)
@@ -164,7 +209,8 @@ class Distill(torch.autograd.Function):
             block = slice(start, start + rows)
             student = torch.log_softmax(query[block] @ candidates.t() / temperature, 1)
             teacher = torch.log_softmax(
-                teacher_query[block] @ teacher_candidates.t() / temperature, 1)
+                teacher_query[block] @ teacher_candidates.t() / temperature, 1
+            )
             target = teacher.exp()
             total += (target * (teacher - student)).sum()
             to_logits = student.exp_().sub_(target)

@@ -44,8 +44,9 @@ class Adjacency(NamedTuple):
         return Adjacency(*parts, *self._insert(*self[3:], weight))
 
     @staticmethod
-    def _insert(rowptr: Tensor, col: Tensor, value: Tensor, weight: Tensor
-                ) -> tuple[Tensor, Tensor, Tensor]:
+    def _insert(
+        rowptr: Tensor, col: Tensor, value: Tensor, weight: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         size = weight.numel()
         nodes = torch.arange(size + 1, device=col.device)
         pointers = rowptr + nodes
@@ -113,8 +114,9 @@ class InteractionGraph(torch.nn.Module):
     def from_data(cls, data: HeteroData) -> Self:
         """Takes the training interactions of a data set (edge type ``user, rates, item``)."""
         if not isinstance(data, HeteroData):
-            raise TypeError(f"Expected HeteroData, got {type(data).__name__}; of a data set, pass "
-                            "'dataset[0]'.")
+            raise TypeError(
+                f"Expected HeteroData, got {type(data).__name__}; of a data set, pass 'dataset[0]'."
+            )
         return cls(data[EDGE_TYPE].edge_index, data["user"].num_nodes, data["item"].num_nodes)
 
     @property
@@ -149,7 +151,8 @@ class InteractionGraph(torch.nn.Module):
             with torch.inference_mode(False):  # what is kept must serve training too
                 nodes = torch.arange(self.num_nodes, device=self.col.device)
                 self._cache["row", None] = nodes.repeat_interleave(
-                    self.degree, output_size=self.num_edges)
+                    self.degree, output_size=self.num_edges
+                )
         return self._cache["row", None]
 
     @property
@@ -171,8 +174,14 @@ class InteractionGraph(torch.nn.Module):
 
     def matrix(self, value: Tensor) -> Adjacency:
         """Puts values, of shape :math:`(2E,)`, on the structure; they need not be symmetric."""
-        return Adjacency(self.rowptr, self.col, value,
-                         self.rowptr_t, self.col_t, value.index_select(0, self.reverse))
+        return Adjacency(
+            self.rowptr,
+            self.col,
+            value,
+            self.rowptr_t,
+            self.col_t,
+            value.index_select(0, self.reverse),
+        )
 
     def adjacency(self, dtype: torch.dtype) -> Adjacency:
         r"""The matrix :math:`\hat{A}`, which is its own transpose."""
@@ -222,8 +231,10 @@ class InteractionGraph(torch.nn.Module):
         return self
 
     def __repr__(self) -> str:
-        return (f"{type(self).__name__}(num_users={self.num_users}, num_items={self.num_items}, "
-                f"num_edges={self.num_edges})")
+        return (
+            f"{type(self).__name__}(num_users={self.num_users}, num_items={self.num_items}, "
+            f"num_edges={self.num_edges})"
+        )
 
 
 def _draw_kept(count: int, rate: float, device: torch.device) -> Tensor:
@@ -234,18 +245,22 @@ def _draw_kept(count: int, rate: float, device: torch.device) -> Tensor:
         return torch.rand(count, device=device) < rate
     # torch.rand takes one number from the generator for each entry, as long as two propagations.
     # Here four entries share the 64 bits of one.
-    draws = torch.empty(-(-count // 4), dtype=torch.int64, device=device).random_(-2**63, None)
+    draws = torch.empty(-(-count // 4), dtype=torch.int64, device=device).random_(-(2**63), None)
     last = max(round(rate * 2**16), 1) - 1 - 2**15
     return draws.view(torch.int16)[:count] <= last
 
 
 def _check_ids(edge_index: Tensor, num_users: int, num_items: int) -> None:
     if edge_index.dim() != 2 or edge_index.size(0) != 2 or edge_index.is_floating_point():
-        raise ValueError(f"'edge_index' must be an integer tensor of shape (2, E), got "
-                         f"{edge_index.dtype} of shape {tuple(edge_index.shape)}.")
+        raise ValueError(
+            f"'edge_index' must be an integer tensor of shape (2, E), got "
+            f"{edge_index.dtype} of shape {tuple(edge_index.shape)}."
+        )
     for ids, count, side in zip(edge_index, (num_users, num_items), ("user", "item"), strict=True):
         wrong = ((ids < 0) | (ids >= count)).nonzero()
         if wrong.numel() > 0:
             at = int(wrong[0])
-            raise ValueError(f"'edge_index' names {side} {int(ids[at])} in column {at}; "
-                             f"{side} ids go from 0 to {count - 1}.")
+            raise ValueError(
+                f"'edge_index' names {side} {int(ids[at])} in column {at}; "
+                f"{side} ids go from 0 to {count - 1}."
+            )

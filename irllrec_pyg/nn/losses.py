@@ -43,8 +43,14 @@ def normalize(x: Tensor) -> Tensor:
     return out
 
 
-def info_nce(query: Tensor, positive: Tensor, candidates: Tensor, temperature: float,
-             weight: Tensor | None = None, candidate_weight: Tensor | None = None) -> Tensor:
+def info_nce(
+    query: Tensor,
+    positive: Tensor,
+    candidates: Tensor,
+    temperature: float,
+    weight: Tensor | None = None,
+    candidate_weight: Tensor | None = None,
+) -> Tensor:
     r"""Contrastive loss of cosines, summed over the queries.
 
     .. math::
@@ -68,12 +74,25 @@ def info_nce(query: Tensor, positive: Tensor, candidates: Tensor, temperature: f
         similarities is ever held. Under autocast to bfloat16, the products of vectors of 256 and
         more numbers are in bfloat16 from a temperature of 0.2 on.
     """
-    return contrast(normalize(query), normalize(positive), normalize(candidates), temperature,
-                    weight, candidate_weight, 0.0)
+    return contrast(
+        normalize(query),
+        normalize(positive),
+        normalize(candidates),
+        temperature,
+        weight,
+        candidate_weight,
+        0.0,
+    )
 
 
-def ssl_loss(query: Tensor, positive: Tensor, temperature: float, weight: Tensor | None = None,
-             candidates: Tensor | None = None, candidate_weight: Tensor | None = None) -> Tensor:
+def ssl_loss(
+    query: Tensor,
+    positive: Tensor,
+    temperature: float,
+    weight: Tensor | None = None,
+    candidates: Tensor | None = None,
+    candidate_weight: Tensor | None = None,
+) -> Tensor:
     r"""Contrastive loss of the batch against itself, averaged, as RLMRec's code writes it.
 
     .. math::
@@ -95,8 +114,12 @@ def ssl_loss(query: Tensor, positive: Tensor, temperature: float, weight: Tensor
     total = query.size(0) if weight is None else weight.sum()
     if candidates is None:
         return contrast(normalize(query), y, y, temperature, weight, weight, 1e-8) / total
-    return contrast(normalize(query), y, normalize(candidates), temperature, weight,
-                    candidate_weight, 1e-8) / total
+    return (
+        contrast(
+            normalize(query), y, normalize(candidates), temperature, weight, candidate_weight, 1e-8
+        )
+        / total
+    )
 
 
 def log_partition(query: Tensor, candidates: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -113,12 +136,17 @@ def log_partition(query: Tensor, candidates: Tensor, weight: Tensor | None = Non
     if query.dtype in (torch.float16, torch.bfloat16):
         query, candidates = query.float(), candidates.float()
     total = query.size(0) if weight is None else weight.sum()
-    return contrast(query, torch.zeros_like(query), candidates, 1.0, weight, None, 0.0,
-                    unit_length=False) / total
+    return (
+        contrast(
+            query, torch.zeros_like(query), candidates, 1.0, weight, None, 0.0, unit_length=False
+        )
+        / total
+    )
 
 
-def sampled_softmax(query: Tensor, positive: Tensor, negative: Tensor, temperature: float
-                    ) -> Tensor:
+def sampled_softmax(
+    query: Tensor, positive: Tensor, negative: Tensor, temperature: float
+) -> Tensor:
     r"""Contrastive loss of cosines against each query's own negatives, averaged.
 
     .. math::
@@ -142,8 +170,15 @@ def sampled_softmax(query: Tensor, positive: Tensor, negative: Tensor, temperatu
         return (logits.logsumexp(1) - logits[:, 0]).mean()
 
 
-def softmax_loss(query: Tensor, positive: Tensor, candidates: Tensor, temperature: float,
-                 exclude: Tensor, weight: Tensor, candidate_weight: Tensor) -> Tensor:
+def softmax_loss(
+    query: Tensor,
+    positive: Tensor,
+    candidates: Tensor,
+    temperature: float,
+    exclude: Tensor,
+    weight: Tensor,
+    candidate_weight: Tensor,
+) -> Tensor:
     r"""Softmax of cosines against shared candidates of which some pairs are left out, averaged.
 
     .. math::
@@ -162,13 +197,27 @@ def softmax_loss(query: Tensor, positive: Tensor, candidates: Tensor, temperatur
         weight (Tensor): :math:`w`, shape :math:`(B,)`.
         candidate_weight (Tensor): :math:`c`, shape :math:`(S,)`.
     """
-    total = contrast(normalize(query), normalize(positive), normalize(candidates), temperature,
-                     None, candidate_weight, 0.0, own_weight=weight, exclude=exclude)
+    total = contrast(
+        normalize(query),
+        normalize(positive),
+        normalize(candidates),
+        temperature,
+        None,
+        candidate_weight,
+        0.0,
+        own_weight=weight,
+        exclude=exclude,
+    )
     return total / query.size(0) - weight.log().mean()
 
 
-def distill(query: Tensor, candidates: Tensor, teacher_query: Tensor, teacher_candidates: Tensor,
-            temperature: float) -> Tensor:
+def distill(
+    query: Tensor,
+    candidates: Tensor,
+    teacher_query: Tensor,
+    teacher_candidates: Tensor,
+    temperature: float,
+) -> Tensor:
     r"""Divergence of a student's similarities from a teacher's, averaged over the queries.
 
     .. math::

@@ -24,12 +24,15 @@ class TextMLP(torch.nn.Sequential):
         - **output:** :math:`(M, b)`
     """
 
-    def __init__(self, in_channels: int, out_channels: int, hidden_channels: int | None = None
-                 ) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, hidden_channels: int | None = None
+    ) -> None:
         hidden = hidden_channels or (in_channels + out_channels) // 2
-        super().__init__(torch.nn.Linear(in_channels, hidden),
-                         torch.nn.LeakyReLU(0.01, inplace=True),
-                         torch.nn.Linear(hidden, out_channels))
+        super().__init__(
+            torch.nn.Linear(in_channels, hidden),
+            torch.nn.LeakyReLU(0.01, inplace=True),
+            torch.nn.Linear(hidden, out_channels),
+        )
         self._xavier()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -61,8 +64,9 @@ class TextMLP(torch.nn.Sequential):
         rounded copy would be added up in its dtype.
         """
         device = x.device.type
-        return torch.autocast(device, enabled=torch.is_autocast_enabled(device),
-                              cache_enabled=False)
+        return torch.autocast(
+            device, enabled=torch.is_autocast_enabled(device), cache_enabled=False
+        )
 
     def reset_parameters(self) -> None:
         """Draws new weights, Xavier-uniform, and biases."""

@@ -32,9 +32,14 @@ class Ranker(torch.nn.Module):
     seen_ptr: Tensor
     seen_item: Tensor
 
-    def __init__(self, edge_index: Tensor, num_users: int, num_items: int,
-                 user_ids: Sequence[int | str] | None = None,
-                 item_ids: Sequence[int | str] | None = None) -> None:
+    def __init__(
+        self,
+        edge_index: Tensor,
+        num_users: int,
+        num_items: int,
+        user_ids: Sequence[int | str] | None = None,
+        item_ids: Sequence[int | str] | None = None,
+    ) -> None:
         super().__init__()
         self.num_users, self.num_items = num_users, num_items
         for ids, count, side in ((user_ids, num_users, "user"), (item_ids, num_items, "item")):
@@ -86,8 +91,12 @@ class Ranker(torch.nn.Module):
         """Users whose scores fit into memory at once."""
         return max(1, BLOCK_ENTRIES // max(1, self.num_items))
 
-    def recommend(self, user: Hashable | Iterable[Hashable] | None = None, k: int = 20,
-                  exclude_seen: bool = True) -> pd.DataFrame:
+    def recommend(
+        self,
+        user: Hashable | Iterable[Hashable] | None = None,
+        k: int = 20,
+        exclude_seen: bool = True,
+    ) -> pd.DataFrame:
         """The best items for some users.
 
         Args:
@@ -111,8 +120,11 @@ class Ranker(torch.nn.Module):
         self.eval()
         try:
             with torch.no_grad():
-                tables = [self._top(block, k, exclude_seen, scorer) for scorer in [self.scorer()]
-                          for block in position.split(self.block_size())]
+                tables = [
+                    self._top(block, k, exclude_seen, scorer)
+                    for scorer in [self.scorer()]
+                    for block in position.split(self.block_size())
+                ]
         finally:
             self.train(mode)
         table = pd.concat(tables, ignore_index=True)
@@ -129,8 +141,12 @@ class Ranker(torch.nn.Module):
         if best.isnan().any():
             raise ValueError("Scores are NaN; the model has diverged or was never trained.")
         row, column = (best > -torch.inf).nonzero(as_tuple=True)
-        columns = {"user": user[row], "item": item[row, column], "rank": column + 1,
-                   "score": best[row, column]}
+        columns = {
+            "user": user[row],
+            "item": item[row, column],
+            "rank": column + 1,
+            "score": best[row, column],
+        }
         return pd.DataFrame({name: column.cpu().numpy() for name, column in columns.items()})
 
     def _positions(self, user: Hashable | Iterable[Hashable] | None) -> Tensor:
@@ -147,8 +163,10 @@ class Ranker(torch.nn.Module):
         position = self._user_index.get_indexer(pd.Index(asked, dtype=object))
         if (position < 0).any():
             unknown = [asked[at] for at in (position < 0).nonzero()[0][:3]]
-            raise KeyError(f"Unknown user {', '.join(map(repr, unknown))}; users are given by the "
-                           "ids of the training data.")
+            raise KeyError(
+                f"Unknown user {', '.join(map(repr, unknown))}; users are given by the "
+                "ids of the training data."
+            )
         return torch.as_tensor(position, dtype=torch.long, device=device)
 
 

@@ -64,10 +64,17 @@ class InBatchSoftmax(torch.nn.Module):
             degree = torch.bincount(ranker.seen_item, minlength=ranker.num_items)
             share = degree.clamp(min=1) / (degree.sum() / ranker.num_items)
         return softmax_loss(
-            nodes.index_select(0, batch.user), nodes.index_select(0, batch.pos_node),
-            candidates.of(nodes), self.temperature, exclude=hits[:, hits[1] >= 0],
-            weight=1 / share[pos], candidate_weight=candidates.count / share[item])
+            nodes.index_select(0, batch.user),
+            nodes.index_select(0, batch.pos_node),
+            candidates.of(nodes),
+            self.temperature,
+            exclude=hits[:, hits[1] >= 0],
+            weight=1 / share[pos],
+            candidate_weight=candidates.count / share[item],
+        )
 
     def __repr__(self) -> str:
-        return (f"{type(self).__name__}(temperature={self.temperature}, "
-                f"log_popularity={self.log_popularity})")
+        return (
+            f"{type(self).__name__}(temperature={self.temperature}, "
+            f"log_popularity={self.log_popularity})"
+        )

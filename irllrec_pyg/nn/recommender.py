@@ -34,12 +34,22 @@ class Recommender(DotProductRanker):
         >>> model = Recommender(backbone, [ProfileAlignment(data, backbone.out_channels)])
     """
 
-    def __init__(self, backbone: Backbone, heads: Sequence[Head] = (),
-                 reg_weight: float = 0.0, ranking_loss: InBatchSoftmax | None = None) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        heads: Sequence[Head] = (),
+        reg_weight: float = 0.0,
+        ranking_loss: InBatchSoftmax | None = None,
+    ) -> None:
         graph = backbone.graph
         row, col = graph.row[graph.row < graph.num_users], graph.col[graph.row < graph.num_users]
-        super().__init__(torch.stack([row, col - graph.num_users]), graph.num_users,
-                         graph.num_items, backbone.user_ids, backbone.item_ids)
+        super().__init__(
+            torch.stack([row, col - graph.num_users]),
+            graph.num_users,
+            graph.num_items,
+            backbone.user_ids,
+            backbone.item_ids,
+        )
         self.backbone = backbone
         self.heads: Iterable[Head] = torch.nn.ModuleList(heads)  # type: ignore[assignment]
         self.reg_weight = reg_weight
@@ -51,8 +61,14 @@ class Recommender(DotProductRanker):
         for head in self.heads:
             head.begin_epoch()
 
-    def losses(self, user: Tensor, pos: Tensor, neg: Tensor, augment: bool = True,
-               masked_nodes: Tensor | None = None) -> dict[str, Tensor]:
+    def losses(
+        self,
+        user: Tensor,
+        pos: Tensor,
+        neg: Tensor,
+        augment: bool = True,
+        masked_nodes: Tensor | None = None,
+    ) -> dict[str, Tensor]:
         r"""Losses of a batch of triplets over the whole graph.
 
         In training mode, momentum teachers take their step here: call it once a training step.
@@ -91,8 +107,11 @@ class Recommender(DotProductRanker):
         for head in self.heads:
             x = head.corrupt(x, batch)
         encoding = self.backbone.encode(batch, x)
-        losses = {**self._rank(encoding, batch), "reg": self._penalty(),
-                  **self.backbone.losses(encoding, batch)}
+        losses = {
+            **self._rank(encoding, batch),
+            "reg": self._penalty(),
+            **self.backbone.losses(encoding, batch),
+        }
         for head in self.heads:
             losses.update(head(encoding, batch))
         return {**losses, "total": torch.stack(list(losses.values())).sum()}
@@ -103,8 +122,9 @@ class Recommender(DotProductRanker):
         return {self.ranking_loss.name: self.ranking_loss(encoding, batch, self)}
 
     def _penalty(self) -> Tensor:
-        norms = [sum_of_squares(parameter) for parameter in self.parameters()
-                 if parameter.requires_grad]
+        norms = [
+            sum_of_squares(parameter) for parameter in self.parameters() if parameter.requires_grad
+        ]
         return self.reg_weight * torch.stack(norms).sum()
 
     def embed(self) -> tuple[Tensor, Tensor]:

@@ -29,8 +29,9 @@ class Subgraph(InteractionGraph):
     _rowptr_t: Tensor
     _col_t: Tensor
 
-    def __init__(self, edge_index: Tensor, edge_weight: Tensor, num_users: int, num_items: int,
-                 n_id: Tensor) -> None:
+    def __init__(
+        self, edge_index: Tensor, edge_weight: Tensor, num_users: int, num_items: int, n_id: Tensor
+    ) -> None:
         torch.nn.Module.__init__(self)
         self.num_users, self.num_items = num_users, num_items
         self._cache, self._looped = {}, {}
@@ -38,9 +39,15 @@ class Subgraph(InteractionGraph):
         order = (target * self.num_nodes + source).argsort()
         source, target = source[order], target[order]
         transpose = (source * self.num_nodes + target).argsort()
-        for name, value in (("n_id", n_id), ("rowptr", self._pointers(target)), ("col", source),
-                            ("_rowptr_t", self._pointers(source)), ("_col_t", target[transpose]),
-                            ("reverse", transpose), ("weight", edge_weight[order])):
+        for name, value in (
+            ("n_id", n_id),
+            ("rowptr", self._pointers(target)),
+            ("col", source),
+            ("_rowptr_t", self._pointers(source)),
+            ("_col_t", target[transpose]),
+            ("reverse", transpose),
+            ("weight", edge_weight[order]),
+        ):
             self.register_buffer(name, value, False)
 
     @classmethod
@@ -54,11 +61,13 @@ class Subgraph(InteractionGraph):
         users, items = batch["user"].num_nodes, batch["item"].num_nodes
         rates, rated_by = batch[EDGE_TYPE], batch[REVERSE_TYPE]
         offset = rates.edge_index.new_tensor([[0], [users]])  # items stand behind the users
-        edge_index = torch.cat([rates.edge_index + offset, rated_by.edge_index + offset.flip(0)],
-                               dim=1)
+        edge_index = torch.cat(
+            [rates.edge_index + offset, rated_by.edge_index + offset.flip(0)], dim=1
+        )
         n_id = torch.cat([batch["user"].n_id, batch["item"].n_id + total_users])
-        return cls(edge_index, torch.cat([rates.edge_weight, rated_by.edge_weight]), users, items,
-                   n_id)
+        return cls(
+            edge_index, torch.cat([rates.edge_weight, rated_by.edge_weight]), users, items, n_id
+        )
 
     def _pointers(self, row: Tensor) -> Tensor:
         count = torch.bincount(row, minlength=self.num_nodes)

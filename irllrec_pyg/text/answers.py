@@ -41,14 +41,21 @@ class AnswerSchema:
         for key, value in properties.items():
             kind = _python_type(value, f"{source}: property {key!r}")
             is_required = key in required
-            fields[key] = (kind if is_required else kind | None,
-                           Field(... if is_required else None, **_bounds(value)))
+            fields[key] = (
+                kind if is_required else kind | None,
+                Field(... if is_required else None, **_bounds(value)),
+            )
         extra: Literal["forbid", "ignore"] = (
-            "forbid" if schema.get("additionalProperties") is False else "ignore")
+            "forbid" if schema.get("additionalProperties") is False else "ignore"
+        )
         self.model: type[BaseModel] = create_model(
-            name, __config__=ConfigDict(extra=extra, str_strip_whitespace=True), **fields)
-        self.max_words = {key: int(value["x-max-words"]) for key, value in properties.items()
-                          if "x-max-words" in value}
+            name, __config__=ConfigDict(extra=extra, str_strip_whitespace=True), **fields
+        )
+        self.max_words = {
+            key: int(value["x-max-words"])
+            for key, value in properties.items()
+            if "x-max-words" in value
+        }
 
     @classmethod
     def load(cls, path: Path) -> "AnswerSchema":
@@ -61,8 +68,10 @@ class AnswerSchema:
 
     def sent(self, strict: bool) -> dict[str, Any]:
         """The schema as it goes to a server: strict keywords only, or with lengths as well."""
-        return _keep(self.schema, STRICT if strict else STRICT | {
-            "minLength", "maxLength", "minItems", "maxItems"})
+        return _keep(
+            self.schema,
+            STRICT if strict else STRICT | {"minLength", "maxLength", "minItems", "maxItems"},
+        )
 
     def parse(self, content: str, trim: bool = False) -> tuple[dict[str, Any], list[str]]:
         r"""Reads an answer.
@@ -71,7 +80,7 @@ class AnswerSchema:
             content (str): What the model wrote; a code fence, or thoughts before the JSON, are
                 passed over.
             trim (bool): Cut a text that is longer than ``x-max-words`` at its last sentence within
-                the limit instead of refusing it. (default: :obj:`False`)
+                the limit instead of refusing it. (default: ``False``)
 
         Returns:
             The answer, and the names of the texts that were cut.
@@ -83,8 +92,10 @@ class AnswerSchema:
             model = self.model.model_validate(extract_json(content))
         except ValidationError as error:
             # include_input would quote the whole answer back at the model.
-            lines = [f"{'.'.join(map(str, e['loc'])) or 'answer'}: {e['msg']}"
-                     for e in error.errors(include_url=False, include_input=False)]
+            lines = [
+                f"{'.'.join(map(str, e['loc'])) or 'answer'}: {e['msg']}"
+                for e in error.errors(include_url=False, include_input=False)
+            ]
             raise AnswerError("; ".join(lines)) from None
         answer = model.model_dump()
         cut: list[str] = []
@@ -120,7 +131,7 @@ def trim_words(text: str, limit: int) -> str:
     """Cuts a text after its last sentence within a number of words, or after that many words."""
     cut = " ".join(text.split()[:limit])
     end = max(cut.rfind(mark) for mark in ".!?")
-    return cut[:end + 1] if end > 0 else cut
+    return cut[: end + 1] if end > 0 else cut
 
 
 def _python_type(value: dict[str, Any], where: str) -> Any:
@@ -128,23 +139,29 @@ def _python_type(value: dict[str, Any], where: str) -> Any:
     if kind == "array":
         return list[_python_type(value.get("items", {}), where)]  # type: ignore[misc]
     if kind not in TYPES:
-        raise ValueError(f"{where} has type {kind!r}; string, integer, number, boolean and lists "
-                         "of these are possible.")
+        raise ValueError(
+            f"{where} has type {kind!r}; string, integer, number, boolean and lists "
+            "of these are possible."
+        )
     return TYPES[kind]
 
 
 def _bounds(value: dict[str, Any]) -> dict[str, Any]:
     is_list = value.get("type") == "array"
-    names = {"minItems" if is_list else "minLength": "min_length",
-             "maxItems" if is_list else "maxLength": "max_length", "description": "description"}
+    names = {
+        "minItems" if is_list else "minLength": "min_length",
+        "maxItems" if is_list else "maxLength": "max_length",
+        "description": "description",
+    }
     return {ours: value[theirs] for theirs, ours in names.items() if theirs in value}
 
 
 def _keep(schema: dict[str, Any], keywords: set[str]) -> dict[str, Any]:
     kept: dict[str, Any] = {key: value for key, value in schema.items() if key in keywords}
     if "properties" in kept:
-        kept["properties"] = {key: _keep(value, keywords)
-                              for key, value in kept["properties"].items()}
+        kept["properties"] = {
+            key: _keep(value, keywords) for key, value in kept["properties"].items()
+        }
     if "items" in kept:
         kept["items"] = _keep(kept["items"], keywords)
     return kept

@@ -7,19 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from irllrec_pyg.text.answers import AnswerError, AnswerSchema
-from irllrec_pyg.text.chat import (
-    CallError,
-    ChatSettings,
-    Request,
-    Usage,
-    classify,
-    read_completion,
-)
-from irllrec_pyg.text.engine import RunStopped, run_coroutine, shared_record
-from irllrec_pyg.text.files import atomic, write_json
-from irllrec_pyg.text.journal import Journal, Record
-from irllrec_pyg.text.redaction import Redactor
+from .answers import AnswerError, AnswerSchema
+from .chat import CallError, ChatSettings, Request, Usage, classify, read_completion
+from .engine import RunStopped, run_coroutine, shared_record
+from .files import atomic, write_json
+from .journal import Journal, Record
+from .redaction import Redactor
 
 T = TypeVar("T")
 # The service's own limits for one file.
@@ -41,13 +34,21 @@ class BatchJob:
         on_change (callable): Called after the journal or the job changed. (default: nothing)
     """
 
-    def __init__(self, folder: Path, step: str, chat: ChatSettings, schema: AnswerSchema,
-                 journal: Path, on_change: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        step: str,
+        chat: ChatSettings,
+        schema: AnswerSchema,
+        journal: Path,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
         self.folder, self.step, self.chat, self.schema = folder, step, chat, schema
         self._journal, self._on_change = journal, on_change
         self._path = folder / f"{step}.json"
         self.parts: list[dict[str, Any]] = (
-            json.loads(self._path.read_text("utf-8"))["parts"] if self._path.exists() else [])
+            json.loads(self._path.read_text("utf-8"))["parts"] if self._path.exists() else []
+        )
 
     def waiting_keys(self) -> set[str]:
         """Keys of requests that were written or submitted and not collected yet."""
@@ -71,8 +72,17 @@ class BatchJob:
             if key in nodes:
                 nodes[key].append(request.node)
                 continue
-            line = json.dumps({"custom_id": key, "method": "POST", "url": ENDPOINT, "body": {
-                **request.parameters, "messages": request.messages}}).encode() + b"\n"
+            line = (
+                json.dumps(
+                    {
+                        "custom_id": key,
+                        "method": "POST",
+                        "url": ENDPOINT,
+                        "body": {**request.parameters, "messages": request.messages},
+                    }
+                ).encode()
+                + b"\n"
+            )
             if lines and (len(lines) == max_requests or size + len(line) > MAX_BYTES):
                 self._write_part(lines, nodes)
                 nodes, lines, size = {}, [], 0
@@ -107,16 +117,26 @@ class BatchJob:
             return run_coroutine(make)
         except openai.OpenAIError as error:
             reason = Redactor(self.chat.endpoint.key()).message(classify(error).reason)
-            raise RunStopped(f"The Batch API of step {self.step!r}: {reason}. What was done is "
-                             f"noted in {self._path}; run again to go on.") from None
+            raise RunStopped(
+                f"The Batch API of step {self.step!r}: {reason}. What was done is "
+                f"noted in {self._path}; run again to go on."
+            ) from None
 
     def _write_part(self, lines: list[bytes], nodes: dict[str, list[int]]) -> None:
         content = b"".join(lines)
         name = f"{self.step}-{len(self.parts):03d}.jsonl"
         with atomic(self.folder / name) as file:
             file.write(content)
-        self.parts.append({"file": name, "sha256": hashlib.sha256(content).hexdigest(),
-                           "nodes": nodes, "batch": None, "status": "written", "collected": False})
+        self.parts.append(
+            {
+                "file": name,
+                "sha256": hashlib.sha256(content).hexdigest(),
+                "nodes": nodes,
+                "batch": None,
+                "status": "written",
+                "collected": False,
+            }
+        )
         self._save()
 
     async def _submit(self) -> int:
@@ -129,15 +149,20 @@ class BatchJob:
                 if known is None:
                     # A process killed between the start of a batch and its note here must not
                     # start, and pay for, the same batch again.
-                    known = {(batch.metadata or {}).get("irllrec_sha256", ""): batch
-                             async for batch in client.batches.list(limit=100)}
+                    known = {
+                        (batch.metadata or {}).get("irllrec_sha256", ""): batch
+                        async for batch in client.batches.list(limit=100)
+                    }
                 batch = known.get(part["sha256"])
                 if batch is None:
                     content = (self.folder / part["file"]).read_bytes()
                     file = await client.files.create(file=(part["file"], content), purpose="batch")
                     batch = await client.batches.create(
-                        input_file_id=file.id, endpoint=ENDPOINT, completion_window="24h",
-                        metadata={"irllrec_sha256": part["sha256"], "step": self.step})
+                        input_file_id=file.id,
+                        endpoint=ENDPOINT,
+                        completion_window="24h",
+                        metadata={"irllrec_sha256": part["sha256"], "step": self.step},
+                    )
                     started += 1
                 part |= {"batch": batch.id, "status": batch.status}
                 self._save()
@@ -186,8 +211,14 @@ class BatchJob:
                 self._save()
         return counts
 
-    def _journal_lines(self, lines: list[str], nodes: dict[str, list[int]], journal: Journal,
-                       redactor: Redactor, counts: dict[str, int]) -> set[str]:
+    def _journal_lines(
+        self,
+        lines: list[str],
+        nodes: dict[str, list[int]],
+        journal: Journal,
+        redactor: Redactor,
+        counts: dict[str, int],
+    ) -> set[str]:
         answered = set()
         for line in lines:
             if not line.strip():
@@ -206,8 +237,14 @@ class BatchJob:
         return answered
 
     def _record(self, key: str, entry: dict[str, Any], redactor: Redactor) -> Record:
-        record: Record = {"key": key, "node": -1, "step": self.step, "model": self.chat.model,
-                          "batch": True, "calls": 1}
+        record: Record = {
+            "key": key,
+            "node": -1,
+            "step": self.step,
+            "model": self.chat.model,
+            "batch": True,
+            "calls": 1,
+        }
         usage, content = Usage(), ""
         try:
             response = entry.get("response") or {}
@@ -222,11 +259,18 @@ class BatchJob:
             answer, cut = self.schema.parse(content, trim=True)
             record |= {"status": "ok", "answer": answer} | ({"cut": cut} if cut else {})
         except CallError as error:
-            record |= {"status": "failed", "kind": "request",
-                       "reason": redactor.message(error.reason)}
+            record |= {
+                "status": "failed",
+                "kind": "request",
+                "reason": redactor.message(error.reason),
+            }
         except AnswerError as error:
-            record |= {"status": "failed", "kind": "answer", "reason": str(error),
-                       "content": content[:4000]}
+            record |= {
+                "status": "failed",
+                "kind": "answer",
+                "reason": str(error),
+                "content": content[:4000],
+            }
         return record | {"usage": asdict(usage)}
 
     def _save(self) -> None:

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import urlsplit
 
-from irllrec_pyg.text.answers import AnswerSchema
-from irllrec_pyg.text.limits import estimate_tokens, retry_after
-from irllrec_pyg.text.prompts import Message
-from irllrec_pyg.text.redaction import key_from_environment
+from .answers import AnswerSchema
+from .limits import estimate_tokens, retry_after
+from .prompts import Message
+from .redaction import key_from_environment
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -24,8 +24,8 @@ class Endpoint:
     r"""Where an OpenAI-compatible server is.
 
     Args:
-        base_url (str, optional): Its URL up to ``/v1``; OpenAI's own if :obj:`None`.
-            (default: :obj:`None`)
+        base_url (str, optional): Its URL up to ``/v1``; OpenAI's own if ``None``.
+            (default: ``None``)
         key_variable (str): The environment variable that holds the key. There is no argument for
             the key itself. (default: ``"OPENAI_API_KEY"``)
         timeout (float): Seconds that one request may take. (default: ``120.0``)
@@ -41,8 +41,10 @@ class Endpoint:
             if parts.scheme not in ("http", "https") or not parts.hostname:
                 raise ValueError("base_url must look like http://127.0.0.1:8000/v1.")
             if parts.username or parts.password or parts.query:
-                raise ValueError("base_url must hold no name, password or query: put the key in "
-                                 f"the environment variable {self.key_variable}.")
+                raise ValueError(
+                    "base_url must hold no name, password or query: put the key in "
+                    f"the environment variable {self.key_variable}."
+                )
 
     def key(self) -> str:
         """The key, from the environment."""
@@ -53,10 +55,16 @@ class Endpoint:
         try:
             from openai import AsyncOpenAI
         except ImportError:
-            raise ImportError("Language models and encoders behind an endpoint need the openai "
-                              "client: pip install 'irllrec_pyg[text]'.") from None
-        return AsyncOpenAI(api_key=self.key(), base_url=self.base_url or OFFICIAL,
-                           timeout=self.timeout, max_retries=0)
+            raise ImportError(
+                "Language models and encoders behind an endpoint need the openai "
+                "client: pip install 'irllrec_pyg[text]'."
+            ) from None
+        return AsyncOpenAI(
+            api_key=self.key(),
+            base_url=self.base_url or OFFICIAL,
+            timeout=self.timeout,
+            max_retries=0,
+        )
 
 
 @dataclass(frozen=True)
@@ -67,10 +75,10 @@ class ChatSettings:
         model (str): The model's name at the endpoint.
         endpoint (Endpoint): The server. (default: OpenAI's)
         temperature (float, optional): Sampling temperature; left out of the request if
-            :obj:`None`. (default: ``0.0``)
+            ``None``. (default: ``0.0``)
         max_tokens (int): Tokens that an answer may have. An answer that was cut there is asked for
             again with twice as many. (default: ``800``)
-        seed (int, optional): The server's sampling seed, where it has one. (default: :obj:`None`)
+        seed (int, optional): The server's sampling seed, where it has one. (default: ``None``)
         response_format (str): How the server is told the answer's form: ``"json_schema"`` (OpenAI,
             vLLM, Ollama), ``"json_object"`` with the schema (llama.cpp), or ``"none"``, the prompt
             alone. Every answer is validated here in any case. (default: ``"json_schema"``)
@@ -90,8 +98,10 @@ class ChatSettings:
 
     def __post_init__(self) -> None:
         if self.response_format not in get_args(ResponseFormat):
-            raise ValueError(f"response_format={self.response_format!r} is not known; use one of "
-                             f"{', '.join(get_args(ResponseFormat))}.")
+            raise ValueError(
+                f"response_format={self.response_format!r} is not known; use one of "
+                f"{', '.join(get_args(ResponseFormat))}."
+            )
         if self.max_tokens < 1:
             raise ValueError(f"max_tokens={self.max_tokens}: an answer needs at least one.")
 
@@ -103,8 +113,14 @@ class ChatSettings:
         if self.seed is not None:
             body["seed"] = self.seed
         if self.response_format == "json_schema":
-            body["response_format"] = {"type": "json_schema", "json_schema": {
-                "name": schema.name, "schema": schema.sent(strict=True), "strict": True}}
+            body["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {
+                    "name": schema.name,
+                    "schema": schema.sent(strict=True),
+                    "strict": True,
+                },
+            }
         elif self.response_format == "json_object":
             body["response_format"] = {"type": "json_object", "schema": schema.sent(strict=False)}
         return body | dict(self.extra)
@@ -143,7 +159,8 @@ class Request:
         """About how many tokens are sent."""
         schema = json.dumps(self.parameters.get("response_format", ""))
         return sum(estimate_tokens(m["content"]) + 4 for m in self.messages) + estimate_tokens(
-            schema)
+            schema
+        )
 
 
 @dataclass
@@ -170,14 +187,20 @@ class CallError(Exception):
     Args:
         reason (str): Why.
         retry (bool): Whether another try may help.
-        wait (float, optional): The seconds that the server asks to wait. (default: :obj:`None`)
+        wait (float, optional): The seconds that the server asks to wait. (default: ``None``)
         fatal (bool): Whether every other request would fail in the same way.
-            (default: :obj:`False`)
+            (default: ``False``)
         kind (str): ``"transport"`` or ``"request"``. (default: ``"transport"``)
     """
 
-    def __init__(self, reason: str, retry: bool, wait: float | None = None, fatal: bool = False,
-                 kind: Literal["transport", "request"] = "transport") -> None:
+    def __init__(
+        self,
+        reason: str,
+        retry: bool,
+        wait: float | None = None,
+        fatal: bool = False,
+        kind: Literal["transport", "request"] = "transport",
+    ) -> None:
         super().__init__(reason)
         self.reason, self.retry, self.wait, self.fatal = reason, retry, wait, fatal
         self.kind: Literal["transport", "request"] = kind
@@ -219,8 +242,9 @@ def classify(error: Exception) -> CallError:
     return CallError(f"not a chat answer: {type(error).__name__}: {error}"[:600], retry=True)
 
 
-async def call(client: "AsyncOpenAI", messages: list[Message],
-               parameters: Mapping[str, Any]) -> Reply:
+async def call(
+    client: "AsyncOpenAI", messages: list[Message], parameters: Mapping[str, Any]
+) -> Reply:
     r"""Asks once.
 
     Raises:
@@ -233,7 +257,8 @@ async def call(client: "AsyncOpenAI", messages: list[Message],
         completion: Any = await client.chat.completions.create(
             messages=messages,  # type: ignore[arg-type]
             model=parameters["model"],
-            extra_body={k: v for k, v in parameters.items() if k != "model"})
+            extra_body={k: v for k, v in parameters.items() if k != "model"},
+        )
     except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
         raise classify(error) from None
     return read_completion(completion)
@@ -251,9 +276,12 @@ def read_completion(completion: Any) -> Reply:
         raise CallError(f"not a chat answer: {error or 'it has no choices'}"[:600], retry=True)
     message = _get(choices[0], "message")
     content, refusal = _get(message, "content"), _get(message, "refusal")
-    return Reply(content if isinstance(content, str) else "",
-                 str(_get(choices[0], "finish_reason") or ""), _get(completion, "usage"),
-                 refusal if isinstance(refusal, str) else "")
+    return Reply(
+        content if isinstance(content, str) else "",
+        str(_get(choices[0], "finish_reason") or ""),
+        _get(completion, "usage"),
+        refusal if isinstance(refusal, str) else "",
+    )
 
 
 def _get(value: Any, name: str) -> Any:

@@ -10,33 +10,61 @@ from typing import Any, cast, get_args
 import pandas as pd
 from torch_geometric.data import HeteroData
 
-from irllrec_pyg.text.chat import ChatSettings, Endpoint, ResponseFormat
-from irllrec_pyg.text.embeddings import Embedder
-from irllrec_pyg.text.encoders import (
-    Encoder,
-    EndpointEncoder,
-    SentenceTransformerEncoder,
-    WordLlamaEncoder,
-)
-from irllrec_pyg.text.engine import RunSettings, RunStopped
-from irllrec_pyg.text.files import write_json
-from irllrec_pyg.text.manifest import plan, write_manifest
-from irllrec_pyg.text.pipeline import NEEDS, TextPipeline
-from irllrec_pyg.text.profiles import Sampling
-from irllrec_pyg.text.prompts import SETS, STEPS, StepName
-from irllrec_pyg.text.source import TrainingTexts
+from .chat import ChatSettings, Endpoint, ResponseFormat
+from .embeddings import Embedder
+from .encoders import Encoder, EndpointEncoder, SentenceTransformerEncoder, WordLlamaEncoder
+from .engine import RunSettings, RunStopped
+from .files import write_json
+from .manifest import plan, write_manifest
+from .pipeline import NEEDS, TextPipeline
+from .profiles import Sampling
+from .prompts import SETS, STEPS, StepName
+from .source import TrainingTexts
 
 ACTIONS: dict[str, tuple[StepName, ...]] = {
-    "run": STEPS, "items": ("item_profile",), "users": ("user_profile",),
-    "intents": ("item_intent", "user_intent"), "embed": (), "plan": STEPS, "status": STEPS,
-    "show": STEPS, "batch-write": STEPS, "batch-submit": STEPS, "batch-poll": STEPS,
-    "batch-collect": STEPS}
+    "run": STEPS,
+    "items": ("item_profile",),
+    "users": ("user_profile",),
+    "intents": ("item_intent", "user_intent"),
+    "embed": (),
+    "plan": STEPS,
+    "status": STEPS,
+    "show": STEPS,
+    "batch-write": STEPS,
+    "batch-submit": STEPS,
+    "batch-poll": STEPS,
+    "batch-collect": STEPS,
+}
 # What a folder remembers, so that later commands on it need not repeat it.
-DATA = ("root", "name", "interactions", "items", "reviews", "user_column", "item_column",
-        "review_column", "time_column", "drop_outside_training", "split", "prompts", "items_a_user",
-        "reviews_an_item", "seed")
-CHAT = ("model", "base_url", "key_variable", "temperature", "max_tokens", "chat_seed",
-        "response_format", "tokens_parameter", "extra", "timeout")
+DATA = (
+    "root",
+    "name",
+    "interactions",
+    "items",
+    "reviews",
+    "user_column",
+    "item_column",
+    "review_column",
+    "time_column",
+    "drop_outside_training",
+    "split",
+    "prompts",
+    "items_a_user",
+    "reviews_an_item",
+    "seed",
+)
+CHAT = (
+    "model",
+    "base_url",
+    "key_variable",
+    "temperature",
+    "max_tokens",
+    "chat_seed",
+    "response_format",
+    "tokens_parameter",
+    "extra",
+    "timeout",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,8 +81,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 Every step can be stopped and run again: what is answered stays. A folder remembers the options
 that concern data, prompts and model. Keys come from environment variables only."""
     parser.add_argument("action", choices=list(ACTIONS))
-    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER",
-                        help="where journals and results are kept")
+    parser.add_argument(
+        "--out",
+        required=True,
+        type=Path,
+        metavar="FOLDER",
+        help="where journals and results are kept",
+    )
     parser.add_argument("--step", choices=STEPS, help="for show and batch")
     parser.add_argument("--node", help="your id of the user or item, for show")
     _data_arguments(parser.add_argument_group("data"))
@@ -77,10 +110,15 @@ def _run(args: argparse.Namespace) -> int:
     chats = _recall(args)
     data, source = _read(args)
     pipeline = TextPipeline(
-        source, args.out, chats, args.prompts or "neutral",
+        source,
+        args.out,
+        chats,
+        args.prompts or "neutral",
         RunSettings(args.concurrency, args.rpm, args.tpm, args.retries, args.repairs),
-        Sampling(items=args.items_a_user or 10, reviews=args.reviews_an_item or 5,
-                 seed=args.seed or 0))
+        Sampling(
+            items=args.items_a_user or 10, reviews=args.reviews_an_item or 5, seed=args.seed or 0
+        ),
+    )
     if args.action in ("plan", "status") or args.dry_run:
         print(plan(pipeline, args.limit, args.prices).to_string(index=False))
         return _report(pipeline)
@@ -93,8 +131,7 @@ def _run(args: argparse.Namespace) -> int:
         if args.action == "run" and step not in chats:
             continue
         try:
-            pipeline.run_step(step, args.limit, args.retry_failed, incomplete,
-                              not args.no_progress)
+            pipeline.run_step(step, args.limit, args.retry_failed, incomplete, not args.no_progress)
         finally:
             write_manifest(pipeline)
     if args.action in ("run", "embed"):
@@ -102,12 +139,19 @@ def _run(args: argparse.Namespace) -> int:
     return _report(pipeline)
 
 
-def _embed(pipeline: TextPipeline, data: HeteroData, args: argparse.Namespace,
-           incomplete: bool) -> None:
+def _embed(
+    pipeline: TextPipeline, data: HeteroData, args: argparse.Namespace, incomplete: bool
+) -> None:
     encoder = _encoder(args, args.encoder)
     other = args.intent_encoder
-    embedder = Embedder(pipeline, encoder, _encoder(args, other) if other else None,
-                        not args.no_normalize, incomplete, not args.no_progress)
+    embedder = Embedder(
+        pipeline,
+        encoder,
+        _encoder(args, other) if other else None,
+        not args.no_normalize,
+        incomplete,
+        not args.no_progress,
+    )
     raw = embedder.write(data)
     write_manifest(pipeline, embedder, raw)
     for what, counts in embedder.counts().items():
@@ -126,8 +170,10 @@ def _report(pipeline: TextPipeline) -> int:
         side = pipeline.side(profile)
         if profile in pipeline.chat and (lost := pipeline.state(profile).no_text):
             ids = ", ".join(repr(pipeline.source.raw_id(side, node)) for node in lost[:10])
-            print(f"{len(lost)} {side}s without any text take the mean of their neighbours' "
-                  f"embeddings: {ids}{' …' if len(lost) > 10 else ''}")
+            print(
+                f"{len(lost)} {side}s without any text take the mean of their neighbours' "
+                f"embeddings: {ids}{' …' if len(lost) > 10 else ''}"
+            )
     return 0
 
 
@@ -135,8 +181,14 @@ def _show(pipeline: TextPipeline, args: argparse.Namespace) -> int:
     if args.node is None:
         raise ValueError("show needs --node, one of your ids.")
     for step in (args.step,) if args.step else STEPS:
-        ids = [str(raw) for raw in (pipeline.source.user_ids if pipeline.side(step) == "user"
-                                    else pipeline.source.item_ids)]
+        ids = [
+            str(raw)
+            for raw in (
+                pipeline.source.user_ids
+                if pipeline.side(step) == "user"
+                else pipeline.source.item_ids
+            )
+        ]
         if args.node not in ids or step not in pipeline.chat:
             continue
         node = ids.index(args.node)
@@ -146,9 +198,14 @@ def _show(pipeline: TextPipeline, args: argparse.Namespace) -> int:
             print(f"--- {message['role']} ---\n{message['content']}")
         state = pipeline.state(step)
         record = state.done.get(node) or state.failed.get(node)
-        print("--- answer ---\n" + (json.dumps(
-            record.get("answer") or record["reason"], indent=2, ensure_ascii=False)
-            if record else "(none yet)"))
+        print(
+            "--- answer ---\n"
+            + (
+                json.dumps(record.get("answer") or record["reason"], indent=2, ensure_ascii=False)
+                if record
+                else "(none yet)"
+            )
+        )
     return 0
 
 
@@ -196,12 +253,21 @@ def _recall(args: argparse.Namespace) -> dict[StepName, ChatSettings]:
 
 
 def _chat(saved: dict[str, Any]) -> ChatSettings:
-    endpoint = {name: saved[name] for name in ("base_url", "key_variable", "timeout")
-                if name in saved}
-    chat: dict[str, Any] = {name: saved[name] for name in (
-        "temperature", "max_tokens", "response_format", "tokens_parameter") if name in saved}
-    return ChatSettings(saved["model"], Endpoint(**endpoint), seed=saved.get("chat_seed"),
-                        extra=json.loads(saved.get("extra", "{}")), **chat)
+    endpoint = {
+        name: saved[name] for name in ("base_url", "key_variable", "timeout") if name in saved
+    }
+    chat: dict[str, Any] = {
+        name: saved[name]
+        for name in ("temperature", "max_tokens", "response_format", "tokens_parameter")
+        if name in saved
+    }
+    return ChatSettings(
+        saved["model"],
+        Endpoint(**endpoint),
+        seed=saved.get("chat_seed"),
+        extra=json.loads(saved.get("extra", "{}")),
+        **chat,
+    )
 
 
 def _read(args: argparse.Namespace) -> tuple[HeteroData, TrainingTexts]:
@@ -209,14 +275,20 @@ def _read(args: argparse.Namespace) -> tuple[HeteroData, TrainingTexts]:
     if args.items is None:
         raise ValueError("--items is needed: a table with a row an item.")
     if args.interactions is not None:
-        from irllrec_pyg.datasets import from_interactions
+        from ..datasets import from_interactions
 
         shares = [float(share) for share in (args.split or "3:1:1").split(":")]
-        data = from_interactions(_table(args.interactions), user, item, args.time_column,
-                                 split=[share / sum(shares) for share in shares],
-                                 seed=args.seed or 0, name=Path(args.interactions).stem)
+        data = from_interactions(
+            _table(args.interactions),
+            user,
+            item,
+            args.time_column,
+            split=[share / sum(shares) for share in shares],
+            seed=args.seed or 0,
+            name=Path(args.interactions).stem,
+        )
     elif args.root is not None and args.name is not None:
-        from irllrec_pyg.datasets import IRLLRecDataset
+        from ..datasets import IRLLRecDataset
 
         with warnings.catch_warnings():
             # That it has no embeddings is why this command is run.
@@ -225,9 +297,15 @@ def _read(args: argparse.Namespace) -> tuple[HeteroData, TrainingTexts]:
     else:
         raise ValueError("Say which data: --root and --name, or --interactions.")
     reviews = _table(args.reviews) if args.reviews is not None else None
-    source = TrainingTexts(data, _table(args.items), reviews,
-                           "drop" if args.drop_outside_training else "error", item, user,
-                           args.review_column or "review")
+    source = TrainingTexts(
+        data,
+        _table(args.items),
+        reviews,
+        "drop" if args.drop_outside_training else "error",
+        item,
+        user,
+        args.review_column or "review",
+    )
     return data, source
 
 
@@ -249,10 +327,16 @@ def _encoder(args: argparse.Namespace, name: str) -> Encoder:
         return SentenceTransformerEncoder(model)
     if kind == "openai" and model:
         settings = RunSettings(args.concurrency, args.rpm, args.tpm, args.retries)
-        return EndpointEncoder(model, Endpoint(args.encoder_url, args.encoder_key_variable),
-                               args.dimensions, run=settings)
-    raise ValueError(f"The encoder {name!r} is not known: wordllama, openai:MODEL or "
-                     "sentence-transformers:MODEL.")
+        return EndpointEncoder(
+            model,
+            Endpoint(args.encoder_url, args.encoder_key_variable),
+            args.dimensions,
+            run=settings,
+        )
+    raise ValueError(
+        f"The encoder {name!r} is not known: wordllama, openai:MODEL or "
+        "sentence-transformers:MODEL."
+    )
 
 
 def _data_arguments(group: Any) -> None:
@@ -263,10 +347,18 @@ def _data_arguments(group: Any) -> None:
     group.add_argument("--items", metavar="TABLE", help="table with item, title, description, …")
     group.add_argument("--reviews", metavar="TABLE", help="table with user, item, review")
     for name in ("user", "item", "review", "time"):
-        group.add_argument(f"--{name}-column", help=f"its name, if not {name!r}" if name != "time"
-                           else "splits each user's interactions by it")
-    group.add_argument("--drop-outside-training", action="store_true", default=None,
-                       help="leave reviews outside the training split out, instead of refusing")
+        group.add_argument(
+            f"--{name}-column",
+            help=f"its name, if not {name!r}"
+            if name != "time"
+            else "splits each user's interactions by it",
+        )
+    group.add_argument(
+        "--drop-outside-training",
+        action="store_true",
+        default=None,
+        help="leave reviews outside the training split out, instead of refusing",
+    )
     group.add_argument("--prompts", help=f"{', '.join(SETS)}, or a folder of your own")
     group.add_argument("--items-a-user", type=int, help="in a user's prompt at most (10)")
     group.add_argument("--reviews-an-item", type=int, help="in an item's prompt at most (5)")
@@ -280,8 +372,11 @@ def _chat_arguments(group: Any) -> None:
     group.add_argument("--temperature", type=float)
     group.add_argument("--max-tokens", type=int, help="of an answer (800)")
     group.add_argument("--chat-seed", type=int, help="the server's sampling seed")
-    group.add_argument("--response-format", choices=get_args(ResponseFormat),
-                       help="json_object is for llama.cpp, none for servers that know neither")
+    group.add_argument(
+        "--response-format",
+        choices=get_args(ResponseFormat),
+        help="json_object is for llama.cpp, none for servers that know neither",
+    )
     group.add_argument("--tokens-parameter", help="max_tokens, or max_completion_tokens")
     group.add_argument("--extra", metavar="JSON", help="further fields of the request")
     group.add_argument("--timeout", type=float, help="seconds a request (120)")
@@ -290,23 +385,35 @@ def _chat_arguments(group: Any) -> None:
 def _run_arguments(group: Any) -> None:
     group.add_argument("--limit", type=int, help="ask for so many sampled nodes a step only")
     group.add_argument("--dry-run", action="store_true", help="as plan: counts, tokens, cost")
-    group.add_argument("--prices", type=float, nargs=2, metavar=("PROMPT", "ANSWER"),
-                       help="of a million tokens, for the cost")
+    group.add_argument(
+        "--prices",
+        type=float,
+        nargs=2,
+        metavar=("PROMPT", "ANSWER"),
+        help="of a million tokens, for the cost",
+    )
     group.add_argument("--concurrency", type=int, default=8)
     group.add_argument("--rpm", type=float, help="requests a minute at most")
     group.add_argument("--tpm", type=float, help="tokens a minute at most")
     group.add_argument("--retries", type=int, default=6)
     group.add_argument("--repairs", type=int, default=2)
-    group.add_argument("--retry-failed", action="store_true",
-                       help="ask again also for what failed for good")
-    group.add_argument("--allow-incomplete", action="store_true",
-                       help="go on although an earlier step is not complete")
+    group.add_argument(
+        "--retry-failed", action="store_true", help="ask again also for what failed for good"
+    )
+    group.add_argument(
+        "--allow-incomplete",
+        action="store_true",
+        help="go on although an earlier step is not complete",
+    )
     group.add_argument("--no-progress", action="store_true")
 
 
 def _encoder_arguments(group: Any) -> None:
-    group.add_argument("--encoder", default="wordllama",
-                       help="wordllama, openai:MODEL or sentence-transformers:MODEL")
+    group.add_argument(
+        "--encoder",
+        default="wordllama",
+        help="wordllama, openai:MODEL or sentence-transformers:MODEL",
+    )
     group.add_argument("--intent-encoder", help="another one for the intent texts")
     group.add_argument("--encoder-url", help="of an OpenAI-compatible server")
     group.add_argument("--encoder-key-variable", default="OPENAI_API_KEY")

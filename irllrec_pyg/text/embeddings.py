@@ -13,19 +13,22 @@ from scipy.sparse import coo_matrix
 from torch_geometric.data import HeteroData
 from tqdm import tqdm
 
-from irllrec_pyg.datasets.formats import EMBEDDINGS, MATRICES, PROFILES
-from irllrec_pyg.text.encoders import Encoder
-from irllrec_pyg.text.fallbacks import Origin, fill_missing
-from irllrec_pyg.text.files import atomic, write_pickle
-from irllrec_pyg.text.pipeline import PipelineError, TextPipeline
-from irllrec_pyg.text.prompts import StepName
-from irllrec_pyg.text.source import EDGE, SPLITS, Side, split_hash
-from irllrec_pyg.text.store import EmbeddingStore
+from ..datasets.formats import EMBEDDINGS, MATRICES, PROFILES
+from .encoders import Encoder
+from .fallbacks import Origin, fill_missing
+from .files import atomic, write_pickle
+from .pipeline import PipelineError, TextPipeline
+from .prompts import StepName
+from .source import EDGE, SPLITS, Side, split_hash
+from .store import EmbeddingStore
 
 SIDES: tuple[Side, Side] = ("user", "item")
 STEP: dict[tuple[str, Side], StepName] = {
-    ("x", "user"): "user_profile", ("x", "item"): "item_profile",
-    ("intent", "user"): "user_intent", ("intent", "item"): "item_intent"}
+    ("x", "user"): "user_profile",
+    ("x", "item"): "item_profile",
+    ("intent", "user"): "user_intent",
+    ("intent", "item"): "item_intent",
+}
 Vectors = NDArray[np.float32]
 
 
@@ -39,17 +42,23 @@ class Embedder:
         pipeline (TextPipeline): The texts.
         encoder (Encoder): For the profiles.
         intent_encoder (Encoder, optional): For the intent texts.
-            (default: :obj:`None`, the same one)
+            (default: ``None``, the same one)
         normalize (bool): Scale every embedding to length 1, as the published ones are.
-            (default: :obj:`True`)
+            (default: ``True``)
         allow_incomplete (bool): Embed although nodes are still to be asked for.
-            (default: :obj:`False`)
-        progress (bool): Show a bar. (default: :obj:`True`)
+            (default: ``False``)
+        progress (bool): Show a bar. (default: ``True``)
     """
 
-    def __init__(self, pipeline: TextPipeline, encoder: Encoder,
-                 intent_encoder: Encoder | None = None, normalize: bool = True,
-                 allow_incomplete: bool = False, progress: bool = True) -> None:
+    def __init__(
+        self,
+        pipeline: TextPipeline,
+        encoder: Encoder,
+        intent_encoder: Encoder | None = None,
+        normalize: bool = True,
+        allow_incomplete: bool = False,
+        progress: bool = True,
+    ) -> None:
         self.pipeline, self.normalize, self._progress = pipeline, normalize, progress
         self.encoders: dict[str, Encoder] = {"x": encoder, "intent": intent_encoder or encoder}
         self._allow_incomplete = allow_incomplete
@@ -93,7 +102,7 @@ class Embedder:
 
         Args:
             data (HeteroData): The data set, for its splits.
-            folder (str or pathlib.Path, optional): Where to. (default: :obj:`None`, ``raw`` in
+            folder (str or pathlib.Path, optional): Where to. (default: ``None``, ``raw`` in
                 the pipeline's folder, so that ``IRLLRecDataset(parent, folder_name)`` reads it)
         """
         self._check(data)
@@ -126,16 +135,21 @@ class Embedder:
 
     def counts(self) -> dict[str, dict[str, int]]:
         """How many embeddings came from where; for the manifest."""
-        return {f"{field} of {side}s": dict(Counter(str(origin) for origin in origins))
-                for field, sides in self.origins.items() for side, origins in sides.items()}
+        return {
+            f"{field} of {side}s": dict(Counter(str(origin) for origin in origins))
+            for field, sides in self.origins.items()
+            for side, origins in sides.items()
+        }
 
     def _embed_field(self, field: str) -> dict[Side, Vectors]:
         encoder, pipeline = self.encoders[field], self.pipeline
         texts: dict[Side, list[str]] = {}
         origins: dict[Side, list[Origin | None]] = {}
         for side in SIDES:
-            found = [pipeline.text(STEP[field, side], node)
-                     for node in range(pipeline.source.num_nodes(side))]
+            found = [
+                pipeline.text(STEP[field, side], node)
+                for node in range(pipeline.source.num_nodes(side))
+            ]
             texts[side], origins[side] = [t for t, _ in found], [origin for _, origin in found]
         wanted = list(dict.fromkeys(text for side in SIDES for text in texts[side] if text))
         # The name of an encoder can hold a URL; file names cannot.
@@ -143,8 +157,13 @@ class Embedder:
         path = pipeline.folder / "embeddings" / f"{safe}.rows"
         with EmbeddingStore(path, encoder.name) as store:
             missing = [text for text in wanted if text not in store]
-            with tqdm(total=len(missing), desc=f"embedding {field}", unit="text",
-                      disable=not self._progress) as bar:
+            with tqdm(
+                total=len(missing),
+                desc=f"embedding {field}",
+                unit="text",
+                disable=not self._progress,
+            ) as bar:
+
                 def on_batch(batch: list[str], vectors: Vectors) -> None:
                     store.add(batch, vectors)
                     bar.update(len(batch))
@@ -179,5 +198,6 @@ class Embedder:
 
     def _check(self, data: HeteroData) -> None:
         if split_hash(data) != self.pipeline.source.split_hash:
-            raise PipelineError("This data set has another split than the one the texts were made "
-                                "from.")
+            raise PipelineError(
+                "This data set has another split than the one the texts were made from."
+            )

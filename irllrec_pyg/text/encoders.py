@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from irllrec_pyg.text.chat import CallError, Endpoint, classify
-from irllrec_pyg.text.engine import RunSettings, RunStopped, run_coroutine
-from irllrec_pyg.text.limits import Backoff, RateLimiter, estimate_tokens
-from irllrec_pyg.text.redaction import Redactor, public_url
+from .chat import CallError, Endpoint, classify
+from .engine import RunSettings, RunStopped, run_coroutine
+from .limits import Backoff, RateLimiter, estimate_tokens
+from .redaction import Redactor, public_url
 
 Vectors = NDArray[np.float32]
 OnBatch = Callable[[list[str], Vectors], None]
@@ -43,18 +43,20 @@ class WordLlamaEncoder:
         try:
             import wordllama
         except ImportError:
-            raise ImportError("This encoder needs wordllama: pip install "
-                              "'irllrec_pyg[encode]'.") from None
+            raise ImportError(
+                "This encoder needs wordllama: pip install 'irllrec_pyg[encode]'."
+            ) from None
         # Its own default looks for the weights in a folder where the wheel does not put them.
-        self._model = wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent,
-                                               disable_download=True)
+        self._model = wordllama.WordLlama.load(
+            cache_dir=Path(wordllama.__file__).parent, disable_download=True
+        )
         self.name = f"wordllama-{metadata.version('wordllama')}-256"
         self._batch_size = batch_size
 
     def encode(self, texts: list[str], on_batch: OnBatch) -> None:
         """See :class:`Encoder`."""
         for start in range(0, len(texts), self._batch_size):
-            batch = texts[start:start + self._batch_size]
+            batch = texts[start : start + self._batch_size]
             on_batch(batch, check(self._model.embed(batch, norm=False), batch, self.name))
 
 
@@ -63,7 +65,7 @@ class SentenceTransformerEncoder:
 
     Args:
         model (str): A name that is in the local cache or can be downloaded, or a folder.
-        device (str, optional): Where it runs. (default: :obj:`None`, its own choice)
+        device (str, optional): Where it runs. (default: ``None``, its own choice)
         batch_size (int): Texts a batch. (default: ``64``)
     """
 
@@ -71,8 +73,10 @@ class SentenceTransformerEncoder:
         try:
             from sentence_transformers import SentenceTransformer
         except ImportError:
-            raise ImportError("This encoder needs sentence-transformers: pip install "
-                              "'irllrec_pyg[sentence-transformers]'.") from None
+            raise ImportError(
+                "This encoder needs sentence-transformers: pip install "
+                "'irllrec_pyg[sentence-transformers]'."
+            ) from None
         self._model = SentenceTransformer(model, device=device)
         self.name = f"sentence-transformers-{model}"
         self._batch_size = batch_size
@@ -80,9 +84,15 @@ class SentenceTransformerEncoder:
     def encode(self, texts: list[str], on_batch: OnBatch) -> None:
         """See :class:`Encoder`."""
         for start in range(0, len(texts), self._batch_size):
-            batch = texts[start:start + self._batch_size]
-            on_batch(batch, check(self._model.encode(
-                batch, batch_size=self._batch_size, show_progress_bar=False), batch, self.name))
+            batch = texts[start : start + self._batch_size]
+            on_batch(
+                batch,
+                check(
+                    self._model.encode(batch, batch_size=self._batch_size, show_progress_bar=False),
+                    batch,
+                    self.name,
+                ),
+            )
 
 
 class EndpointEncoder:
@@ -90,15 +100,21 @@ class EndpointEncoder:
 
     Args:
         model (str): The model's name at the endpoint.
-        endpoint (Endpoint, optional): The server. (default: :obj:`None`, OpenAI's)
+        endpoint (Endpoint, optional): The server. (default: ``None``, OpenAI's)
         dimensions (int, optional): The width to ask for, where the model can. (default:
-            :obj:`None`)
+            ``None``)
         batch_size (int): Texts a request. (default: ``128``)
-        run (RunSettings, optional): Concurrency, limits and retries. (default: :obj:`None`)
+        run (RunSettings, optional): Concurrency, limits and retries. (default: ``None``)
     """
 
-    def __init__(self, model: str, endpoint: Endpoint | None = None, dimensions: int | None = None,
-                 batch_size: int = 128, run: RunSettings | None = None) -> None:
+    def __init__(
+        self,
+        model: str,
+        endpoint: Endpoint | None = None,
+        dimensions: int | None = None,
+        batch_size: int = 128,
+        run: RunSettings | None = None,
+    ) -> None:
         self.model, self.endpoint = model, endpoint or Endpoint()
         self.dimensions, self.batch_size = dimensions, batch_size
         self.run_settings = run or RunSettings()
@@ -108,14 +124,17 @@ class EndpointEncoder:
 
     def encode(self, texts: list[str], on_batch: OnBatch) -> None:
         """See :class:`Encoder`."""
-        batches = [texts[start:start + self.batch_size]
-                   for start in range(0, len(texts), self.batch_size)]
+        batches = [
+            texts[start : start + self.batch_size]
+            for start in range(0, len(texts), self.batch_size)
+        ]
         run_coroutine(lambda: self._encode(batches, on_batch))
 
     async def _encode(self, batches: list[list[str]], on_batch: OnBatch) -> None:
         limiter = RateLimiter(self.run_settings.rpm, self.run_settings.tpm)
         waiting = iter(batches)
         async with self.endpoint.client() as client:
+
             async def worker() -> None:
                 for batch in waiting:
                     on_batch(batch, await self._batch(client, batch, limiter))
@@ -139,19 +158,24 @@ class EndpointEncoder:
             try:
                 # The client's own default, base64, is unknown to some servers.
                 answer = await client.embeddings.create(
-                    model=self.model, input=batch, encoding_format="float", **extra)
+                    model=self.model, input=batch, encoding_format="float", **extra
+                )
                 return self._read(answer, batch)
             except EncoderError:
                 raise
             except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
                 failure: CallError = classify(error)
                 wait = failure.wait
-                if (not failure.retry or attempt == self.run_settings.retries
-                        or (wait or 0) > self.run_settings.longest_wait):
+                if (
+                    not failure.retry
+                    or attempt == self.run_settings.retries
+                    or (wait or 0) > self.run_settings.longest_wait
+                ):
                     raise RunStopped(
                         f"The encoder {self.name!r} stopped: "
                         f"{self.redactor.message(failure.reason)}. What was embedded is kept; run "
-                        "again to go on.") from None
+                        "again to go on."
+                    ) from None
             if wait is None:
                 await asyncio.sleep(backoff.wait(attempt))
             else:
@@ -161,8 +185,10 @@ class EndpointEncoder:
     def _read(self, answer: Any, batch: list[str]) -> Vectors:
         rows = sorted(answer.data, key=lambda row: row.index)
         if [row.index for row in rows] != list(range(len(batch))):
-            raise EncoderError(f"The encoder {self.name!r} was given {len(batch)} texts and "
-                               f"answered with {len(rows)} embeddings.")
+            raise EncoderError(
+                f"The encoder {self.name!r} was given {len(batch)} texts and "
+                f"answered with {len(rows)} embeddings."
+            )
         return check([row.embedding for row in rows], batch, self.name)
 
 
@@ -176,14 +202,18 @@ def check(vectors: Any, texts: list[str], name: str) -> Vectors:
     try:
         result = np.asarray(vectors, np.float32)
     except (ValueError, TypeError):
-        raise EncoderError(f"The encoder {name!r} gave vectors of several widths, or "
-                           "none.") from None
+        raise EncoderError(
+            f"The encoder {name!r} gave vectors of several widths, or none."
+        ) from None
     if result.ndim != 2 or result.shape[0] != len(texts) or not result.shape[1]:
-        raise EncoderError(f"The encoder {name!r} gave an array of shape {result.shape} for "
-                           f"{len(texts)} texts; one vector a text is needed. Is it a chat model "
-                           "behind an embeddings endpoint?")
+        raise EncoderError(
+            f"The encoder {name!r} gave an array of shape {result.shape} for "
+            f"{len(texts)} texts; one vector a text is needed. Is it a chat model "
+            "behind an embeddings endpoint?"
+        )
     if not np.isfinite(result).all():
         row = int(np.flatnonzero(~np.isfinite(result).all(axis=1))[0])
-        raise EncoderError(f"The encoder {name!r} gave NaN or infinity for the text "
-                           f"{texts[row][:80]!r}.")
+        raise EncoderError(
+            f"The encoder {name!r} gave NaN or infinity for the text {texts[row][:80]!r}."
+        )
     return result

@@ -9,16 +9,18 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeVar
 
-from irllrec_pyg.text.answers import AnswerError
-from irllrec_pyg.text.chat import CallError, ChatSettings, Reply, Request, Usage, call
-from irllrec_pyg.text.journal import Journal, Record
-from irllrec_pyg.text.limits import Backoff, RateLimiter
-from irllrec_pyg.text.redaction import Redactor
+from .answers import AnswerError
+from .chat import CallError, ChatSettings, Reply, Request, Usage, call
+from .journal import Journal, Record
+from .limits import Backoff, RateLimiter
+from .redaction import Redactor
 
 T = TypeVar("T")
 FailureKind = Literal["transport", "request", "answer", "refused"]
-REPAIR = ("Your answer could not be used: {error}. Answer again with one JSON object that follows "
-          "the schema, and with nothing else.")
+REPAIR = (
+    "Your answer could not be used: {error}. Answer again with one JSON object that follows "
+    "the schema, and with nothing else."
+)
 
 
 class RunStopped(RuntimeError):
@@ -31,8 +33,8 @@ class RunSettings:
 
     Args:
         concurrency (int): Requests in flight at most. (default: ``8``)
-        rpm (float, optional): Requests a minute at most. (default: :obj:`None`)
-        tpm (float, optional): Tokens a minute at most. (default: :obj:`None`)
+        rpm (float, optional): Requests a minute at most. (default: ``None``)
+        tpm (float, optional): Tokens a minute at most. (default: ``None``)
         retries (int): Further tries after a time-out, a lost connection, a 429 or a server's
             error. (default: ``6``)
         repairs (int): Further questions after an answer that cannot be used. (default: ``2``)
@@ -64,15 +66,19 @@ class ChatEngine:
 
     Args:
         chat (ChatSettings): The model.
-        run (RunSettings, optional): How hard to try. (default: :obj:`None`)
+        run (RunSettings, optional): How hard to try. (default: ``None``)
     """
 
     def __init__(self, chat: ChatSettings, run: RunSettings | None = None) -> None:
         self.chat, self.run_settings = chat, run or RunSettings()
         self.redactor = Redactor(chat.endpoint.key())
 
-    def run(self, requests: Iterable[Request], journal: Journal,
-            on_record: Callable[[Record], None] = lambda record: None) -> None:
+    def run(
+        self,
+        requests: Iterable[Request],
+        journal: Journal,
+        on_record: Callable[[Record], None] = lambda record: None,
+    ) -> None:
         r"""Answers the requests; each answer and each failure is a line of the journal.
 
         Requests are taken one by one as workers get free. On an interrupt (or SIGTERM) no new
@@ -89,8 +95,9 @@ class ChatEngine:
         """
         run_coroutine(lambda: self._run(iter(requests), journal, on_record))
 
-    async def _run(self, requests: Iterator[Request], journal: Journal,
-                   on_record: Callable[[Record], None]) -> None:
+    async def _run(
+        self, requests: Iterator[Request], journal: Journal, on_record: Callable[[Record], None]
+    ) -> None:
         settings = self.run_settings
         self._limiter = RateLimiter(settings.rpm, settings.tpm, sleep=self._sleep)
         self._backoff = Backoff(settings.backoff, settings.longest_wait)
@@ -118,8 +125,10 @@ class ChatEngine:
                 journal.append(record)
                 failed_in_a_row = 0 if record["status"] == "ok" else failed_in_a_row + 1
                 if failed_in_a_row >= settings.give_up_after:
-                    self._stop_because(f"{failed_in_a_row} requests in a row failed, the last one "
-                                       f"with: {record['reason']}")
+                    self._stop_because(
+                        f"{failed_in_a_row} requests in a row failed, the last one "
+                        f"with: {record['reason']}"
+                    )
                 on_record(record)
                 if self._stop:
                     return
@@ -135,14 +144,21 @@ class ChatEngine:
                         task.cancel()
                     await asyncio.gather(*workers, return_exceptions=True)
         if self._stop:
-            raise RunStopped(f"The run stopped: {self._stop}. What was answered is in "
-                             f"{journal.path}; run again to go on.")
+            raise RunStopped(
+                f"The run stopped: {self._stop}. What was answered is in "
+                f"{journal.path}; run again to go on."
+            )
 
     async def _answer(self, request: Request, key: str) -> Record:
         """Asks, repairs, and makes the line of the journal."""
         started, usage = time.time(), Usage()
-        record: Record = {"key": key, "node": request.node, "step": request.step,
-                          "model": self.chat.model, "status": "ok"}
+        record: Record = {
+            "key": key,
+            "node": request.node,
+            "step": request.step,
+            "model": self.chat.model,
+            "status": "ok",
+        }
         counts = {"calls": 0}
         try:
             answer, cut = await self._repaired(request, usage, counts)
@@ -157,21 +173,29 @@ class ChatEngine:
             record |= self._failure(error.kind, error.reason)
         except _UnusableError as error:
             record |= self._failure(error.kind, str(error)) | {"content": error.content[:4000]}
-        return record | {"usage": asdict(usage), **counts, "time": round(started, 3),
-                         "seconds": round(time.time() - started, 3)}
+        return record | {
+            "usage": asdict(usage),
+            **counts,
+            "time": round(started, 3),
+            "seconds": round(time.time() - started, 3),
+        }
 
     def _failure(self, kind: FailureKind, reason: str) -> Record:
         return {"status": "failed", "kind": kind, "reason": self.redactor.message(reason)}
 
-    async def _repaired(self, request: Request, usage: Usage,
-                        counts: dict[str, int]) -> tuple[dict[str, Any], list[str]]:
+    async def _repaired(
+        self, request: Request, usage: Usage, counts: dict[str, int]
+    ) -> tuple[dict[str, Any], list[str]]:
         messages, parameters = request.messages, request.parameters
         for repairs_left in range(self.run_settings.repairs, -1, -1):
             reply = await self._reply(request, messages, parameters, counts)
             usage.add(reply.usage)
             if reply.refusal or reply.finish == "content_filter":
-                raise _UnusableError("refused", reply.refusal or "the content filter stopped the "
-                                     "answer", reply.content)
+                raise _UnusableError(
+                    "refused",
+                    reply.refusal or "the content filter stopped the answer",
+                    reply.content,
+                )
             try:
                 return request.schema.parse(reply.content, trim=not repairs_left)
             except AnswerError as error:
@@ -191,8 +215,13 @@ class ChatEngine:
                 messages.append({"role": "user", "content": REPAIR.format(error=reason)})
         raise AssertionError("unreachable")
 
-    async def _reply(self, request: Request, messages: list[dict[str, str]],
-                     parameters: dict[str, Any], counts: dict[str, int]) -> Reply:
+    async def _reply(
+        self,
+        request: Request,
+        messages: list[dict[str, str]],
+        parameters: dict[str, Any],
+        counts: dict[str, int],
+    ) -> Reply:
         """One call with its retries, within the limits."""
         estimate = request.prompt_tokens + self.chat.max_tokens // 2
         attempt = 0
@@ -209,8 +238,10 @@ class ChatEngine:
                 if error.wait is None:
                     await self._sleep(self._backoff.wait(attempt))
                 elif error.wait > self.run_settings.longest_wait:
-                    raise CallError(f"{error.reason} (the server asks to wait {error.wait:.0f} "
-                                    "seconds)", retry=False) from None
+                    raise CallError(
+                        f"{error.reason} (the server asks to wait {error.wait:.0f} seconds)",
+                        retry=False,
+                    ) from None
                 else:
                     self._limiter.pause(error.wait)
                 attempt += 1

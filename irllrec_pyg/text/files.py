@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from irllrec_pyg.files import atomic_path, write_text
+from ..files import atomic_path, write_text
 
 # The readers of the published layout go back to Python 3.8; protocol 5 has another form of arrays.
 PICKLE_PROTOCOL = 4

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from irllrec_pyg.text.redaction import Redactor
+from .redaction import Redactor
 
 # Windows has no flock: there it is up to the user that only one run writes at a time.
 if sys.platform != "win32":
@@ -46,15 +46,20 @@ class AppendedFile:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 os.close(file)
-                raise JournalError(f"Another run is writing {self.path}: wait for it or stop "
-                                   "it.") from None
+                raise JournalError(
+                    f"Another run is writing {self.path}: wait for it or stop it."
+                ) from None
         self._file = file
         # What was read before the lock was had may be old.
         self._read()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self._file is not None:
             os.fsync(self._file)
             os.close(self._file)
@@ -84,14 +89,19 @@ class Journal(AppendedFile):
         sync (str): ``"always"`` synchronises after every line, ``"interval"`` as said above,
             ``"never"`` leaves it to the system. (default: ``"interval"``)
         sync_seconds (float): The interval. (default: ``1.0``)
-        redactor (Redactor, optional): What takes keys out of a line. (default: :obj:`None`)
+        redactor (Redactor, optional): What takes keys out of a line. (default: ``None``)
 
     Raises:
         JournalError: If a line other than the last is damaged, or another process has the journal.
     """
 
-    def __init__(self, path: Path, sync: Sync = "interval", sync_seconds: float = 1.0,
-                 redactor: Redactor | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        sync: Sync = "interval",
+        sync_seconds: float = 1.0,
+        redactor: Redactor | None = None,
+    ) -> None:
         super().__init__(path)
         self.torn = False
         self._sync, self._sync_seconds = sync, sync_seconds
@@ -111,8 +121,9 @@ class Journal(AppendedFile):
             written += os.write(file, data[written:])
         self._keep(json.loads(line))
         now = time.monotonic()
-        if self._sync == "always" or (self._sync == "interval"
-                                      and now - self._synced >= self._sync_seconds):
+        if self._sync == "always" or (
+            self._sync == "interval" and now - self._synced >= self._sync_seconds
+        ):
             os.fsync(file)
             self._synced = now
 
@@ -156,12 +167,16 @@ class Journal(AppendedFile):
                 elif file.read(1):
                     raise JournalError(
                         f"Line {number} of {self.path} is damaged, and it is not the last one: "
-                        "delete that line, and the next run makes its request again.")
+                        "delete that line, and the next run makes its request again."
+                    )
                 else:
                     self.torn = True
                     if self._file is not None:
-                        warnings.warn(f"The last line of {self.path} was torn by a crash: it is "
-                                      "dropped, and its request is made again.", stacklevel=3)
+                        warnings.warn(
+                            f"The last line of {self.path} was torn by a crash: it is "
+                            "dropped, and its request is made again.",
+                            stacklevel=3,
+                        )
                         os.ftruncate(self._file, start)
                 start += len(line)
 

@@ -14,15 +14,19 @@ class RateLimiter:
     tokens a minute; there are no bursts. A pause asked for by the server holds for all.
 
     Args:
-        rpm (float, optional): Requests a minute. (default: :obj:`None`, no limit)
-        tpm (float, optional): Tokens a minute, prompts and answers. (default: :obj:`None`)
+        rpm (float, optional): Requests a minute. (default: ``None``, no limit)
+        tpm (float, optional): Tokens a minute, prompts and answers. (default: ``None``)
         clock (callable): Seconds that only grow. (default: :func:`time.monotonic`)
         sleep (callable): Waits for seconds. (default: :func:`asyncio.sleep`)
     """
 
-    def __init__(self, rpm: float | None = None, tpm: float | None = None,
-                 clock: Callable[[], float] = time.monotonic,
-                 sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    def __init__(
+        self,
+        rpm: float | None = None,
+        tpm: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         for name, rate in (("rpm", rpm), ("tpm", tpm)):
             if rate is not None and rate <= 0:
                 raise ValueError(f"{name}={rate} is no rate; it must be above 0, or None.")
@@ -57,7 +61,7 @@ class Backoff:
     Args:
         base (float): The first wait in seconds. (default: ``1.0``)
         longest (float): The longest wait in seconds. (default: ``60.0``)
-        seed (int, optional): For the random part. (default: :obj:`None`)
+        seed (int, optional): For the random part. (default: ``None``)
     """
 
     def __init__(self, base: float = 1.0, longest: float = 60.0, seed: int | None = None) -> None:
@@ -66,7 +70,7 @@ class Backoff:
 
     def wait(self, attempt: int) -> float:
         """Seconds before try ``attempt + 1``, counted from 0."""
-        return min(self._longest, self._base * 2.0 ** attempt) * self._random.uniform(0.5, 1.0)
+        return min(self._longest, self._base * 2.0**attempt) * self._random.uniform(0.5, 1.0)
 
 
 def retry_after(headers: Mapping[str, str], now: Callable[[], float] = time.time) -> float | None:

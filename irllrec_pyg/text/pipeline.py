@@ -9,20 +9,23 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from irllrec_pyg.text.batch_api import BatchJob
-from irllrec_pyg.text.chat import ChatSettings, Request
-from irllrec_pyg.text.engine import ChatEngine, RunSettings
-from irllrec_pyg.text.fallbacks import Origin, fallback_text
-from irllrec_pyg.text.files import write_json
-from irllrec_pyg.text.intents import item_intent_context, user_intent_context
-from irllrec_pyg.text.journal import Journal, Record
-from irllrec_pyg.text.profiles import Context, Sampling, item_context, user_context
-from irllrec_pyg.text.prompts import STEPS, TEXT_FIELD, PromptSet, StepName
-from irllrec_pyg.text.source import Side, TrainingTexts
+from .batch_api import BatchJob
+from .chat import ChatSettings, Request
+from .engine import ChatEngine, RunSettings
+from .fallbacks import Origin, fallback_text
+from .files import write_json
+from .intents import item_intent_context, user_intent_context
+from .journal import Journal, Record
+from .profiles import Context, Sampling, item_context, user_context
+from .prompts import STEPS, TEXT_FIELD, PromptSet, StepName
+from .source import Side, TrainingTexts
 
 NEEDS: dict[StepName, tuple[StepName, ...]] = {
-    "item_profile": (), "user_profile": ("item_profile",), "item_intent": ("item_profile",),
-    "user_intent": ("item_profile", "user_profile")}
+    "item_profile": (),
+    "user_profile": ("item_profile",),
+    "item_intent": ("item_profile",),
+    "user_intent": ("item_profile", "user_profile"),
+}
 
 
 class PipelineError(ValueError):
@@ -68,10 +71,10 @@ class TextPipeline:
         source (TrainingTexts): What the prompts may see.
         folder (str or pathlib.Path): Where journals and results go.
         chat (ChatSettings or dict, optional): The model, or one a step. Nodes of a step without a
-            model have no generated text. (default: :obj:`None`)
+            model have no generated text. (default: ``None``)
         prompts (str, pathlib.Path or PromptSet): The prompts. (default: ``"neutral"``)
-        run (RunSettings, optional): How hard to try. (default: :obj:`None`)
-        sampling (Sampling, optional): How much goes into a prompt. (default: :obj:`None`)
+        run (RunSettings, optional): How hard to try. (default: ``None``)
+        sampling (Sampling, optional): How much goes into a prompt. (default: ``None``)
 
     Raises:
         PipelineError: If the folder was made with another split.
@@ -88,7 +91,8 @@ class TextPipeline:
     ) -> None:
         self.source, self.folder = source, Path(folder)
         self.chat: dict[StepName, ChatSettings] = (
-            dict.fromkeys(STEPS, chat) if isinstance(chat, ChatSettings) else dict(chat or {}))
+            dict.fromkeys(STEPS, chat) if isinstance(chat, ChatSettings) else dict(chat or {})
+        )
         self.prompts = prompts if isinstance(prompts, PromptSet) else PromptSet(prompts)
         self.run_settings, self.sampling = run or RunSettings(), sampling or Sampling()
         self._states: dict[StepName, StepState] = {}
@@ -104,15 +108,16 @@ class TextPipeline:
         """Where the answers of a step are."""
         return self.folder / "journal" / f"{step}.jsonl"
 
-    def request(self, step: StepName, node: int,
-                texts: Mapping[StepName, Mapping[int, str]] | None = None) -> Request | None:
-        r"""What is asked about a node, or :obj:`None` if nothing is known of it.
+    def request(
+        self, step: StepName, node: int, texts: Mapping[StepName, Mapping[int, str]] | None = None
+    ) -> Request | None:
+        r"""What is asked about a node, or ``None`` if nothing is known of it.
 
         Args:
             step (str): The step.
             node (int): The node.
             texts (dict, optional): Generated texts of earlier steps to use instead of the
-                journal's. (default: :obj:`None`)
+                journal's. (default: ``None``)
         """
         chat = self.chat.get(step)
         if chat is None:
@@ -148,23 +153,32 @@ class TextPipeline:
 
     def failures(self) -> list[tuple[StepName, Any, str]]:
         """Step, the owner's id, and the reason of every failure that stands."""
-        return [(step, self.source.raw_id(self.side(step), node), record["reason"])
-                for step in self.chat for node, record in sorted(self.state(step).failed.items())]
+        return [
+            (step, self.source.raw_id(self.side(step), node), record["reason"])
+            for step in self.chat
+            for node, record in sorted(self.state(step).failed.items())
+        ]
 
     # Running ======================================================================================
 
-    def run_step(self, step: StepName, limit: int | None = None, retry_failed: bool = False,
-                 allow_incomplete: bool = False, progress: bool = True) -> StepState:
+    def run_step(
+        self,
+        step: StepName,
+        limit: int | None = None,
+        retry_failed: bool = False,
+        allow_incomplete: bool = False,
+        progress: bool = True,
+    ) -> StepState:
         r"""Asks for every node that has no answer yet.
 
         Args:
             step (str): The step.
             limit (int, optional): Ask for the first so many nodes of a seeded random order only;
-                those that are done count. (default: :obj:`None`)
-            retry_failed (bool): Ask again also for what failed for good. (default: :obj:`False`)
+                those that are done count. (default: ``None``)
+            retry_failed (bool): Ask again also for what failed for good. (default: ``False``)
             allow_incomplete (bool): Run although nodes of an earlier step are still to be asked
-                for; implied by ``limit``. (default: :obj:`False`)
-            progress (bool): Show a bar. (default: :obj:`True`)
+                for; implied by ``limit``. (default: ``False``)
+            progress (bool): Show a bar. (default: ``True``)
 
         Raises:
             PipelineError: If an earlier step is incomplete.
@@ -182,8 +196,11 @@ class TextPipeline:
         engine = ChatEngine(self.chat[step], self.run_settings)
         failed = 0
         try:
-            with (Journal(self.journal_path(step), redactor=engine.redactor) as journal,
-                  tqdm(total=len(nodes), desc=step, unit="node", disable=not progress) as bar):
+            with (
+                Journal(self.journal_path(step), redactor=engine.redactor) as journal,
+                tqdm(total=len(nodes), desc=step, unit="node", disable=not progress) as bar,
+            ):
+
                 def on_record(record: Record) -> None:
                     nonlocal failed
                     failed += record["status"] != "ok"
@@ -202,7 +219,8 @@ class TextPipeline:
         nodes = {*state.to_do, *again}
         if limit is not None:
             order = np.random.default_rng([self.sampling.seed, STEPS.index(step)]).permutation(
-                self.source.num_nodes(self.side(step)))
+                self.source.num_nodes(self.side(step))
+            )
             without = set(state.no_text)
             chosen = [int(node) for node in order if int(node) not in without][:limit]
             nodes &= set(chosen)
@@ -212,11 +230,18 @@ class TextPipeline:
         """The step's job for the Batch API."""
         if step not in self.chat:
             raise PipelineError(f"No chat model is set for step {step!r}.")
-        return BatchJob(self.folder / "batch", step, self.chat[step], self.prompts.schemas[step],
-                        self.journal_path(step), on_change=self._states.clear)
+        return BatchJob(
+            self.folder / "batch",
+            step,
+            self.chat[step],
+            self.prompts.schemas[step],
+            self.journal_path(step),
+            on_change=self._states.clear,
+        )
 
-    def batch_requests(self, step: StepName, limit: int | None = None,
-                       retry_failed: bool = False) -> Iterator[Request]:
+    def batch_requests(
+        self, step: StepName, limit: int | None = None, retry_failed: bool = False
+    ) -> Iterator[Request]:
         """What a batch of the step would ask."""
         self.check_complete(NEEDS[step])
         self.claim_folder()
@@ -234,7 +259,8 @@ class TextPipeline:
                 raise PipelineError(
                     f"{waiting} of {self.source.num_nodes(self.side(step))} nodes of step {step!r} "
                     "have no answer yet: run that step first, or pass allow_incomplete=True "
-                    "(--allow-incomplete), and their attributes stand in.")
+                    "(--allow-incomplete), and their attributes stand in."
+                )
 
     def claim_folder(self) -> None:
         """Notes the split that the folder's texts are made from; done before anything else is."""
@@ -243,19 +269,22 @@ class TextPipeline:
 
     # Inside =======================================================================================
 
-    def _context(self, step: StepName, node: int,
-                 texts: Mapping[StepName, Mapping[int, str]]) -> Context | None:
+    def _context(
+        self, step: StepName, node: int, texts: Mapping[StepName, Mapping[int, str]]
+    ) -> Context | None:
         if step == "item_profile":
             return item_context(self.source, self.sampling, node)
         if step == "user_profile":
             return user_context(self.source, self.sampling, node, texts["item_profile"])
         if step == "item_intent":
             return item_intent_context(self.source, self.sampling, node, texts["item_profile"])
-        return user_intent_context(self.source, self.sampling, node, texts["item_profile"],
-                                   texts["user_profile"])
+        return user_intent_context(
+            self.source, self.sampling, node, texts["item_profile"], texts["user_profile"]
+        )
 
-    def _requests(self, step: StepName, nodes: Iterable[int],
-                  texts: Mapping[StepName, Mapping[int, str]]) -> Iterator[Request]:
+    def _requests(
+        self, step: StepName, nodes: Iterable[int], texts: Mapping[StepName, Mapping[int, str]]
+    ) -> Iterator[Request]:
         for node in nodes:
             request = self.request(step, node, texts)
             if request is not None:
@@ -289,9 +318,12 @@ class TextPipeline:
     def _check_split(self) -> None:
         """One folder, one split: texts of another split could tell what is held out."""
         if self._split_path.exists() and (
-                json.loads(self._split_path.read_text("utf-8"))["split"] != self.source.split_hash):
-            raise PipelineError(f"The texts in {self.folder} were made from another split of the "
-                                "data: use another folder, so that nothing held out leaks in.")
+            json.loads(self._split_path.read_text("utf-8"))["split"] != self.source.split_hash
+        ):
+            raise PipelineError(
+                f"The texts in {self.folder} were made from another split of the "
+                "data: use another folder, so that nothing held out leaks in."
+            )
 
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}({self.source!r}, folder={str(self.folder)!r})"

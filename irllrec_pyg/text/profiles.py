@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from irllrec_pyg.text.source import TrainingTexts
+from .source import TrainingTexts
 
 Context = dict[str, Any]
 
@@ -31,32 +31,42 @@ class Sampling:
 
 
 def item_context(source: TrainingTexts, sampling: Sampling, item: int) -> Context | None:
-    """Title and description, or title, attributes and reviews; :obj:`None` without any text."""
+    """Title and description, or title, attributes and reviews; ``None`` without any text."""
     if not source.has_text(item):
         return None
     reviews = sample(source.reviewers(item), sampling.reviews, sampling.seed, 1, item)
-    return {"item": {
-        "title": source.titles[item],
-        "description": cut(source.descriptions[item], sampling.description_words),
-        "attributes": source.attributes[item],
-        "reviews": [cut(source.review(user, item), sampling.review_words) for user in reviews]}}
+    return {
+        "item": {
+            "title": source.titles[item],
+            "description": cut(source.descriptions[item], sampling.description_words),
+            "attributes": source.attributes[item],
+            "reviews": [cut(source.review(user, item), sampling.review_words) for user in reviews],
+        }
+    }
 
 
-def user_context(source: TrainingTexts, sampling: Sampling, user: int,
-                 profiles: Mapping[int, str]) -> Context | None:
-    """A sample of the training items with text; :obj:`None` without any."""
+def user_context(
+    source: TrainingTexts, sampling: Sampling, user: int, profiles: Mapping[int, str]
+) -> Context | None:
+    """A sample of the training items with text; ``None`` without any."""
     chosen = sample(source.items_of(user).tolist(), sampling.items, sampling.seed, 0, user)
-    history = [{"title": source.titles[item],
-                "profile": profiles.get(item) or describe(source, sampling, item),
-                "review": cut(source.review(user, item), sampling.review_words)}
-               for item in chosen if source.has_text(item)]
+    history = [
+        {
+            "title": source.titles[item],
+            "profile": profiles.get(item) or describe(source, sampling, item),
+            "review": cut(source.review(user, item), sampling.review_words),
+        }
+        for item in chosen
+        if source.has_text(item)
+    ]
     return {"history": history} if history else None
 
 
 def describe(source: TrainingTexts, sampling: Sampling, item: int) -> str:
     """What stands for the profile of an item that has none: its description or attributes."""
-    return (cut(source.descriptions[item], sampling.description_words)
-            or "; ".join(f"{name}: {value}" for name, value in source.attributes[item].items()))
+    return cut(source.descriptions[item], sampling.description_words) or "; ".join(
+        f"{name}: {value}" for name, value in source.attributes[item].items()
+    )
 
 
 def sample(nodes: Any, size: int, seed: int, side: int, node: int) -> list[int]:

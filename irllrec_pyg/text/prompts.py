@@ -10,15 +10,18 @@ from typing import Any, Literal, get_args
 from jinja2 import FileSystemLoader, StrictUndefined, TemplateNotFound, meta
 from jinja2.sandbox import SandboxedEnvironment
 
-from irllrec_pyg.text.answers import AnswerSchema
+from .answers import AnswerSchema
 
 StepName = Literal["item_profile", "user_profile", "item_intent", "user_intent"]
 STEPS: tuple[StepName, ...] = get_args(StepName)
 FOLDER = Path(__file__).parent / "prompts"
 SETS = ("neutral", "books", "movies", "places", "games")
 TEXT_FIELD: dict[StepName, str] = {
-    "item_profile": "summarization", "user_profile": "summarization",
-    "item_intent": "intent", "user_intent": "intent"}
+    "item_profile": "summarization",
+    "user_profile": "summarization",
+    "item_intent": "intent",
+    "user_intent": "intent",
+}
 TURN = "\n---user---\n"
 Message = dict[str, str]
 
@@ -42,14 +45,20 @@ class PromptSet:
     def __init__(self, name: str | Path = "neutral") -> None:
         folder = FOLDER / name if str(name) in SETS else Path(name)
         if not folder.is_dir():
-            raise ValueError(f"There is no prompt set {str(name)!r}: use one of {', '.join(SETS)}, "
-                             "or the path of a folder.")
+            raise ValueError(
+                f"There is no prompt set {str(name)!r}: use one of {', '.join(SETS)}, "
+                "or the path of a folder."
+            )
         self.name = str(name)
         # The folder of all sets comes last, so that a template can extend "movies/…".
         self.folders = list(dict.fromkeys([folder, FOLDER / "neutral", FOLDER]))
         self._environment = SandboxedEnvironment(
-            loader=FileSystemLoader(self.folders), undefined=StrictUndefined, autoescape=False,
-            trim_blocks=True, lstrip_blocks=True)
+            loader=FileSystemLoader(self.folders),
+            undefined=StrictUndefined,
+            autoescape=False,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
         words: dict[str, Any] = {}
         for place in (FOLDER / "neutral", folder):
             path = place / "words.json"
@@ -64,24 +73,28 @@ class PromptSet:
             path = self._find(f"{step}.schema.json")
             self.schemas[step] = AnswerSchema.load(path)
             if TEXT_FIELD[step] not in self.schemas[step].schema["properties"]:
-                raise ValueError(f"{path} has no property {TEXT_FIELD[step]!r}, which is the text "
-                                 "that is embedded.")
+                raise ValueError(
+                    f"{path} has no property {TEXT_FIELD[step]!r}, which is the text "
+                    "that is embedded."
+                )
         for step in STEPS:
             try:
                 self._environment.get_template(f"{step}.jinja")
             except Exception as error:
-                raise ValueError(f"The template {step}.jinja of prompt set {self.name!r} cannot be "
-                                 f"used: {error}") from None
+                raise ValueError(
+                    f"The template {step}.jinja of prompt set {self.name!r} cannot be used: {error}"
+                ) from None
 
-    def messages(self, step: StepName, context: Mapping[str, Any],
-                 show_schema: bool = False) -> list[Message]:
+    def messages(
+        self, step: StepName, context: Mapping[str, Any], show_schema: bool = False
+    ) -> list[Message]:
         r"""Renders a prompt.
 
         Args:
             step (str): Which prompt.
             context (dict): What the template may use beside ``words``.
             show_schema (bool): Add the schema to the system's part, for servers that do not take
-                one. (default: :obj:`False`)
+                one. (default: ``False``)
 
         Raises:
             ValueError: If the template uses a name that there is not.
@@ -89,19 +102,26 @@ class PromptSet:
         try:
             # Not the dictionary itself: `words.items` would be its method.
             text = self._environment.get_template(f"{step}.jinja").render(
-                words=SimpleNamespace(**self.words), **context)
+                words=SimpleNamespace(**self.words), **context
+            )
         except Exception as error:
             raise ValueError(f"{self._find(f'{step}.jinja')} cannot be rendered: {error}") from None
         system, turn, user = text.partition(TURN)
         if not turn:
-            raise ValueError(f"{self._find(f'{step}.jinja')} renders no line '---user---' between "
-                             "the system's and the user's part.")
+            raise ValueError(
+                f"{self._find(f'{step}.jinja')} renders no line '---user---' between "
+                "the system's and the user's part."
+            )
         if show_schema:
             schema = json.dumps(self.schemas[step].sent(strict=False), ensure_ascii=False)
-            system += ("\n\nAnswer with one JSON object that follows this JSON schema, and with "
-                       f"nothing else:\n{schema}")
-        return [{"role": "system", "content": system.strip()},
-                {"role": "user", "content": user.strip()}]
+            system += (
+                "\n\nAnswer with one JSON object that follows this JSON schema, and with "
+                f"nothing else:\n{schema}"
+            )
+        return [
+            {"role": "system", "content": system.strip()},
+            {"role": "user", "content": user.strip()},
+        ]
 
     def hashes(self) -> dict[str, str]:
         """SHA-256 of every file that makes up the prompts, by file name; for the manifest."""

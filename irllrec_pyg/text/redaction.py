@@ -6,8 +6,10 @@ import re
 from urllib.parse import urlsplit, urlunsplit
 
 # What a key looks like: servers echo keys, and parts of keys, in their error messages.
-LOOKS_LIKE_KEY = re.compile(r"\b(?:sk|pk|key|hf|gsk|xai)[-_][A-Za-z0-9_\-*.]{8,}"
-                            r"|(?i:bearer\s+)[^\s\"',]{8,}")
+LOOKS_LIKE_KEY = re.compile(
+    r"\b(?:sk|pk|key|hf|gsk|xai)[-_][A-Za-z0-9_\-*.]{8,}"
+    r"|(?i:bearer\s+)[^\s\"',]{8,}"
+)
 HIDDEN = "[key removed]"
 # What stands in for a key at servers that need none: the client insists on a value.
 NO_KEY = "none"
@@ -25,9 +27,11 @@ def key_from_environment(variable: str, needed: bool) -> str:
     """
     key = os.environ.get(variable, "").strip()
     if not key and needed:
-        raise ValueError(f"The environment variable {variable} is not set: put the API key of the "
-                         "endpoint there (or name another variable). A local server that needs "
-                         "none wants a base URL instead.")
+        raise ValueError(
+            f"The environment variable {variable} is not set: put the API key of the "
+            "endpoint there (or name another variable). A local server that needs "
+            "none wants a base URL instead."
+        )
     return key or NO_KEY
 
 
@@ -40,9 +44,16 @@ class Redactor:
     """
 
     def __init__(self, *secrets: str) -> None:
-        self._secrets = sorted({form for secret in secrets if len(secret) >= 6
-                                for form in (secret, json.dumps(secret)[1:-1])},
-                               key=len, reverse=True)
+        self._secrets = sorted(
+            {
+                form
+                for secret in secrets
+                if len(secret) >= 6
+                for form in (secret, json.dumps(secret)[1:-1])
+            },
+            key=len,
+            reverse=True,
+        )
 
     def exact(self, text: str) -> str:
         """Without the keys in use."""
@@ -62,5 +73,6 @@ def public_url(url: str | None) -> str | None:
     parts = urlsplit(url)
     host = parts.hostname or ""
     host = f"[{host}]" if ":" in host else host
-    return urlunsplit((parts.scheme, f"{host}:{parts.port}" if parts.port else host, parts.path,
-                       "", ""))
+    return urlunsplit(
+        (parts.scheme, f"{host}:{parts.port}" if parts.port else host, parts.path, "", "")
+    )

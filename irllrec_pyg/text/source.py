@@ -13,8 +13,11 @@ from torch_geometric.data import HeteroData
 
 Side = Literal["user", "item"]
 EDGE = ("user", "rates", "item")
-SPLITS = {"training": "edge_index", "validation": "val_edge_label_index",
-          "test": "edge_label_index"}
+SPLITS = {
+    "training": "edge_index",
+    "validation": "val_edge_label_index",
+    "test": "edge_label_index",
+}
 
 
 class LeakageError(ValueError):
@@ -35,7 +38,7 @@ class TrainingTexts:
             used under these names, every other column is an attribute. Items without a row, and
             empty cells, are allowed.
         reviews (pandas.DataFrame, optional): One row a review with the columns ``user``, ``item``
-            and ``review``. (default: :obj:`None`)
+            and ``review``. (default: ``None``)
         outside (str): What to do with a review of a pair that is not in the training split:
             ``"error"`` refuses the table, ``"drop"`` leaves the row out and counts it in
             :attr:`dropped_reviews`. Its text is never kept either way. (default: ``"error"``)
@@ -81,11 +84,11 @@ class TrainingTexts:
 
     def items_of(self, user: int) -> NDArray[np.int64]:
         """The training items of a user, ascending."""
-        return self._user_item[self._user_ptr[user]:self._user_ptr[user + 1]]
+        return self._user_item[self._user_ptr[user] : self._user_ptr[user + 1]]
 
     def users_of(self, item: int) -> NDArray[np.int64]:
         """The training users of an item, ascending."""
-        return self._item_user[self._item_ptr[item]:self._item_ptr[item + 1]]
+        return self._item_user[self._item_ptr[item] : self._item_ptr[item + 1]]
 
     def neighbours(self, side: Side, node: int) -> NDArray[np.int64]:
         """The training neighbours of a node, on the other side of the graph."""
@@ -101,8 +104,12 @@ class TrainingTexts:
 
     def has_text(self, item: int) -> bool:
         """Whether anything at all is known about an item."""
-        return bool(self.titles[item] or self.descriptions[item] or self.attributes[item]
-                    or self.reviewers(item))
+        return bool(
+            self.titles[item]
+            or self.descriptions[item]
+            or self.attributes[item]
+            or self.reviewers(item)
+        )
 
     def num_nodes(self, side: Side) -> int:
         """How many users or items there are."""
@@ -115,8 +122,12 @@ class TrainingTexts:
     def text_hash(self) -> str:
         """SHA-256 of every text the prompts can see; for the manifest."""
         digest = hashlib.sha256()
-        for rows in (self.titles, self.descriptions, self.attributes,
-                     sorted(self._reviews.items())):
+        for rows in (
+            self.titles,
+            self.descriptions,
+            self.attributes,
+            sorted(self._reviews.items()),
+        ):
             digest.update(repr(rows).encode())
         return digest.hexdigest()
 
@@ -131,23 +142,33 @@ class TrainingTexts:
                 unknown += 1
                 continue
             if item in seen:
-                raise ValueError(f"The items table lists item {record[id_column]!r} twice, in rows "
-                                 f"{seen[item]} and {row}: keep one.")
+                raise ValueError(
+                    f"The items table lists item {record[id_column]!r} twice, in rows "
+                    f"{seen[item]} and {row}: keep one."
+                )
             seen[item] = row
             self.titles[item] = _text(record.get("title"))
             self.descriptions[item] = _text(record.get("description"))
             self.attributes[item] = {c: text for c in others if (text := _text(record[c]))}
         if not seen:
-            raise ValueError(f"No id in column {id_column!r} of the items table is an item of the "
-                             f"data set (ids there look like {self.item_ids[:3]!r}).")
+            raise ValueError(
+                f"No id in column {id_column!r} of the items table is an item of the "
+                f"data set (ids there look like {self.item_ids[:3]!r})."
+            )
         return unknown
 
-    def _read_reviews(self, table: pd.DataFrame, columns: tuple[str, str, str],
-                      item_node: Mapping[str, int], outside: str) -> None:
+    def _read_reviews(
+        self,
+        table: pd.DataFrame,
+        columns: tuple[str, str, str],
+        item_node: Mapping[str, int],
+        outside: str,
+    ) -> None:
         _require(table, columns, "reviews")
         user_node = {str(raw): index for index, raw in enumerate(self.user_ids)}
         for row, (raw_user, raw_item, review) in enumerate(
-                zip(*(table[c] for c in columns), strict=True)):
+            zip(*(table[c] for c in columns), strict=True)
+        ):
             user, item = user_node.get(str(raw_user)), item_node.get(str(raw_item))
             if user is None or item is None or not self._is_training(user, item):
                 if outside == "error":
@@ -156,7 +177,8 @@ class TrainingTexts:
                         f"{raw_item!r}, who are not a pair of the training split: a text made "
                         "from it would leak what is to be predicted. Hand over training reviews "
                         "only, or pass outside='drop' (--drop-outside-training) to leave such "
-                        "rows out.")
+                        "rows out."
+                    )
                 self.dropped_reviews += 1
             elif (text := _text(review)) and (user, item) not in self._reviews:
                 self._reviews[user, item] = text
@@ -170,9 +192,11 @@ class TrainingTexts:
         return at < len(items) and int(items[at]) == item
 
     def __repr__(self) -> str:
-        return (f"{self.__class__.__name__}({self.name!r}, num_users={self.num_users}, "
-                f"num_items={self.num_items}, training_pairs={self.num_pairs}, "
-                f"reviews={len(self._reviews)})")
+        return (
+            f"{self.__class__.__name__}({self.name!r}, num_users={self.num_users}, "
+            f"num_items={self.num_items}, training_pairs={self.num_pairs}, "
+            f"reviews={len(self._reviews)})"
+        )
 
 
 def split_hash(data: HeteroData) -> str:
@@ -195,17 +219,20 @@ def _pairs(data: HeteroData, field: str) -> NDArray[np.int64]:
 def _training_pairs(data: HeteroData) -> tuple[NDArray[np.int64], int]:
     train = _pairs(data, "edge_index")
     if not train.shape[1]:
-        raise ValueError("The data set has no training interaction in "
-                         "data['user', 'rates', 'item'].edge_index.")
+        raise ValueError(
+            "The data set has no training interaction in data['user', 'rates', 'item'].edge_index."
+        )
     num_items = int(data["item"].num_nodes)
-    held_out = np.concatenate([_pairs(data, "val_edge_label_index"),
-                               _pairs(data, "edge_label_index")], axis=1)
+    held_out = np.concatenate(
+        [_pairs(data, "val_edge_label_index"), _pairs(data, "edge_label_index")], axis=1
+    )
     twice = np.isin(train[0] * num_items + train[1], held_out[0] * num_items + held_out[1])
     return train[:, ~twice], int(twice.sum())
 
 
-def _csr(row: NDArray[np.int64], column: NDArray[np.int64],
-         size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _csr(
+    row: NDArray[np.int64], column: NDArray[np.int64], size: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     order = np.lexsort((column, row))
     ptr = np.zeros(size + 1, np.int64)
     np.cumsum(np.bincount(row, minlength=size), out=ptr[1:])
@@ -217,8 +244,10 @@ def _ids(data: HeteroData, side: Side) -> list[Any]:
     ids = list(range(int(data[side].num_nodes))) if raw is None else list(raw)
     repeated = [raw for raw, count in Counter(map(str, ids)).items() if count > 1]
     if repeated:
-        raise ValueError(f"data[{side!r}].raw_id holds {repeated[0]!r} more than once (ids are "
-                         "compared as text).")
+        raise ValueError(
+            f"data[{side!r}].raw_id holds {repeated[0]!r} more than once (ids are "
+            "compared as text)."
+        )
     return ids
 
 
@@ -236,5 +265,6 @@ def _text(value: object) -> str:
 def _require(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:
     missing = [c for c in columns if c not in table.columns]
     if missing:
-        raise ValueError(f"The {what} table has no column {missing[0]!r}; it has "
-                         f"{list(table.columns)!r}.")
+        raise ValueError(
+            f"The {what} table has no column {missing[0]!r}; it has {list(table.columns)!r}."
+        )

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from irllrec_pyg.text.journal import AppendedFile, JournalError
+from .journal import AppendedFile, JournalError
 
 KEY_BYTES = 32
 
@@ -57,9 +57,11 @@ class EmbeddingStore(AppendedFile):
             os.write(file, header)
             self._start = len(header)
         if vectors.shape[1] != self.width:
-            raise JournalError(f"The encoder {self.encoder!r} now gives width {vectors.shape[1]}, "
-                               f"but {self.path} holds width {self.width}: is another model served "
-                               "under that name? Delete the file to start again.")
+            raise JournalError(
+                f"The encoder {self.encoder!r} now gives width {vectors.shape[1]}, "
+                f"but {self.path} holds width {self.width}: is another model served "
+                "under that name? Delete the file to start again."
+            )
         rows = np.ascontiguousarray(vectors, "<f4")
         for text, row in zip(texts, rows, strict=True):
             key = _key(text)
@@ -74,8 +76,13 @@ class EmbeddingStore(AppendedFile):
 
     def get(self, texts: list[str]) -> NDArray[np.float32]:
         """The embeddings of texts that are all there, in their order."""
-        table = np.memmap(self.path, np.dtype([("key", "V32"), ("row", "<f4", (self.width,))]),
-                          mode="r", offset=self._start, shape=(len(self._rows),))
+        table = np.memmap(
+            self.path,
+            np.dtype([("key", "V32"), ("row", "<f4", (self.width,))]),
+            mode="r",
+            offset=self._start,
+            shape=(len(self._rows),),
+        )
         return np.asarray(table["row"][[self._rows[_key(text)] for text in texts]], np.float32)
 
     @property
@@ -95,11 +102,13 @@ class EmbeddingStore(AppendedFile):
                 found = json.loads(header)
                 encoder, self.width = found["encoder"], int(found["width"])
             except (ValueError, KeyError, TypeError):
-                raise JournalError(f"{self.path} is not a store of embeddings; delete "
-                                   "it.") from None
+                raise JournalError(
+                    f"{self.path} is not a store of embeddings; delete it."
+                ) from None
             if encoder != self.encoder:
-                raise JournalError(f"{self.path} belongs to encoder {encoder!r}, not to "
-                                   f"{self.encoder!r}.")
+                raise JournalError(
+                    f"{self.path} belongs to encoder {encoder!r}, not to {self.encoder!r}."
+                )
             self._start = len(header)
             size = KEY_BYTES + 4 * self.width
             while len(row := file.read(size)) == size:

@@ -7,5 +7,13 @@ from .module import RecommenderModule
 from .result import FitResult
 from .settings import describe
 
-__all__ = ["BestWeights", "EpochBar", "FitResult", "RecommenderModule", "ResumeCheckpoint",
-           "SafetensorsIO", "describe", "fit"]
+__all__ = [
+    "BestWeights",
+    "EpochBar",
+    "FitResult",
+    "RecommenderModule",
+    "ResumeCheckpoint",
+    "SafetensorsIO",
+    "describe",
+    "fit",
+]

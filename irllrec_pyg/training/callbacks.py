@@ -47,8 +47,9 @@ class BestWeights(EarlyStopping):
         super().on_train_epoch_end(trainer, pl_module)
         if self.wait_count == 0:
             self.best_epoch = len(pl_module.history)
-            self.best_state = {name: value.detach().clone()
-                               for name, value in pl_module.model.state_dict().items()}
+            self.best_state = {
+                name: value.detach().clone() for name, value in pl_module.model.state_dict().items()
+            }
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Puts the best weights back."""
@@ -58,8 +59,11 @@ class BestWeights(EarlyStopping):
 
     def state_dict(self) -> dict[str, Any]:
         """Lightning's state, and the best weights."""
-        return {**super().state_dict(), "best_epoch": self.best_epoch,
-                "best_state": self.best_state}
+        return {
+            **super().state_dict(),
+            "best_epoch": self.best_epoch,
+            "best_state": self.best_state,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """The inverse of :meth:`state_dict`."""
@@ -78,8 +82,13 @@ class ResumeCheckpoint(ModelCheckpoint):
     FILE_EXTENSION = ".safetensors"
 
     def __init__(self, folder: str, every_n_epochs: int = 1) -> None:
-        super().__init__(folder, filename="resume", every_n_epochs=every_n_epochs,
-                         save_on_train_epoch_end=True, enable_version_counter=False)
+        super().__init__(
+            folder,
+            filename="resume",
+            every_n_epochs=every_n_epochs,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
 
 
 class EpochBar(ProgressBar):
@@ -102,19 +111,27 @@ class EpochBar(ProgressBar):
         if not trainer.is_global_zero:
             return
         steps, epochs = int(trainer.num_training_batches), trainer.max_epochs or 0
-        self.bar = tqdm(total=steps * epochs, initial=steps * trainer.current_epoch, unit="step",
-                        mininterval=0.5, dynamic_ncols=True, bar_format=(
-                            "{desc} |{bar}| {elapsed}, {rate_fmt}{postfix}"))
+        self.bar = tqdm(
+            total=steps * epochs,
+            initial=steps * trainer.current_epoch,
+            unit="step",
+            mininterval=0.5,
+            dynamic_ncols=True,
+            bar_format=("{desc} |{bar}| {elapsed}, {rate_fmt}{postfix}"),
+        )
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Names the epoch."""
         if self.bar is not None:
-            self.bar.set_description_str(f"Epoch {trainer.current_epoch + 1}/{trainer.max_epochs}",
-                                         refresh=False)
+            self.bar.set_description_str(
+                f"Epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", refresh=False
+            )
             if self.best is not None and self.best.best_epoch:
                 self.bar.set_postfix_str(
                     f"best {self.best.monitor} {float(self.best.best_score):.4f} after epoch "
-                    f"{self.best.best_epoch}", refresh=False)
+                    f"{self.best.best_epoch}",
+                    refresh=False,
+                )
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Counts a step."""

@@ -29,8 +29,9 @@ class SafetensorsIO(CheckpointIO):
     def __init__(self, settings: Mapping[str, Any] | None = None) -> None:
         self.settings = None if settings is None else dict(settings)
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | os.PathLike[str],
-                        storage_options: Any = None) -> None:
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
+    ) -> None:
         """Writes Lightning's checkpoint.
 
         Raises:
@@ -38,11 +39,16 @@ class SafetensorsIO(CheckpointIO):
         """
         tensors: dict[str, Tensor] = {}
         structure = _pack(checkpoint, "", tensors)
-        write_tensors(Path(path), tensors, {"structure": structure, "settings": self.settings},
-                      KIND)
+        write_tensors(
+            Path(path), tensors, {"structure": structure, "settings": self.settings}, KIND
+        )
 
-    def load_checkpoint(self, path: str | os.PathLike[str], map_location: Any = None,
-                        weights_only: bool | None = None) -> dict[str, Any]:
+    def load_checkpoint(
+        self,
+        path: str | os.PathLike[str],
+        map_location: Any = None,
+        weights_only: bool | None = None,
+    ) -> dict[str, Any]:
         """Reads a checkpoint back, onto the CPU; Lightning moves what it needs.
 
         Raises:
@@ -59,8 +65,9 @@ class SafetensorsIO(CheckpointIO):
         Path(path).unlink(missing_ok=True)
 
 
-def check_settings(stored: Mapping[str, Any], current: Mapping[str, Any],
-                   path: str | os.PathLike[str]) -> None:
+def check_settings(
+    stored: Mapping[str, Any], current: Mapping[str, Any], path: str | os.PathLike[str]
+) -> None:
     """Refuses to go on with what was begun with other settings.
 
     Raises:
@@ -70,7 +77,8 @@ def check_settings(stored: Mapping[str, Any], current: Mapping[str, Any],
         more = f", and {len(found) - 5} more" if len(found) > 5 else ""
         raise CheckpointError(
             f"{path} was written with other settings: {'; '.join(found[:5])}{more}. Use another "
-            "folder, or resume=False to start over.")
+            "folder, or resume=False to start over."
+        )
 
 
 def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
@@ -85,15 +93,23 @@ def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, (str, int)):
-                raise TypeError(f"The checkpoint's entry {name!r} has the key {key!r}; only "
-                                "strings and numbers can be kept.")
-        return {"dict": [[key, _pack(item, f"{name}/{key}" if name else str(key), tensors)]
-                         for key, item in value.items()]}
+                raise TypeError(
+                    f"The checkpoint's entry {name!r} has the key {key!r}; only "
+                    "strings and numbers can be kept."
+                )
+        return {
+            "dict": [
+                [key, _pack(item, f"{name}/{key}" if name else str(key), tensors)]
+                for key, item in value.items()
+            ]
+        }
     if isinstance(value, (list, tuple)):
         items = [_pack(item, f"{name}/{at}", tensors) for at, item in enumerate(value)]
         return {"tuple": items} if isinstance(value, tuple) else items
-    raise TypeError(f"The checkpoint's entry {name!r} is of type {type(value).__name__}; only "
-                    "tensors, numbers, strings, lists, tuples and dicts can be kept.")
+    raise TypeError(
+        f"The checkpoint's entry {name!r} is of type {type(value).__name__}; only "
+        "tensors, numbers, strings, lists, tuples and dicts can be kept."
+    )
 
 
 def _unpack(value: Any, tensors: Mapping[str, Tensor]) -> Any:
@@ -101,7 +117,7 @@ def _unpack(value: Any, tensors: Mapping[str, Tensor]) -> Any:
         return [_unpack(item, tensors) for item in value]
     if not isinstance(value, dict):
         return value
-    (kind, content), = value.items()
+    ((kind, content),) = value.items()
     if kind == "tensor":
         return tensors[content]
     if kind == "tuple":

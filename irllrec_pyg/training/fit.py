@@ -29,24 +29,45 @@ from .settings import describe
 
 # Arguments of Lightning's Trainer that `fit` sets, and what to give `fit` instead.
 OWN = {
-    "max_epochs": "pass 'epochs'", "logger": "pass 'loggers'", "default_root_dir": "pass 'folder'",
-    "enable_progress_bar": "pass 'progress'", "enable_checkpointing": "pass 'folder'",
+    "max_epochs": "pass 'epochs'",
+    "logger": "pass 'loggers'",
+    "default_root_dir": "pass 'folder'",
+    "enable_progress_bar": "pass 'progress'",
+    "enable_checkpointing": "pass 'folder'",
     "plugins": "train a RecommenderModule with a Trainer of your own",
 }
 MODEL_FILE, RESULT_FILE, RESUME_FILE = "model.safetensors", "result.json", "resume.safetensors"
 
 
-def fit(model: Recommender, data: HeteroData, *, epochs: int = 3000, lr: float = 1e-3,
-        batch_size: int = 4096, num_negatives: int = 1, num_neighbors: Sequence[int] | None = None,
-        eval_every: int = 3, patience: int = 5, monitor: str = "recall@20",
-        k: int | Sequence[int] = (5, 10, 20), metrics: str | Sequence[str] = ("recall", "ndcg"),
-        exclude_validation: bool = False, seed: int = 0, folder: str | Path | None = None,
-        resume: bool = True, checkpoint_every: int = 1, info: Mapping[str, Any] | None = None,
-        precision: Any = "32-true", accelerator: str = "auto", devices: int | str | list[int] = 1,
-        loggers: Logger | Sequence[Logger] | None = None,
-        callbacks: Callback | Sequence[Callback] = (),
-        progress: bool = True, loader_options: Mapping[str, Any] | None = None,
-        **trainer_options: Any) -> FitResult:
+def fit(
+    model: Recommender,
+    data: HeteroData,
+    *,
+    epochs: int = 3000,
+    lr: float = 1e-3,
+    batch_size: int = 4096,
+    num_negatives: int = 1,
+    num_neighbors: Sequence[int] | None = None,
+    eval_every: int = 3,
+    patience: int = 5,
+    monitor: str = "recall@20",
+    k: int | Sequence[int] = (5, 10, 20),
+    metrics: str | Sequence[str] = ("recall", "ndcg"),
+    exclude_validation: bool = False,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    resume: bool = True,
+    checkpoint_every: int = 1,
+    info: Mapping[str, Any] | None = None,
+    precision: Any = "32-true",
+    accelerator: str = "auto",
+    devices: int | str | list[int] = 1,
+    loggers: Logger | Sequence[Logger] | None = None,
+    callbacks: Callback | Sequence[Callback] = (),
+    progress: bool = True,
+    loader_options: Mapping[str, Any] | None = None,
+    **trainer_options: Any,
+) -> FitResult:
     r"""Trains a recommender by the protocol of the papers and tests it once.
 
     Validation items are ranked after epoch 1 and every ``eval_every`` epochs from there; training
@@ -113,25 +134,49 @@ def fit(model: Recommender, data: HeteroData, *, epochs: int = 3000, lr: float =
     if epochs < 1:
         raise ValueError(f"'epochs' must be at least 1, got {epochs}.")
     if taken := [name for name in trainer_options if name in OWN]:
-        raise ValueError("; ".join(f"'{name}' of Lightning's Trainer is set by 'fit': {OWN[name]}"
-                                   for name in taken) + ".")
+        raise ValueError(
+            "; ".join(
+                f"'{name}' of Lightning's Trainer is set by 'fit': {OWN[name]}" for name in taken
+            )
+            + "."
+        )
     k, metrics = as_tuple(k), as_tuple(metrics)
     names = [f"{metric}@{top}" for metric in metrics for top in k]
     if eval_every and monitor not in names:
         raise ValueError(f"'monitor' must be one of {', '.join(names)}, got {monitor!r}.")
     folder = None if folder is None else Path(folder)
     module = RecommenderModule(
-        model, data, lr=lr, batch_size=batch_size, num_negatives=num_negatives,
-        num_neighbors=num_neighbors, eval_every=eval_every, k=k, metrics=metrics,
-        exclude_validation=exclude_validation, seed=seed, loader_options=loader_options)
+        model,
+        data,
+        lr=lr,
+        batch_size=batch_size,
+        num_negatives=num_negatives,
+        num_neighbors=num_neighbors,
+        eval_every=eval_every,
+        k=k,
+        metrics=metrics,
+        exclude_validation=exclude_validation,
+        seed=seed,
+        loader_options=loader_options,
+    )
     settings = {
-        "lr": lr, "batch_size": batch_size, "num_negatives": num_negatives,
+        "lr": lr,
+        "batch_size": batch_size,
+        "num_negatives": num_negatives,
         "num_neighbors": None if num_neighbors is None else list(num_neighbors),
-        "eval_every": eval_every, "patience": patience, "monitor": monitor, "k": list(k),
-        "metrics": list(metrics), "exclude_validation": exclude_validation, "seed": seed,
-        "precision": str(precision), "devices": str(_count(devices)),
-        **_plain("loader", loader_options or {}), **_plain("trainer", trainer_options),
-        **describe(model, data)}
+        "eval_every": eval_every,
+        "patience": patience,
+        "monitor": monitor,
+        "k": list(k),
+        "metrics": list(metrics),
+        "exclude_validation": exclude_validation,
+        "seed": seed,
+        "precision": str(precision),
+        "devices": str(_count(devices)),
+        **_plain("loader", loader_options or {}),
+        **_plain("trainer", trainer_options),
+        **describe(model, data),
+    }
     if folder is not None and not resume:
         for name in (RESULT_FILE, RESUME_FILE, MODEL_FILE):
             (folder / name).unlink(missing_ok=True)
@@ -143,16 +188,26 @@ def fit(model: Recommender, data: HeteroData, *, epochs: int = 3000, lr: float =
     keep = [ResumeCheckpoint(str(folder), checkpoint_every)] if folder else []
     with _quiet():
         trainer = Trainer(
-            max_epochs=epochs, accelerator=accelerator, devices=devices, precision=precision,
+            max_epochs=epochs,
+            accelerator=accelerator,
+            devices=devices,
+            precision=precision,
             logger=_loggers(folder) if loggers is None else list(as_tuple(loggers)),
             callbacks=[*([best] if best else []), *as_tuple(callbacks), *bar, *keep],
-            plugins=[SafetensorsIO(settings)], default_root_dir=folder,
-            enable_progress_bar=progress, enable_checkpointing=bool(keep),
-            **{"strategy": _strategy(devices), "enable_model_summary": False,
-               "num_sanity_val_steps": 0,
-               # Tensors made while evaluating stay in the graph's cache, where autograd needs them.
-               "inference_mode": False,
-               "use_distributed_sampler": False, **trainer_options})
+            plugins=[SafetensorsIO(settings)],
+            default_root_dir=folder,
+            enable_progress_bar=progress,
+            enable_checkpointing=bool(keep),
+            **{
+                "strategy": _strategy(devices),
+                "enable_model_summary": False,
+                "num_sanity_val_steps": 0,
+                # Tensors made while evaluating stay in the graph's cache, for autograd.
+                "inference_mode": False,
+                "use_distributed_sampler": False,
+                **trainer_options,
+            },
+        )
         begun = folder / RESUME_FILE if folder and (folder / RESUME_FILE).exists() else None
         with isolate_rng(), keep_freed_memory(), _interruptible(trainer):
             trainer.fit(module, ckpt_path=begun)
@@ -164,20 +219,32 @@ def fit(model: Recommender, data: HeteroData, *, epochs: int = 3000, lr: float =
                 module.on_train_end()
     model.eval()
     result = FitResult.from_history(
-        module.history, module.test_metrics, best.best_epoch if best else len(module.history),
-        best is not None and best.exhausted)
+        module.history,
+        module.test_metrics,
+        best.best_epoch if best else len(module.history),
+        best is not None and best.exhausted,
+    )
     if folder is not None and trainer.is_global_zero:
-        save_ranker(model, folder / MODEL_FILE, **{
-            **(info or {}), "data": data.get("name"), "best_epoch": result.best_epoch,
-            "test": result.test, "settings": settings})
+        save_ranker(
+            model,
+            folder / MODEL_FILE,
+            **{
+                **(info or {}),
+                "data": data.get("name"),
+                "best_epoch": result.best_epoch,
+                "test": result.test,
+                "settings": settings,
+            },
+        )
         result.save(folder / RESULT_FILE, settings)
         if result.stopped_early:  # otherwise more epochs may be asked for
             (folder / RESUME_FILE).unlink(missing_ok=True)
     return result
 
 
-def _finished(folder: Path, model: Recommender, settings: Mapping[str, Any],
-              epochs: int) -> FitResult | None:
+def _finished(
+    folder: Path, model: Recommender, settings: Mapping[str, Any], epochs: int
+) -> FitResult | None:
     """The stored result, if the run in the folder needs no further epoch."""
     file = folder / RESULT_FILE
     if not file.exists():
@@ -185,9 +252,11 @@ def _finished(folder: Path, model: Recommender, settings: Mapping[str, Any],
     result, stored = FitResult.load(file)
     check_settings(stored, settings, file)
     if result.epochs > epochs:
-        raise CheckpointError(f"{file} is the result of {result.epochs} epochs, more than "
-                              f"'epochs' = {epochs}. Use another folder, or resume=False to start "
-                              "over.")
+        raise CheckpointError(
+            f"{file} is the result of {result.epochs} epochs, more than "
+            f"'epochs' = {epochs}. Use another folder, or resume=False to start "
+            "over."
+        )
     if not result.stopped_early and result.epochs < epochs:
         return None
     load_weights(model, folder / MODEL_FILE)
@@ -205,14 +274,25 @@ def _loggers(folder: Path | None) -> list[Logger]:
 
 
 # Makes a run faster or slower, and nothing else.
-SPEED = {"num_workers", "persistent_workers", "pin_memory", "prefetch_factor", "device",
-         "benchmark", "profiler", "strategy"}
+SPEED = {
+    "num_workers",
+    "persistent_workers",
+    "pin_memory",
+    "prefetch_factor",
+    "device",
+    "benchmark",
+    "profiler",
+    "strategy",
+}
 
 
 def _plain(prefix: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Those options that may change the numbers and that JSON can hold."""
-    return {f"{prefix}.{name}": value for name, value in options.items()
-            if name not in SPEED and isinstance(value, (bool, int, float, str))}
+    return {
+        f"{prefix}.{name}": value
+        for name, value in options.items()
+        if name not in SPEED and isinstance(value, (bool, int, float, str))
+    }
 
 
 def _count(devices: int | str | list[int]) -> int | str:
@@ -235,8 +315,11 @@ def _quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PossibleUserWarning)
-            for message in ("Checkpoint directory", "Experiment logs directory",
-                            "`isinstance\\(treespec"):
+            for message in (
+                "Checkpoint directory",
+                "Experiment logs directory",
+                "`isinstance\\(treespec",
+            ):
                 warnings.filterwarnings("ignore", message)
             yield
     finally:
@@ -252,8 +335,9 @@ def _interruptible(trainer: Trainer) -> Iterator[None]:
         yield
     except SystemExit:
         if trainer.interrupted:
-            raise KeyboardInterrupt("Training was stopped; with the same folder it goes on from "
-                                    "its last checkpoint.") from None
+            raise KeyboardInterrupt(
+                "Training was stopped; with the same folder it goes on from its last checkpoint."
+            ) from None
         raise
     finally:
         if main:

@@ -55,25 +55,40 @@ class RecommenderModule(LightningModule):
         >>> trainer.fit(module)
     """
 
-    def __init__(self, model: Recommender, data: HeteroData, *, lr: float = 1e-3,
-                 batch_size: int = 4096, num_negatives: int = 1,
-                 num_neighbors: Sequence[int] | None = None, eval_every: int = 3,
-                 k: int | Sequence[int] = (5, 10, 20),
-                 metrics: str | Sequence[str] = ("recall", "ndcg"),
-                 exclude_validation: bool = False, seed: int = 0,
-                 loader_options: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        model: Recommender,
+        data: HeteroData,
+        *,
+        lr: float = 1e-3,
+        batch_size: int = 4096,
+        num_negatives: int = 1,
+        num_neighbors: Sequence[int] | None = None,
+        eval_every: int = 3,
+        k: int | Sequence[int] = (5, 10, 20),
+        metrics: str | Sequence[str] = ("recall", "ndcg"),
+        exclude_validation: bool = False,
+        seed: int = 0,
+        loader_options: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         if eval_every < 0:
             raise ValueError(f"'eval_every' must not be negative, got {eval_every}.")
         if eval_every and not has_pairs(data, "val"):
-            raise ValueError("The data set has no validation interactions to stop by; with "
-                             "eval_every=0 training takes a fixed number of epochs.")
+            raise ValueError(
+                "The data set has no validation interactions to stop by; with "
+                "eval_every=0 training takes a fixed number of epochs."
+            )
         _check_data(model, data)
         self.model = model
         self.data = data
         self.lr, self.seed, self.eval_every = lr, seed, eval_every
-        self.loader_options = {"batch_size": batch_size, "num_negatives": num_negatives,
-                               "num_neighbors": num_neighbors, **(loader_options or {})}
+        self.loader_options = {
+            "batch_size": batch_size,
+            "num_negatives": num_negatives,
+            "num_neighbors": num_neighbors,
+            **(loader_options or {}),
+        }
         self.ranking: dict[str, Any] = {"k": as_tuple(k), "metrics": as_tuple(metrics)}
         self.exclude_validation = exclude_validation
         self.history: list[dict[str, float]] = []
@@ -88,8 +103,14 @@ class RecommenderModule(LightningModule):
     def train_dataloader(self) -> TripletLoader:
         """Triplets on the training device; each process of several takes its share."""
         device = "cpu" if self.loader_options.get("num_workers") else self.device
-        loader = triplet_loader(self.data, seed=self.seed, rank=self.global_rank, device=device,
-                                world_size=self.trainer.world_size, **self.loader_options)
+        loader = triplet_loader(
+            self.data,
+            seed=self.seed,
+            rank=self.global_rank,
+            device=device,
+            world_size=self.trainer.world_size,
+            **self.loader_options,
+        )
         # Lightning makes the first iterator before it tells the loader of a resumed epoch.
         loader.set_epoch(len(self.history))
         return loader
@@ -150,8 +171,13 @@ class RecommenderModule(LightningModule):
         """Ranks the test items."""
         self.ended = True
         if has_pairs(self.data, "test"):
-            self.test_metrics = evaluate(self.model, self.data, "test", **self.ranking,
-                                         exclude_validation=self.exclude_validation)
+            self.test_metrics = evaluate(
+                self.model,
+                self.data,
+                "test",
+                **self.ranking,
+                exclude_validation=self.exclude_validation,
+            )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what the finished epochs gave."""
@@ -177,13 +203,17 @@ def _check_data(model: Recommender, data: HeteroData) -> None:
     """Refuses to train a model on other interactions than its graph has."""
     sizes = data["user"].num_nodes, data["item"].num_nodes
     if sizes != (model.num_users, model.num_items):
-        raise ValueError(f"The model was built for {model.num_users} users and {model.num_items} "
-                         f"items, and 'data' has {sizes[0]} and {sizes[1]}; build it with the data "
-                         "it is trained on.")
+        raise ValueError(
+            f"The model was built for {model.num_users} users and {model.num_items} "
+            f"items, and 'data' has {sizes[0]} and {sizes[1]}; build it with the data "
+            "it is trained on."
+        )
     user = torch.arange(model.num_users, device=model.seen_ptr.device)
     own = user.repeat_interleave(model.seen_ptr.diff()) * model.num_items + model.seen_item
     user, item = data[EDGE_TYPE].edge_index
     given = user * model.num_items + item
     if not torch.equal(own.sort().values.cpu(), given.sort().values.cpu()):
-        raise ValueError("The model's graph has other training interactions than 'data', such as "
-                         "those of another split; build it with the data it is trained on.")
+        raise ValueError(
+            "The model's graph has other training interactions than 'data', such as "
+            "those of another split; build it with the data it is trained on."
+        )

@@ -37,23 +37,37 @@ class FitResult:
     history: pd.DataFrame = field(repr=False)
 
     @classmethod
-    def from_history(cls, history: list[dict[str, float]], test: dict[str, float],
-                     best_epoch: int, stopped_early: bool) -> Self:
+    def from_history(
+        cls,
+        history: list[dict[str, float]],
+        test: dict[str, float],
+        best_epoch: int,
+        stopped_early: bool,
+    ) -> Self:
         """Sums up the rows that training leaves, one an epoch."""
         table = pd.DataFrame(history)
         last = history[best_epoch - 1]
         evaluation = table.get("seconds_evaluation", pd.Series(dtype=float))
-        return cls(test=test, validation={key: last[key] for key in last if "@" in key},
-                   best_epoch=best_epoch, epochs=len(history), stopped_early=stopped_early,
-                   seconds_per_epoch=float(table["seconds"].median()),
-                   seconds=float(table["seconds"].sum() + evaluation.sum()), history=table)
+        return cls(
+            test=test,
+            validation={key: last[key] for key in last if "@" in key},
+            best_epoch=best_epoch,
+            epochs=len(history),
+            stopped_early=stopped_early,
+            seconds_per_epoch=float(table["seconds"].median()),
+            seconds=float(table["seconds"].sum() + evaluation.sum()),
+            history=table,
+        )
 
     def save(self, path: Path, settings: dict[str, Any]) -> None:
         """Writes the result and the settings it belongs to as JSON."""
-        rows = [{key: value for key, value in row.items() if value == value}
-                for row in self.history.to_dict("records")]
-        write_text(path, json.dumps({**asdict(self), "history": rows, "settings": settings},
-                                    indent=1))
+        rows = [
+            {key: value for key, value in row.items() if value == value}
+            for row in self.history.to_dict("records")
+        ]
+        write_text(
+            path, json.dumps({**asdict(self), "history": rows, "settings": settings}, indent=1)
+        )
 
     @classmethod
     def load(cls, path: Path) -> tuple[Self, dict[str, Any]]:

@@ -34,8 +34,11 @@ def describe(model: torch.nn.Module, data: HeteroData | None = None) -> dict[str
                 continue
             if isinstance(value, Scalar):
                 found[f"{prefix}.{key}"] = value
-            elif isinstance(value, (list, tuple)) and len(value) <= 16 and all(
-                    isinstance(item, Scalar) for item in value):
+            elif (
+                isinstance(value, (list, tuple))
+                and len(value) <= 16
+                and all(isinstance(item, Scalar) for item in value)
+            ):
                 found[f"{prefix}.{key}"] = list(value)
     for name, parameter in model.named_parameters():
         found[f"model.{name}"] = _shape(parameter)
@@ -45,20 +48,26 @@ def describe(model: torch.nn.Module, data: HeteroData | None = None) -> dict[str
         if name not in kept and buffer.is_floating_point() and buffer.dim() > 1:
             found[f"model.{name}"] = f"{_shape(buffer)} {_digest(buffer)}"
     if data is not None:
-        for split, key in (("training", "edge_index"), ("validation", "val_edge_label_index"),
-                           ("test", "edge_label_index")):
+        for split, key in (
+            ("training", "edge_index"),
+            ("validation", "val_edge_label_index"),
+            ("test", "edge_label_index"),
+        ):
             pairs = data[EDGE_TYPE].get(key)
-            found[f"{split} interactions"] = None if pairs is None else (
-                f"{_shape(pairs)} {_digest(pairs)}")
+            found[f"{split} interactions"] = (
+                None if pairs is None else (f"{_shape(pairs)} {_digest(pairs)}")
+            )
     return found
 
 
 def differences(stored: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
     """Says which settings differ, one sentence each."""
     missing = "not set"
-    return [f"{name} is {stored.get(name, missing)} there and {current.get(name, missing)} here"
-            for name in [*stored, *(name for name in current if name not in stored)]
-            if stored.get(name, missing) != current.get(name, missing)]
+    return [
+        f"{name} is {stored.get(name, missing)} there and {current.get(name, missing)} here"
+        for name in [*stored, *(name for name in current if name not in stored)]
+        if stored.get(name, missing) != current.get(name, missing)
+    ]
 
 
 def _shape(tensor: Tensor) -> str:

@@ -38,20 +38,29 @@ def test_losses_and_gradients(name, data, batch):
     masked = None if case["masked_nodes"] is None else torch.tensor(case["masked_nodes"])
 
     def run(losses_of):
-        model = load_published(name, load_file(CASES / name / "state.safetensors"), data,
-                               case["hparams"], case["embedding_size"], case["intent_num"])
+        model = load_published(
+            name,
+            load_file(CASES / name / "state.safetensors"),
+            data,
+            case["hparams"],
+            case["embedding_size"],
+            case["intent_num"],
+        )
         model.train()
         losses = losses_of(model)(*batch, augment=False, masked_nodes=masked)
         losses["total"].backward()
-        return ({key: value.detach() for key, value in losses.items()},
-                {key: value.grad for key, value in model.named_parameters()})
+        return (
+            {key: value.detach() for key, value in losses.items()},
+            {key: value.grad for key, value in model.named_parameters()},
+        )
 
     (plain, plain_grad), (ours, our_grad) = run(lambda m: Plain(m).losses), run(lambda m: m.losses)
     assert plain["bpr"].dtype == torch.float64
     published = dict(case["losses"][0])
     reg = published.pop("reg_loss", 0.0)  # also counts parameters that the model never uses
     assert plain["total"].item() - plain["reg"].item() == pytest.approx(
-        case["total"][0] - reg, rel=1e-5)
+        case["total"][0] - reg, rel=1e-5
+    )
     assert plain.keys() == ours.keys()
     for key in ours:
         assert plain[key].item() == pytest.approx(ours[key].item(), rel=1e-7, abs=1e-10), key
@@ -62,9 +71,17 @@ def test_losses_and_gradients(name, data, batch):
             torch.testing.assert_close(plain_grad[key], grad, rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize(("name", "options"), [
-    ("autocf", {}), ("bigcf_plus", {}), ("lightgcn_gene", {}), ("sgl", {}), ("simgcl", {}),
-    ("lightgcn_int", {"kd_int_weight_2": 1.0})])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("autocf", {}),
+        ("bigcf_plus", {}),
+        ("lightgcn_gene", {}),
+        ("sgl", {}),
+        ("simgcl", {}),
+        ("lightgcn_int", {"kd_int_weight_2": 1.0}),
+    ],
+)
 def test_augmentation_runs_and_draws_anew(name, options, tiny_data):
     model = build_model(name, tiny_data, **options)
     triplets = (torch.tensor([0, 1, 1]), torch.tensor([0, 0, 0]), torch.tensor([1, 1, 1]))

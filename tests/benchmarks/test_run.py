@@ -21,10 +21,40 @@ def folder(tmp_path_factory):
     """Baselines and a model of two seeds, and the same model with the softmax."""
     root = tmp_path_factory.mktemp("run")
     common = ["--root", str(root / "data"), "--epochs", "2", "--k", "10", "20"]
-    assert run.main(["--model", "lightgcn", "item-knn", "popularity", "--seeds", "2", "--compare",
-                     "lightgcn", "--out", str(root / "all"), *common]) == 0
-    assert run.main(["--model", "lightgcn", "--loss", "softmax", "--embedding-size", "16",
-                     "--out", str(root / "softmax"), *common]) == 0
+    assert (
+        run.main(
+            [
+                "--model",
+                "lightgcn",
+                "item-knn",
+                "popularity",
+                "--seeds",
+                "2",
+                "--compare",
+                "lightgcn",
+                "--out",
+                str(root / "all"),
+                *common,
+            ]
+        )
+        == 0
+    )
+    assert (
+        run.main(
+            [
+                "--model",
+                "lightgcn",
+                "--loss",
+                "softmax",
+                "--embedding-size",
+                "16",
+                "--out",
+                str(root / "softmax"),
+                *common,
+            ]
+        )
+        == 0
+    )
     return root
 
 
@@ -35,7 +65,11 @@ def results(folder):
 def test_baselines_come_first_with_their_settings(folder):
     found = results(folder / "all")
     assert [(row["model"], row["seed"]) for row in found] == [
-        ("item-knn", None), ("popularity", None), ("lightgcn", 2023), ("lightgcn", 2024)]
+        ("item-knn", None),
+        ("popularity", None),
+        ("lightgcn", 2023),
+        ("lightgcn", 2024),
+    ]
     assert found[0]["hyperparameters"]["num_neighbors"] in (20, 50, 100, 200)
     assert all(set(row["test"]) == set(found[0]["test"]) for row in found)
     table = (folder / "all" / "sample" / "results.md").read_text()
@@ -53,7 +87,7 @@ def test_rows_are_compared_with_the_reference(folder):
 
 
 def test_the_softmax_is_another_row(folder):
-    row, = results(folder / "softmax")
+    (row,) = results(folder / "softmax")
     assert row["model"] == "lightgcn+softmax-16"
     assert row["hyperparameters"]["softmax_temperature"] == 0.15
     assert row["hyperparameters"]["embedding_size"] == 16
@@ -69,8 +103,13 @@ def test_earlier_rows_stay_until_their_model_is_run_again(folder, tmp_path):
         return [(row["model"], row["seed"]) for row in results(tmp_path / "all")]
 
     run.main(["--model", "ease", "popularity", "--compare", "ease", "--k", "5", *common])
-    assert rows() == [("item-knn", None), ("ease", None), ("popularity", None),
-                      ("lightgcn", 2023), ("lightgcn", 2024)]
+    assert rows() == [
+        ("item-knn", None),
+        ("ease", None),
+        ("popularity", None),
+        ("lightgcn", 2023),
+        ("lightgcn", 2024),
+    ]
     after = results(tmp_path / "all")
     assert [after[0], *after[3:]] == [before[0], *before[2:]]
     text = (tmp_path / "all" / "sample" / "results.md").read_text()
@@ -81,7 +120,13 @@ def test_earlier_rows_stay_until_their_model_is_run_again(folder, tmp_path):
     assert "| popularity |" not in comparisons[0]
     header, _, *lines = [line.split(" | ") for line in table.splitlines() if line[:1] == "|"]
     assert [name.strip() for name in header[2:8]] == [
-        "recall@5", "recall@10", "recall@20", "ndcg@5", "ndcg@10", "ndcg@20"]
+        "recall@5",
+        "recall@10",
+        "recall@20",
+        "ndcg@5",
+        "ndcg@10",
+        "ndcg@20",
+    ]
     assert [line[2].strip() == "–" for line in lines] == [True, False, False, True]
     assert [line[3].strip() == "–" for line in lines] == [False, True, True, False]
 
@@ -98,14 +143,21 @@ def test_rows_are_merged_by_model():
     def row(model, seed, mark, **more):
         return {"model": model, "seed": seed, "mark": mark, **more}
 
-    old = [row("ease", None, "old"), row("a", 1, "old", best_epoch=1),
-           row("a", 2, "old", best_epoch=1), row("b", 1, "old", best_epoch=1,
-                                                 comparison=[{"model": "b", "against": "a"}]),
-           row("c", 1, "old", best_epoch=1, comparison=[{"model": "c", "against": "b"}])]
+    old = [
+        row("ease", None, "old"),
+        row("a", 1, "old", best_epoch=1),
+        row("a", 2, "old", best_epoch=1),
+        row("b", 1, "old", best_epoch=1, comparison=[{"model": "b", "against": "a"}]),
+        row("c", 1, "old", best_epoch=1, comparison=[{"model": "c", "against": "b"}]),
+    ]
     new = [row("a", 2, "new", best_epoch=1), row("popularity", None, "new")]
     assert [(r["model"], r["seed"], r["mark"]) for r in report.merge(new, old)] == [
-        ("ease", None, "old"), ("popularity", None, "new"), ("b", 1, "old"), ("c", 1, "old"),
-        ("a", 2, "new")]
+        ("ease", None, "old"),
+        ("popularity", None, "new"),
+        ("b", 1, "old"),
+        ("c", 1, "old"),
+        ("a", 2, "new"),
+    ]
     assert [r["model"] for r in report.merge(new, old) if "comparison" in r] == ["c"]
 
 
@@ -115,24 +167,40 @@ def test_damaged_results_are_named_before_anything_is_trained(tmp_path):
     with pytest.raises(SystemExit, match=r"results\.json is damaged .*: move it away"):
         run.main(["--root", str(tmp_path), "--out", str(tmp_path / "out")])
     assert list((tmp_path / "out").rglob("*")) == [
-        tmp_path / "out" / "sample", tmp_path / "out" / "sample" / "results.json"]
+        tmp_path / "out" / "sample",
+        tmp_path / "out" / "sample" / "results.json",
+    ]
 
 
 def test_ranking_without_validation_items_is_another_row():
     args = run.parse(["--model", "ease", "lightgcn", "--exclude-validation"])
     assert [run.label(args, name) for name in args.model] == [
-        "ease-exclude_validation", "lightgcn-exclude_validation"]
+        "ease-exclude_validation",
+        "lightgcn-exclude_validation",
+    ]
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    (["--model", "lightgnc", "ease"], "unknown model lightgnc"),
-    (["--model", "lightgcn", "--kd-weight", "1"], "no chosen model has the hyper-parameter kd_we"),
-    (["--dataset", "amazon", "amzon"],
-     "unknown data set amzon; there are sample, movie, amazon, yelp, steam, movielens, and no"),
-    (["--model", "lightgcn", "sgl", "--intent-num", "8"], "no chosen model has the hyper-paramet"),
-    (["--model", "alpharec", "--lm-model", "bert"], "unrecognized arguments: --lm-model"),
-    (["--model", "ease", "--compare", "lightgcn"], "--compare must name a row: ease"),
-])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model", "lightgnc", "ease"], "unknown model lightgnc"),
+        (
+            ["--model", "lightgcn", "--kd-weight", "1"],
+            "no chosen model has the hyper-parameter kd_we",
+        ),
+        (
+            ["--dataset", "amazon", "amzon"],
+            "unknown data set amzon; there are sample, movie, amazon, yelp, steam, "
+            "movielens, and no",
+        ),
+        (
+            ["--model", "lightgcn", "sgl", "--intent-num", "8"],
+            "no chosen model has the hyper-paramet",
+        ),
+        (["--model", "alpharec", "--lm-model", "bert"], "unrecognized arguments: --lm-model"),
+        (["--model", "ease", "--compare", "lightgcn"], "--compare must name a row: ease"),
+    ],
+)
 def test_a_command_that_cannot_be_meant_is_refused(capsys, options, message):
     with pytest.raises(SystemExit, match="2"):
         run.main(options)
@@ -140,10 +208,22 @@ def test_a_command_that_cannot_be_meant_is_refused(capsys, options, message):
 
 
 def test_options_change_the_model_and_its_row(tmp_path):
-    args = run.parse(["--model", "sgl_int", "gccf", "--mode", "as_in_paper", "--no-self-loops",
-                      "--num-negatives", "4"])
+    args = run.parse(
+        [
+            "--model",
+            "sgl_int",
+            "gccf",
+            "--mode",
+            "as_in_paper",
+            "--no-self-loops",
+            "--num-negatives",
+            "4",
+        ]
+    )
     assert [run.label(args, name) for name in args.model] == [
-        "sgl_int-as_in_paper-num_negatives=4", "gccf-as_in_paper-num_negatives=4-self_loops=False"]
+        "sgl_int-as_in_paper-num_negatives=4",
+        "gccf-as_in_paper-num_negatives=4-self_loops=False",
+    ]
     dataset = run.load(run.parse(["--root", str(tmp_path)]), "sample")
     intent = run.build(args, "sgl_int", dataset).heads[1]
     assert intent.mode == "as_in_paper"
@@ -151,22 +231,27 @@ def test_options_change_the_model_and_its_row(tmp_path):
     assert run.build(args, "gccf", dataset).backbone.self_loops is False
     both = run.parse(["--model", "lightgcn", "lightgcn_int", "--intent-num", "8"])
     assert [run.label(both, name) for name in both.model] == [
-        "lightgcn", "lightgcn_int-intent_num=8"]
+        "lightgcn",
+        "lightgcn_int-intent_num=8",
+    ]
 
 
 def tables(shift, seeds, noise=0.1):
     rng = np.random.default_rng(7)
     base = rng.random(40)
-    return [pd.DataFrame({"user": np.arange(40), "recall@20": base + shift
-                          + noise * rng.standard_normal(40)}) for _ in range(seeds)]
+    return [
+        pd.DataFrame(
+            {"user": np.arange(40), "recall@20": base + shift + noise * rng.standard_normal(40)}
+        )
+        for _ in range(seeds)
+    ]
 
 
 def test_comparison_is_that_of_scipy_on_pairs():
     users = {"a": tables(0.0, 3), "b": tables(0.05, 3, noise=0.2), "c": tables(0.02, 1)}
     table = significance.compare(users, "a").set_index("model")
     assert list(table.index) == ["b", "c"]
-    mean = {name: sum(one["recall@20"] for one in part) / len(part)
-            for name, part in users.items()}
+    mean = {name: sum(one["recall@20"] for one in part) / len(part) for name, part in users.items()}
     for name in ("b", "c"):
         difference = mean[name] - mean["a"]
         t = difference.mean() / (difference.std(ddof=1) / np.sqrt(40))
@@ -176,9 +261,12 @@ def test_comparison_is_that_of_scipy_on_pairs():
         assert row["p users, t"] == pytest.approx(2 * stats.t.sf(abs(t), 39))
         half = stats.t.ppf(0.975, 39) * difference.std(ddof=1) / np.sqrt(40)
         assert (row["low"], row["high"]) == pytest.approx(
-            (difference.mean() - half, difference.mean() + half))
-    seeds = [b["recall@20"].mean() - a["recall@20"].mean()
-             for a, b in zip(users["a"], users["b"], strict=True)]
+            (difference.mean() - half, difference.mean() + half)
+        )
+    seeds = [
+        b["recall@20"].mean() - a["recall@20"].mean()
+        for a, b in zip(users["a"], users["b"], strict=True)
+    ]
     assert table.loc["b", "p seeds, t"] == pytest.approx(stats.ttest_1samp(seeds, 0).pvalue)
     assert np.isnan(table.loc["c", "p seeds, t"])
     assert "| c | recall@20 |" in significance.markdown(table.reset_index())
@@ -192,9 +280,24 @@ def test_comparison_with_itself_and_with_nobody():
 
 
 def test_each_precision_is_a_row_that_can_be_compared(tmp_path):
-    run.main(["--model", "popularity", "lightgcn", "--precision", "32-true", "64-true",
-              "--epochs", "1", "--root", str(tmp_path), "--out", str(tmp_path / "out"),
-              "--compare", "lightgcn"])
+    run.main(
+        [
+            "--model",
+            "popularity",
+            "lightgcn",
+            "--precision",
+            "32-true",
+            "64-true",
+            "--epochs",
+            "1",
+            "--root",
+            str(tmp_path),
+            "--out",
+            str(tmp_path / "out"),
+            "--compare",
+            "lightgcn",
+        ]
+    )
     names = [row["model"] for row in results(tmp_path / "out")]
     assert names == ["popularity", "lightgcn", "lightgcn-64-true"]
     folders = {path.parent.name for path in (tmp_path / "out" / "sample").glob("*/seed-*")}

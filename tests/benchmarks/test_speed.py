@@ -19,8 +19,22 @@ from irllrec_pyg.nn.losses import ssl_loss
 def result(tmp_path_factory):
     """One turn of LightGCN, with everything that is measured around it."""
     root = tmp_path_factory.mktemp("speed")
-    speed.main(["--model", "lightgcn", "--dataset", "sample", "--root", str(root / "data"),
-                "--steps", "1", "--batch-size", "512", "--out", str(root / "out")])
+    speed.main(
+        [
+            "--model",
+            "lightgcn",
+            "--dataset",
+            "sample",
+            "--root",
+            str(root / "data"),
+            "--steps",
+            "1",
+            "--batch-size",
+            "512",
+            "--out",
+            str(root / "out"),
+        ]
+    )
     return root / "out", json.loads((root / "out" / "speed-cpu.json").read_text())
 
 
@@ -45,17 +59,23 @@ def test_table_holds_the_ratio_and_the_limit(result):
     folder, found = result
     row = found[0]
     lines = (folder / "speed-cpu.md").read_text().splitlines()
-    header, values = ([cell.strip() for cell in line.strip("|").split("|")]
-                      for line in lines if line.startswith(("| model", "| lightgcn")))
+    header, values = (
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in lines
+        if line.startswith(("| model", "| lightgcn"))
+    )
     ratio = row["plain"]["epoch"] / row["ours"]["epoch"]
     assert values[header.index("×")] == f"**{ratio:.1f}**"
     assert float(values[header.index("of limit")].rstrip("%")) > 0
 
 
-@pytest.mark.parametrize(("seconds", "counted"), [
-    ([9.0, 0.3, 0.1, 0.2], 9.0),  # as long as a turn: the only one
-    ([0.4, 0.1, 0.2, 0.2, 0.3], 0.2),  # the first of a turn does not count
-])
+@pytest.mark.parametrize(
+    ("seconds", "counted"),
+    [
+        ([9.0, 0.3, 0.1, 0.2], 9.0),  # as long as a turn: the only one
+        ([0.4, 0.1, 0.2, 0.2, 0.3], 0.2),  # the first of a turn does not count
+    ],
+)
 def test_a_turn_is_some_steps_or_a_long_one(seconds, counted):
     steps = iter(seconds)
     session = object.__new__(worker.Session)
@@ -66,16 +86,22 @@ def test_a_turn_is_some_steps_or_a_long_one(seconds, counted):
 @pytest.mark.parametrize("part", [1, 4])
 def test_a_part_of_a_translation_is_that_part(part, monkeypatch):
     blocks = []
-    monkeypatch.setattr(torch, "mm", lambda *args, mm=torch.mm, **kwargs: (
-        blocks.append(args[0].size(0)), mm(*args, **kwargs))[1])
+    monkeypatch.setattr(
+        torch,
+        "mm",
+        lambda *args, mm=torch.mm, **kwargs: (blocks.append(args[0].size(0)), mm(*args, **kwargs))[
+            1
+        ],
+    )
     ssl_loss(*(torch.randn(9000, 32, requires_grad=True) for _ in range(2)), 1.0)
     largest, total = max(blocks), sum(blocks)
     assert total == 9000
     blocks.clear()
     monkeypatch.setattr(contrast, "range", range, raising=False)  # a process of its own leaves it
     threads = torch.get_num_threads()
-    found = worker.translate({"threads": 1, "clock": "cpu", "device": "cpu", "nodes": 9000,
-                              "part": part})
+    found = worker.translate(
+        {"threads": 1, "clock": "cpu", "device": "cpu", "nodes": 9000, "part": part}
+    )
     torch.set_num_threads(threads)
     assert found["extrapolated"] == pytest.approx(found["seconds"] * part, rel=1e-3)
     assert sum(blocks) == pytest.approx(9000 / part, abs=largest)

@@ -12,13 +12,7 @@ import torch
 
 from irllrec_pyg.datasets import DataFileError, MovieLensText
 from irllrec_pyg.datasets.download import DownloadError
-from irllrec_pyg.datasets.movielens import (
-    _GENRES,
-    make_graph,
-    make_texts,
-    read_items,
-    read_ratings,
-)
+from irllrec_pyg.datasets.movielens import _GENRES, make_graph, make_texts, read_items, read_ratings
 from irllrec_pyg.datasets.movielens_texts import user_texts
 
 NUM_USERS, NUM_MOVIES = 24, 20
@@ -36,8 +30,13 @@ class LetterEncoder:
         self.texts += texts
         for start in range(0, len(texts), 7):
             part = texts[start : start + 7]
-            on_batch(part, np.array([[text.lower().count(chr(97 + at)) for at in range(26)]
-                                     for text in part], np.float32))
+            on_batch(
+                part,
+                np.array(
+                    [[text.lower().count(chr(97 + at)) for at in range(26)] for text in part],
+                    np.float32,
+                ),
+            )
 
 
 def movies():
@@ -52,9 +51,12 @@ def movies():
 
 def ratings():
     rng = np.random.default_rng(2)
-    return [(user, item, int(rng.integers(1, 6)), 880_000_000 + user)
-            for user in range(1, NUM_USERS + 1) for item in range(1, NUM_MOVIES + 1)
-            if rng.random() < (0.3 if item > 16 or user > 20 else 0.9)]
+    return [
+        (user, item, int(rng.integers(1, 6)), 880_000_000 + user)
+        for user in range(1, NUM_USERS + 1)
+        for item in range(1, NUM_MOVIES + 1)
+        if rng.random() < (0.3 if item > 16 or user > 20 else 0.9)
+    ]
 
 
 def write_grouplens(folder):
@@ -71,8 +73,9 @@ def write_recbole(folder):
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "ml-100k.item", "w", encoding="utf-8") as file:
         file.write("item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n")
-        file.writelines(f"{at}\t{title}\t{year}\t{' '.join(genres)}\n"
-                        for at, title, year, genres in movies())
+        file.writelines(
+            f"{at}\t{title}\t{year}\t{' '.join(genres)}\n" for at, title, year, genres in movies()
+        )
     with open(folder / "ml-100k.inter", "w") as file:
         file.write("user_id:token\titem_id:token\trating:float\ttimestamp:float\n")
         file.writelines("\t".join(map(str, row)) + "\n" for row in ratings())
@@ -88,9 +91,15 @@ def core():
     r"""The 5-core of the ratings of 4 and 5, one pass of single removals at a time."""
     pairs = {(user, item) for user, item, rating, _ in ratings() if rating in (4, 5)}
     while True:
-        few = next((pair for pair in pairs
-                    if sum(user == pair[0] for user, _ in pairs) < 5
-                    or sum(item == pair[1] for _, item in pairs) < 5), None)
+        few = next(
+            (
+                pair
+                for pair in pairs
+                if sum(user == pair[0] for user, _ in pairs) < 5
+                or sum(item == pair[1] for _, item in pairs) < 5
+            ),
+            None,
+        )
         if few is None:
             return pairs
         pairs.remove(few)
@@ -119,7 +128,8 @@ def test_both_formats_give_the_same_graph_and_texts(tmp_path, dataset):
         assert other[0][side].raw_id == dataset[0][side].raw_id
         torch.testing.assert_close(other[0][side].x, dataset[0][side].x)
     assert other[0]["user", "rates", "item"].edge_index.equal(
-        dataset[0]["user", "rates", "item"].edge_index)
+        dataset[0]["user", "rates", "item"].edge_index
+    )
 
 
 def test_texts_say_title_year_and_genres(tmp_path):
@@ -143,8 +153,11 @@ def test_text_of_a_user_depends_on_training_items_only(dataset):
     titles = items["title"].loc[data["item"].raw_id].tolist()
     for user, text in enumerate(before["user"]["x"]):
         own = {titles[item] for item in edges[1, edges[0] == user].tolist()}
-        named = {title for title in titles if f"{title}," in text or f"{title} and" in text
-                 or text.endswith(f"{title}.")}
+        named = {
+            title
+            for title in titles
+            if f"{title}," in text or f"{title} and" in text or text.endswith(f"{title}.")
+        }
         assert named
         assert named <= own
 
@@ -157,16 +170,24 @@ def test_text_of_a_user_depends_on_training_items_only(dataset):
 
 
 def test_intents_name_what_a_user_has_more_often_than_others():
-    items = pd.DataFrame({"title": list("abcd"), "year": ["1990", "", "1991", "1992"],
-                          "genres": [["War"], ["War"], ["Drama"], ["Drama"]]}, index=[1, 2, 3, 4])
+    items = pd.DataFrame(
+        {
+            "title": list("abcd"),
+            "year": ["1990", "", "1991", "1992"],
+            "genres": [["War"], ["War"], ["Drama"], ["Drama"]],
+        },
+        index=[1, 2, 3, 4],
+    )
     rated = [(1, 1), (1, 2), (1, 1), (2, 3), (2, 4), (3, 3), (3, 1)]
     liked = pd.DataFrame([(u, i, 5) for u, i in rated], columns=["user", "item", "rating"])
     with pytest.raises(DataFileError, match="five"):
         make_graph(items, liked, 0)
     texts = user_texts(items, np.array([0, 0, 1, 1]), np.array([0, 1, 2, 3]), 3, 0)
-    assert texts["intent"] == ["Likes War and Drama movies; dislikes Drama and War.",
-                               "Likes Drama and War movies; dislikes War and Drama.",
-                               "Likes and dislikes are unknown."]
+    assert texts["intent"] == [
+        "Likes War and Drama movies; dislikes Drama and War.",
+        "Likes Drama and War movies; dislikes War and Drama.",
+        "Likes and dislikes are unknown.",
+    ]
     assert texts["x"][0].startswith("Likes War movies")
     assert texts["x"][2] == "A viewer of whom nothing is known."
 
@@ -176,11 +197,13 @@ def test_embeddings_are_the_encoders_of_length_1(dataset):
     for side in ("user", "item"):
         for field in ("x", "intent"):
             expected = []
-            LetterEncoder().encode(texts[side][field],
-                                   lambda _, vectors, kept=expected: kept.append(vectors))
+            LetterEncoder().encode(
+                texts[side][field], lambda _, vectors, kept=expected: kept.append(vectors)
+            )
             expected = torch.from_numpy(np.concatenate(expected))
             torch.testing.assert_close(
-                data[side][field], expected / expected.norm(dim=1, keepdim=True))
+                data[side][field], expected / expected.norm(dim=1, keepdim=True)
+            )
 
 
 def test_processed_files_differ_with_seed_and_encoder(tmp_path):
@@ -194,7 +217,8 @@ def test_processed_files_differ_with_seed_and_encoder(tmp_path):
     other = MovieLensText(tmp_path, encoder, seed=1)
     assert len(encoder.texts) > count
     assert not other[0]["user", "rates", "item"].edge_index.equal(
-        first[0]["user", "rates", "item"].edge_index)
+        first[0]["user", "rates", "item"].edge_index
+    )
     before = first.processed_paths
     encoder.name = "letters 2"
     assert MovieLensText(tmp_path, encoder).processed_paths != before
@@ -208,16 +232,20 @@ def test_a_damaged_file_is_named_with_its_line(tmp_path):
         MovieLensText(tmp_path, LetterEncoder())
     write_recbole(tmp_path / "raw")
     path = tmp_path / "raw" / "ml-100k.inter"
-    path.write_text(path.read_text().replace("\t880000003\n", "\t880000003\n", 1)
-                    .replace("3\t", "three\t", 1))
+    path.write_text(
+        path.read_text().replace("\t880000003\n", "\t880000003\n", 1).replace("3\t", "three\t", 1)
+    )
     with pytest.raises(DataFileError, match="three"):
         read_ratings(path)
     (tmp_path / "u.item").write_text("a|b\n")
     with pytest.raises(DataFileError, match="not a MovieLens file"):
         read_items(tmp_path / "u.item")
     with pytest.raises(DataFileError, match="Movie 21 has ratings"):
-        make_graph(pd.DataFrame(index=[1]), pd.DataFrame(
-            {"user": [1, 1], "item": [1, 21], "rating": [5, 5]}), 0)
+        make_graph(
+            pd.DataFrame(index=[1]),
+            pd.DataFrame({"user": [1, 1], "item": [1, 21], "rating": [5, 5]}),
+            0,
+        )
 
 
 def test_fetches_the_archive_where_files_are_missing(tmp_path, monkeypatch):
@@ -237,7 +265,9 @@ def test_fetches_the_archive_where_files_are_missing(tmp_path, monkeypatch):
     data = MovieLensText(tmp_path / "root", LetterEncoder())[0]
     assert data["user"].num_nodes > 0
     assert sorted(path.name for path in (tmp_path / "root" / "raw").iterdir()) == [
-        "u.data", "u.item"]
+        "u.data",
+        "u.item",
+    ]
     MovieLensText(tmp_path / "root", LetterEncoder(), seed=1)
     assert asked == [(MovieLensText.url, MovieLensText.hash)]  # files that are there stay
 
@@ -267,4 +297,5 @@ def test_the_real_files_have_the_sizes_that_the_docstring_names(tmp_path):
     data = dataset[0]
     at = data["item"].raw_id.index(1)
     assert dataset.texts()["item"]["x"][at] == (
-        "Toy Story (1995), a movie from the 1990s: Animation, Children's and Comedy.")
+        "Toy Story (1995), a movie from the 1990s: Animation, Children's and Comedy."
+    )

@@ -23,8 +23,7 @@ MATRIX = np.array([[0, 2.0, 0], [1, 0, 0], [0, 0, 0], [0, -1, 3]])
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 @pytest.mark.parametrize(
-    "kind",
-    [sp.coo_matrix, sp.csr_matrix, sp.csc_matrix, sp.coo_array, sp.csr_array, sp.csc_array],
+    "kind", [sp.coo_matrix, sp.csr_matrix, sp.csc_matrix, sp.coo_array, sp.csr_array, sp.csc_array]
 )
 @pytest.mark.parametrize("old_names", [False, True])
 def test_sparse_matrices(tmp_path, protocol, kind, old_names):
@@ -174,8 +173,7 @@ def test_forbidden_name_is_said(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "target",
-    ["cscipy.sparse._coo\ncoo_matrix\n", "cnumpy\nndarray\n", "c_codecs\nencode\n"],
+    "target", ["cscipy.sparse._coo\ncoo_matrix\n", "cnumpy\nndarray\n", "c_codecs\nencode\n"]
 )
 @pytest.mark.parametrize("slots", [False, True])
 def test_build_changes_no_class(tmp_path, target, slots):

@@ -15,12 +15,7 @@ import pytest
 
 SAMPLE = Path(__file__).resolve().parents[2] / "datasets" / "sample"
 MATRICES = ("trn_mat.pkl", "val_mat.pkl", "tst_mat.pkl")
-EMBEDDINGS = (
-    "usr_emb_np.pkl",
-    "itm_emb_np.pkl",
-    "user_intent_emb_3.pkl",
-    "item_intent_emb_3.pkl",
-)
+EMBEDDINGS = ("usr_emb_np.pkl", "itm_emb_np.pkl", "user_intent_emb_3.pkl", "item_intent_emb_3.pkl")
 ALLOWED = {
     ("numpy.core.multiarray", "_reconstruct"),
     ("numpy._core.multiarray", "_reconstruct"),

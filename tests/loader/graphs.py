@@ -34,11 +34,7 @@ def pairs_of(data: HeteroData) -> set[tuple[int, int]]:
 def triplets_of(batch: HeteroData) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Users, their items and the negatives of a batch, by their ids in the whole graph."""
     user, item = batch["user"], batch["item"]
-    return (
-        user.n_id[user.src_index],
-        item.n_id[item.dst_pos_index],
-        item.n_id[item.dst_neg_index],
-    )
+    return (user.n_id[user.src_index], item.n_id[item.dst_pos_index], item.n_id[item.dst_neg_index])
 
 
 def epoch_of(loader) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

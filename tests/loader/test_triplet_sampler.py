@@ -165,11 +165,7 @@ def test_in_a_node_loader_of_pyg():
 
 @pytest.mark.parametrize(
     "neg_sampling",
-    [
-        None,
-        NegativeSampling("binary"),
-        NegativeSampling("triplet", dst_weight=torch.ones(30)),
-    ],
+    [None, NegativeSampling("binary"), NegativeSampling("triplet", dst_weight=torch.ones(30))],
 )
 def test_only_uniform_triplets(neg_sampling):
     index = EdgeSamplerInput(torch.tensor([0]), torch.tensor([0]), torch.tensor([0]), None, None)

@@ -19,16 +19,19 @@ def test_texts_that_lie_behind_each_other_are_not_copied(tiny_data):
     assert stacked.data_ptr() == whole.data_ptr()
 
 
-@pytest.mark.parametrize("parts", [
-    lambda whole: (whole[:12].clone(), whole[12:].clone()),
-    lambda whole: (whole[9:], whole[:9]),  # the items first
-    lambda whole: (torch.randn(22, 6)[:12], whole[12:]),
-    lambda whole: (torch.randn(22, 6)[1:].split([12, 9])[0], whole[12:]),
-    lambda whole: (torch.randn(22, 6)[:12], torch.randn(9, 6)),
-    lambda whole: (torch.randn(6, 21).t()[:12], torch.randn(6, 21).t()[12:]),
-    lambda whole: (whole[:12, :3], whole[12:, :3]),
-    lambda whole: (whole.double()[:12], whole.double()[12:]),
-])
+@pytest.mark.parametrize(
+    "parts",
+    [
+        lambda whole: (whole[:12].clone(), whole[12:].clone()),
+        lambda whole: (whole[9:], whole[:9]),  # the items first
+        lambda whole: (torch.randn(22, 6)[:12], whole[12:]),
+        lambda whole: (torch.randn(22, 6)[1:].split([12, 9])[0], whole[12:]),
+        lambda whole: (torch.randn(22, 6)[:12], torch.randn(9, 6)),
+        lambda whole: (torch.randn(6, 21).t()[:12], torch.randn(6, 21).t()[12:]),
+        lambda whole: (whole[:12, :3], whole[12:, :3]),
+        lambda whole: (whole.double()[:12], whole.double()[12:]),
+    ],
+)
 def test_others_are_stacked(tiny_data, parts):
     user, item = parts(torch.randn(21, 6))
     tiny_data["user"].x, tiny_data["item"].x = user, item

@@ -59,13 +59,16 @@ def test_the_graph_is_not_in_the_state_dict():
     assert not InteractionGraph(EDGES, 4, 3).state_dict()
 
 
-@pytest.mark.parametrize(("edges", "message"), [
-    (torch.tensor([[0, 4], [0, 0]]), "user 4 in column 1"),
-    (torch.tensor([[0, 1], [0, -1]]), "item -1 in column 1"),
-    (torch.tensor([[0, 0], [1, 1]]), "twice"),
-    (torch.zeros(2, 2), "integer"),
-    (torch.zeros(3, 2, dtype=torch.long), "shape"),
-])
+@pytest.mark.parametrize(
+    ("edges", "message"),
+    [
+        (torch.tensor([[0, 4], [0, 0]]), "user 4 in column 1"),
+        (torch.tensor([[0, 1], [0, -1]]), "item -1 in column 1"),
+        (torch.tensor([[0, 0], [1, 1]]), "twice"),
+        (torch.zeros(2, 2), "integer"),
+        (torch.zeros(3, 2, dtype=torch.long), "shape"),
+    ],
+)
 def test_wrong_edges_are_named(edges, message):
     with pytest.raises(ValueError, match=message):
         InteractionGraph(edges, 4, 3)

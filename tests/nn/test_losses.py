@@ -31,14 +31,19 @@ def naive_ssl(query, positive, tau):
 
 def leaves(*shapes, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
-            for shape in shapes]
+    return [
+        torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
+        for shape in shapes
+    ]
 
 
 def assert_same(ours, naive, inputs):
     torch.testing.assert_close(ours, naive)
-    for a, b in zip(torch.autograd.grad(3 * ours, inputs, retain_graph=True),
-                    torch.autograd.grad(3 * naive, inputs), strict=True):
+    for a, b in zip(
+        torch.autograd.grad(3 * ours, inputs, retain_graph=True),
+        torch.autograd.grad(3 * naive, inputs),
+        strict=True,
+    ):
         torch.testing.assert_close(a, b)
 
 
@@ -52,8 +57,11 @@ def block(request, monkeypatch):
 @pytest.mark.parametrize("tau", [0.005, 0.2, 1.0])
 def test_info_nce_equals_a_loop(block, tau):
     query, positive, candidates = inputs = leaves((5, 3), (5, 3), (4, 3))
-    assert_same(info_nce(query, positive, candidates, tau),
-                naive_nce(query, positive, candidates, tau), inputs)
+    assert_same(
+        info_nce(query, positive, candidates, tau),
+        naive_nce(query, positive, candidates, tau),
+        inputs,
+    )
 
 
 @pytest.mark.parametrize("tau", [0.1, 1.0])
@@ -67,10 +75,16 @@ def test_multiplicities_stand_for_repeated_rows(block):
     weight, count = torch.tensor([2, 1, 3]), torch.tensor([1, 4])
     row = torch.arange(3).repeat_interleave(weight)
     column = torch.arange(2).repeat_interleave(count)
-    assert_same(info_nce(query, positive, candidates, 0.3, weight.double(), count.double()),
-                naive_nce(query[row], positive[row], candidates[column], 0.3), inputs)
-    assert_same(ssl_loss(query, positive, 0.3, weight.double()),
-                naive_ssl(query[row], positive[row], 0.3), inputs[:2])
+    assert_same(
+        info_nce(query, positive, candidates, 0.3, weight.double(), count.double()),
+        naive_nce(query[row], positive[row], candidates[column], 0.3),
+        inputs,
+    )
+    assert_same(
+        ssl_loss(query, positive, 0.3, weight.double()),
+        naive_ssl(query[row], positive[row], 0.3),
+        inputs[:2],
+    )
 
 
 def test_distill_equals_a_loop(block):
@@ -158,8 +172,11 @@ def test_vectors_in_bfloat16_are_normalized_in_float32():
 
 def test_a_temperature_that_is_not_positive_is_refused():
     x = torch.randn(2, 2)
-    for loss in (lambda: info_nce(x, x, x, 0.0), lambda: ssl_loss(x, x, -1.0),
-                 lambda: distill(x, x, x, x, 0.0)):
+    for loss in (
+        lambda: info_nce(x, x, x, 0.0),
+        lambda: ssl_loss(x, x, -1.0),
+        lambda: distill(x, x, x, x, 0.0),
+    ):
         with pytest.raises(ValueError, match="temperature"):
             loss()
 
@@ -172,13 +189,20 @@ def test_sum_of_squares_and_its_gradient():
     torch.testing.assert_close(x.grad, 6 * x.detach())
 
 
-@pytest.mark.parametrize(("size", "temperature", "narrow"), [
-    (contrast.WIDE, 0.2, True), (contrast.WIDE, 0.1, False), (contrast.WIDE - 1, 0.2, False)])
-@pytest.mark.parametrize("loss", [
-    lambda x, y, t: info_nce(x, y, y, t, torch.arange(1.0, 31), torch.arange(2.0, 32)),
-    lambda x, y, t: ssl_loss(x, y, t, torch.arange(1.0, 31))])
-def test_products_of_wide_vectors_are_in_bfloat16_under_autocast(loss, size, temperature, narrow,
-                                                                  monkeypatch):
+@pytest.mark.parametrize(
+    ("size", "temperature", "narrow"),
+    [(contrast.WIDE, 0.2, True), (contrast.WIDE, 0.1, False), (contrast.WIDE - 1, 0.2, False)],
+)
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda x, y, t: info_nce(x, y, y, t, torch.arange(1.0, 31), torch.arange(2.0, 32)),
+        lambda x, y, t: ssl_loss(x, y, t, torch.arange(1.0, 31)),
+    ],
+)
+def test_products_of_wide_vectors_are_in_bfloat16_under_autocast(
+    loss, size, temperature, narrow, monkeypatch
+):
     monkeypatch.setitem(contrast.BLOCK_ENTRIES, "cpu", 200)
     monkeypatch.setattr(contrast, "HALF_ROWS", 8)
     torch.manual_seed(0)

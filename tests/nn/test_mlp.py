@@ -18,8 +18,11 @@ def test_blocks_of_rows_make_no_difference(rows, monkeypatch):
     out = model(x)
     torch.testing.assert_close(out, plain)
     inputs = [x, *model.parameters()]
-    for ours, expected in zip(torch.autograd.grad(out.square().sum(), inputs),
-                              torch.autograd.grad(plain.square().sum(), inputs), strict=True):
+    for ours, expected in zip(
+        torch.autograd.grad(out.square().sum(), inputs),
+        torch.autograd.grad(plain.square().sum(), inputs),
+        strict=True,
+    ):
         torch.testing.assert_close(ours, expected)
 
 

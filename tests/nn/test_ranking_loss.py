@@ -29,8 +29,11 @@ def naive(model, data, user, pos, tau, log_popularity):
     users, items = model.embed()
 
     def logit(u, i):
-        cosine = users[u] @ items[i] / torch.sqrt(
-            (users[u] @ users[u] + 1e-8) * (items[i] @ items[i] + 1e-8))
+        cosine = (
+            users[u]
+            @ items[i]
+            / torch.sqrt((users[u] @ users[u] + 1e-8) * (items[i] @ items[i] + 1e-8))
+        )
         share = degree[i].item() / (edges.size(1) / data["item"].num_nodes)
         return cosine / tau - (math.log(share) if log_popularity else 0.0)
 
@@ -57,8 +60,10 @@ def test_equals_a_loop_over_pairs(tiny_data, monkeypatch, rows, tau, log_popular
     expected = naive(model, tiny_data, user, pos, tau, log_popularity)
     torch.testing.assert_close(found["softmax"], expected)
     parameter = model.backbone.embedding
-    torch.testing.assert_close(torch.autograd.grad(2 * found["softmax"], parameter),
-                               torch.autograd.grad(2 * expected, parameter))
+    torch.testing.assert_close(
+        torch.autograd.grad(2 * found["softmax"], parameter),
+        torch.autograd.grad(2 * expected, parameter),
+    )
 
 
 def test_a_sharp_softmax_stays_finite_in_float32(tiny_data):
@@ -85,8 +90,12 @@ def test_complete_neighbourhoods_give_the_loss_of_the_whole_graph(tiny_data, log
         batch = next(iter(loader))
         sampled = model.losses_from_batch(batch, augment=False)["softmax"]
         user, item = batch["user"], batch["item"]
-        whole = model.losses(user.n_id[user.src_index], item.n_id[item.dst_pos_index],
-                             item.n_id[item.dst_neg_index], augment=False)["softmax"]
+        whole = model.losses(
+            user.n_id[user.src_index],
+            item.n_id[item.dst_pos_index],
+            item.n_id[item.dst_neg_index],
+            augment=False,
+        )["softmax"]
         if num_neighbors[0] == -1:
             torch.testing.assert_close(sampled, whole, rtol=1e-5, atol=1e-6)
         assert sampled.isfinite()
@@ -98,8 +107,14 @@ def test_trains_in_place_of_bpr_and_is_part_of_the_runs_settings(tiny_data, tmp_
     assert "loss_softmax" in result.history
     assert "loss_bpr" not in result.history
     with pytest.raises(ValueError, match="temperature"):
-        fit(model_of(tiny_data, temperature=0.3).float(), tiny_data, epochs=2, batch_size=16,
-            folder=tmp_path, progress=False)
+        fit(
+            model_of(tiny_data, temperature=0.3).float(),
+            tiny_data,
+            epochs=2,
+            batch_size=16,
+            folder=tmp_path,
+            progress=False,
+        )
 
 
 def test_temperature_must_be_positive():

@@ -21,17 +21,27 @@ def everything(data, backbone=None):
     """A model with every head."""
     torch.manual_seed(0)
     backbone = backbone or LightGCN(data, 4, keep_rate=0.8)
-    heads = [ProfileAlignment(data, backbone.out_channels),
-             ProfileReconstruction(data, 4, backbone.out_channels),
-             IntentAlignment(data, 4, num_intents=3)]
+    heads = [
+        ProfileAlignment(data, backbone.out_channels),
+        ProfileReconstruction(data, 4, backbone.out_channels),
+        IntentAlignment(data, 4, num_intents=3),
+    ]
     return Recommender(backbone, heads, reg_weight=1e-3)
 
 
 def test_total_is_the_sum_of_all_losses(tiny_data):
     model = everything(tiny_data)
     losses = model.losses(*TRIPLETS)
-    assert list(losses) == ["bpr", "reg", "profile", "reconstruction", "intent", "translation",
-                            "matching", "total"]
+    assert list(losses) == [
+        "bpr",
+        "reg",
+        "profile",
+        "reconstruction",
+        "intent",
+        "translation",
+        "matching",
+        "total",
+    ]
     torch.testing.assert_close(losses["total"], sum(losses[k] for k in losses if k != "total"))
     trainable = sum(p.square().sum().item() for p in model.parameters() if p.requires_grad)
     assert losses["reg"].item() == pytest.approx(1e-3 * trainable, rel=1e-5)
@@ -50,10 +60,12 @@ def test_state_dict_round_trip_without_texts(tiny_data):
     torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 0.1).step()
     state = model.state_dict()
     assert sum(value.numel() for value in state.values()) == sum(
-        parameter.numel() for parameter in model.parameters())
+        parameter.numel() for parameter in model.parameters()
+    )
     other.load_state_dict(copy.deepcopy(state))
-    torch.testing.assert_close(other.eval().score(torch.arange(12)),
-                               model.eval().score(torch.arange(12)))
+    torch.testing.assert_close(
+        other.eval().score(torch.arange(12)), model.eval().score(torch.arange(12))
+    )
 
 
 @pytest.mark.parametrize("keep", ["float32", "float64", "autocast", "compile"])
@@ -77,14 +89,17 @@ def test_dtypes_autocast_and_compile(tiny_data, keep):
         assert not parameter.requires_grad or torch.isfinite(parameter.grad).all()
 
 
-@pytest.mark.parametrize("gnn", [
-    lambda: GAT(4, 4, num_layers=2, heads=2), lambda: GraphSAGE(4, 4, num_layers=2)])
+@pytest.mark.parametrize(
+    "gnn", [lambda: GAT(4, 4, num_layers=2, heads=2), lambda: GraphSAGE(4, 4, num_layers=2)]
+)
 def test_any_pyg_model_takes_every_head(tiny_data, gnn):
     model = everything(tiny_data, GNNBackbone(gnn(), tiny_data, 4))
     losses = model.losses(*TRIPLETS)
     (losses["intent"] + losses["translation"] + losses["matching"]).backward()
-    assert all(p.grad is not None and p.grad.abs().sum() > 0
-               for p in list(model.backbone.gnn.parameters())[:1])
+    assert all(
+        p.grad is not None and p.grad.abs().sum() > 0
+        for p in list(model.backbone.gnn.parameters())[:1]
+    )
     encoding = model.backbone()
     assert len(encoding.layers) == 2
     assert torch.equal(encoding.layers[1], encoding.nodes)
@@ -106,9 +121,11 @@ def test_whole_neighbourhoods_give_the_ranking_loss_of_the_whole_graph(tiny_data
     for a, b in zip(exact, sampled, strict=True):
         losses, expected = model.losses_from_batch(b), model.losses_from_batch(a)
         torch.testing.assert_close(losses["bpr"], expected["bpr"])
-        for x, y in zip(torch.autograd.grad(losses["bpr"], model.backbone.embedding),
-                        torch.autograd.grad(expected["bpr"], model.backbone.embedding),
-                        strict=True):
+        for x, y in zip(
+            torch.autograd.grad(losses["bpr"], model.backbone.embedding),
+            torch.autograd.grad(expected["bpr"], model.backbone.embedding),
+            strict=True,
+        ):
             torch.testing.assert_close(x, y)
 
 

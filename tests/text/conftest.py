@@ -38,19 +38,31 @@ def make_data(num_users: int = NUM_USERS, num_items: int = NUM_ITEMS, seed: int 
 
 def make_items(num_items: int = NUM_ITEMS) -> pd.DataFrame:
     """Titles and genres; every third item has a description."""
-    return pd.DataFrame({
-        "item": [100 + n for n in range(num_items)],
-        "title": [f"Title {n}" for n in range(num_items)],
-        "genre": [("drama", "comedy", "horror")[n % 3] for n in range(num_items)],
-        "description": [f"The description of number {n}." if n % 3 == 0 else None
-                        for n in range(num_items)]})
+    return pd.DataFrame(
+        {
+            "item": [100 + n for n in range(num_items)],
+            "title": [f"Title {n}" for n in range(num_items)],
+            "genre": [("drama", "comedy", "horror")[n % 3] for n in range(num_items)],
+            "description": [
+                f"The description of number {n}." if n % 3 == 0 else None for n in range(num_items)
+            ],
+        }
+    )
 
 
 def reviews_of(data: HeteroData, field: str, text: str) -> pd.DataFrame:
     """One review for each pair of a split."""
     pairs = data["user", "rates", "item"][field]
-    return pd.DataFrame([{"user": data["user"].raw_id[u], "item": data["item"].raw_id[i],
-                          "review": f"{text} {u} {i}"} for u, i in pairs.t().tolist()])
+    return pd.DataFrame(
+        [
+            {
+                "user": data["user"].raw_id[u],
+                "item": data["item"].raw_id[i],
+                "review": f"{text} {u} {i}",
+            }
+            for u, i in pairs.t().tolist()
+        ]
+    )
 
 
 def chat_settings(url: str, **arguments: Any) -> ChatSettings:
@@ -79,5 +91,9 @@ def stub() -> Iterator[StubServer]:
 
 @pytest.fixture
 def pipeline(source: TrainingTexts, stub: StubServer, tmp_path: Path) -> TextPipeline:
-    return TextPipeline(source, tmp_path / "texts", chat_settings(stub.url),
-                        run=RunSettings(concurrency=4, retries=2, backoff=0.01))
+    return TextPipeline(
+        source,
+        tmp_path / "texts",
+        chat_settings(stub.url),
+        run=RunSettings(concurrency=4, retries=2, backoff=0.01),
+    )

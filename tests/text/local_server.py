@@ -37,7 +37,8 @@ class LocalModel:
         (file,) = Path(spec.origin).parent.glob("*.gguf")
         self.tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
         self.model = AutoModelForCausalLM.from_pretrained(
-            file.parent, gguf_file=file.name, dtype=torch.float32).eval()
+            file.parent, gguf_file=file.name, dtype=torch.float32
+        ).eval()
         self.width = self.model.get_output_embeddings().weight.shape[0]
         self.grammar_tokenizer = llguidance.hf.from_tokenizer(self.tokenizer, n_vocab=self.width)
 
@@ -49,19 +50,22 @@ class LocalModel:
         # Without this a small model fills the answer with blanks.
         compact = json.dumps(schema | {"x-guidance": {"whitespace_flexible": False}})
         found = llguidance.LLMatcher(
-            self.grammar_tokenizer, llguidance.LLMatcher.grammar_from_json_schema(compact))
+            self.grammar_tokenizer, llguidance.LLMatcher.grammar_from_json_schema(compact)
+        )
         if found.is_error():
             raise web.HTTPBadRequest(text=found.get_error())
         return found
 
     @torch.inference_mode()
-    def answer(self, messages: list[dict[str, str]], schema: dict[str, Any] | None,
-               max_tokens: int) -> tuple[str, str, int, int]:
+    def answer(
+        self, messages: list[dict[str, str]], schema: dict[str, Any] | None, max_tokens: int
+    ) -> tuple[str, str, int, int]:
         import llguidance.numpy
 
         matcher = self.matcher(schema)
         inputs = self.tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, return_tensors="pt", return_dict=False)
+            messages, add_generation_prompt=True, return_tensors="pt", return_dict=False
+        )
         mask = llguidance.numpy.allocate_token_bitmask(1, self.width)
         written: list[int] = []
         tokens, cache, finish = inputs, None, "length"
@@ -91,29 +95,53 @@ def make_app() -> web.Application:
 
     torch.set_num_threads(1)  # on two cores one thread is faster than two
     model, worker = LocalModel(), ThreadPoolExecutor(1)
-    encoder = wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent,
-                                       disable_download=True)
+    encoder = wordllama.WordLlama.load(
+        cache_dir=Path(wordllama.__file__).parent, disable_download=True
+    )
 
     async def chat(request: web.Request) -> web.Response:
         body = await request.json()
         form = body.get("response_format") or {}
         schema = form.get("schema") or form.get("json_schema", {}).get("schema")
         text, finish, sent, written = await asyncio.get_running_loop().run_in_executor(
-            worker, model.answer, body["messages"], schema, body.get("max_tokens", 256))
-        return web.json_response({
-            "id": "chatcmpl-1", "object": "chat.completion", "created": int(time.time()),
-            "model": body["model"], "choices": [{"index": 0, "finish_reason": finish, "message": {
-                "role": "assistant", "content": text}}],
-            "usage": {"prompt_tokens": sent, "completion_tokens": written,
-                      "total_tokens": sent + written}})
+            worker, model.answer, body["messages"], schema, body.get("max_tokens", 256)
+        )
+        return web.json_response(
+            {
+                "id": "chatcmpl-1",
+                "object": "chat.completion",
+                "created": int(time.time()),
+                "model": body["model"],
+                "choices": [
+                    {
+                        "index": 0,
+                        "finish_reason": finish,
+                        "message": {"role": "assistant", "content": text},
+                    }
+                ],
+                "usage": {
+                    "prompt_tokens": sent,
+                    "completion_tokens": written,
+                    "total_tokens": sent + written,
+                },
+            }
+        )
 
     async def embeddings(request: web.Request) -> web.Response:
         body = await request.json()
         texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
         rows = np.asarray(encoder.embed(texts, norm=True))
-        return web.json_response({"object": "list", "model": body["model"], "data": [
-            {"object": "embedding", "index": i, "embedding": row.tolist()}
-            for i, row in enumerate(rows)], "usage": {"prompt_tokens": 0, "total_tokens": 0}})
+        return web.json_response(
+            {
+                "object": "list",
+                "model": body["model"],
+                "data": [
+                    {"object": "embedding", "index": i, "embedding": row.tolist()}
+                    for i, row in enumerate(rows)
+                ],
+                "usage": {"prompt_tokens": 0, "total_tokens": 0},
+            }
+        )
 
     app = web.Application()
     app.router.add_post("/v1/chat/completions", chat)

@@ -11,6 +11,7 @@ from aiohttp import web
 
 def answer_for(schema: dict[str, Any], text: str) -> dict[str, Any]:
     """An answer of the right form that carries the last words of the prompt."""
+
     def value(part: dict[str, Any]) -> Any:
         return [f"aspect {i}" for i in range(2)] if part["type"] == "array" else text
 
@@ -75,10 +76,20 @@ class StubServer:
         schema = form.get("schema") or form["json_schema"]["schema"]
         prompt = body["messages"][-1]["content"]
         content = json.dumps(answer_for(schema, "about " + " ".join(prompt.split()[-6:])))
-        return {"id": "1", "object": "chat.completion", "created": 0, "model": body["model"],
-                "choices": [{"index": 0, "finish_reason": "stop",
-                             "message": {"role": "assistant", "content": content}}],
-                "usage": {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}}
+        return {
+            "id": "1",
+            "object": "chat.completion",
+            "created": 0,
+            "model": body["model"],
+            "choices": [
+                {
+                    "index": 0,
+                    "finish_reason": "stop",
+                    "message": {"role": "assistant", "content": content},
+                }
+            ],
+            "usage": {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120},
+        }
 
     async def _chat(self, request: web.Request) -> web.Response:
         body = await request.json()
@@ -98,19 +109,39 @@ class StubServer:
     async def _embeddings(self, request: web.Request) -> web.Response:
         texts = (await request.json())["input"]
         self.embedded.update(texts)
-        rows = [{"index": i, "object": "embedding",
-                 "embedding": [float(len(text) % (j + 2) + 1) for j in range(self.width)]}
-                for i, text in enumerate(texts)]
+        rows = [
+            {
+                "index": i,
+                "object": "embedding",
+                "embedding": [float(len(text) % (j + 2) + 1) for j in range(self.width)],
+            }
+            for i, text in enumerate(texts)
+        ]
         # The order is the index's, not the list's.
-        return web.json_response({"object": "list", "data": rows[::-1], "model": "stub",
-                                  "usage": {"prompt_tokens": 1, "total_tokens": 1}})
+        return web.json_response(
+            {
+                "object": "list",
+                "data": rows[::-1],
+                "model": "stub",
+                "usage": {"prompt_tokens": 1, "total_tokens": 1},
+            }
+        )
 
     async def _upload(self, request: web.Request) -> web.Response:
         form = await request.post()
         name = f"file-{len(self.files)}"
         self.files[name] = form["file"].file.read()  # type: ignore[union-attr]
-        return web.json_response({"id": name, "object": "file", "bytes": 1, "created_at": 0,
-                                  "filename": "f", "purpose": "batch", "status": "processed"})
+        return web.json_response(
+            {
+                "id": name,
+                "object": "file",
+                "bytes": 1,
+                "created_at": 0,
+                "filename": "f",
+                "purpose": "batch",
+                "status": "processed",
+            }
+        )
 
     async def _content(self, request: web.Request) -> web.Response:
         return web.Response(body=self.files[request.match_info["id"]])
@@ -119,14 +150,21 @@ class StubServer:
         body = await request.json()
         name = f"batch-{len(self.batches)}"
         self.batches[name] = {
-            "id": name, "object": "batch", "endpoint": body["endpoint"], "created_at": 0,
-            "input_file_id": body["input_file_id"], "completion_window": "24h",
-            "status": "in_progress", "metadata": body.get("metadata")}
+            "id": name,
+            "object": "batch",
+            "endpoint": body["endpoint"],
+            "created_at": 0,
+            "input_file_id": body["input_file_id"],
+            "completion_window": "24h",
+            "status": "in_progress",
+            "metadata": body.get("metadata"),
+        }
         return web.json_response(self.batches[name])
 
     async def _list(self, request: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": list(self.batches.values()),
-                                  "has_more": False})
+        return web.json_response(
+            {"object": "list", "data": list(self.batches.values()), "has_more": False}
+        )
 
     async def _batch(self, request: web.Request) -> web.Response:
         return web.json_response(self.batches[request.match_info["id"]])
@@ -139,11 +177,23 @@ class StubServer:
                 entry = json.loads(line)
                 self.asked[json.dumps(entry["body"]["messages"])] += 1
                 if fail_first and number == 0:
-                    bad.append({"custom_id": entry["custom_id"], "response": {
-                        "status_code": 400, "body": {"error": {"message": "too long"}}}})
+                    bad.append(
+                        {
+                            "custom_id": entry["custom_id"],
+                            "response": {
+                                "status_code": 400,
+                                "body": {"error": {"message": "too long"}},
+                            },
+                        }
+                    )
                 else:
-                    good.append({"custom_id": entry["custom_id"], "error": None, "response": {
-                        "status_code": 200, "body": self.complete(entry["body"])}})
+                    good.append(
+                        {
+                            "custom_id": entry["custom_id"],
+                            "error": None,
+                            "response": {"status_code": 200, "body": self.complete(entry["body"])},
+                        }
+                    )
             batch["status"] = "completed"
             for field, lines in (("output_file_id", good), ("error_file_id", bad)):
                 if lines:

@@ -16,21 +16,34 @@ def schema(step: str = "item_profile") -> AnswerSchema:
     return PromptSet().schemas[step]  # type: ignore[index]
 
 
-@pytest.mark.parametrize("content", [
-    json.dumps(GOOD), f"```json\n{json.dumps(GOOD, indent=1)}\n```",
-    f"Sure!\n{json.dumps(GOOD)}\nOk", f"<think>{{\"a\": 1}} hm</think>\n{json.dumps(GOOD)}",
-    json.dumps(GOOD | {"reasoning": " because\n"})])
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps(GOOD),
+        f"```json\n{json.dumps(GOOD, indent=1)}\n```",
+        f"Sure!\n{json.dumps(GOOD)}\nOk",
+        f'<think>{{"a": 1}} hm</think>\n{json.dumps(GOOD)}',
+        json.dumps(GOOD | {"reasoning": " because\n"}),
+    ],
+)
 def test_answers_that_are_understood(content: str) -> None:
     assert schema().parse(content) == (GOOD, [])
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    ("", "is empty"), ("<think>hm</think>", "is empty"), ("I cannot do that.", "no JSON object"),
-    ('{"reasoning": "x", "summ', "not valid JSON"), ("{}", "Field required"),
-    (json.dumps({"reasoning": "x", "summarization": "  "}), "summarization: .*at least 1"),
-    (json.dumps(GOOD | {"summarization": 3}), "summarization: .*string"),
-    (json.dumps(GOOD | {"extra": "x"}), "extra: .*not permitted"),
-    (json.dumps(GOOD | {"summarization": "word " * 201}), "has 201 words, at most 200")])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is empty"),
+        ("<think>hm</think>", "is empty"),
+        ("I cannot do that.", "no JSON object"),
+        ('{"reasoning": "x", "summ', "not valid JSON"),
+        ("{}", "Field required"),
+        (json.dumps({"reasoning": "x", "summarization": "  "}), "summarization: .*at least 1"),
+        (json.dumps(GOOD | {"summarization": 3}), "summarization: .*string"),
+        (json.dumps(GOOD | {"extra": "x"}), "extra: .*not permitted"),
+        (json.dumps(GOOD | {"summarization": "word " * 201}), "has 201 words, at most 200"),
+    ],
+)
 def test_answers_that_are_refused(content: str, message: str) -> None:
     with pytest.raises(AnswerError, match=message):
         schema().parse(content)
@@ -39,7 +52,8 @@ def test_answers_that_are_refused(content: str, message: str) -> None:
 def test_a_long_answer_can_be_cut_at_a_sentence() -> None:
     text = "One sentence of five words. " * 50
     answer, cut = schema("user_profile").parse(
-        json.dumps({"reasoning": "r", "summarization": text[:1000]}), trim=True)
+        json.dumps({"reasoning": "r", "summarization": text[:1000]}), trim=True
+    )
     assert cut == ["summarization"]
     assert len(answer["summarization"].split()) == 100
     assert answer["summarization"].endswith("words.")
@@ -60,8 +74,14 @@ def test_only_strict_keywords_are_sent_as_strict() -> None:
     assert '"additionalProperties": false' in strict
 
 
-@pytest.mark.parametrize("broken", [{"type": "array"}, {"type": "object", "properties": {}},
-                                    {"type": "object", "properties": {"a": {"type": "object"}}}])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"type": "array"},
+        {"type": "object", "properties": {}},
+        {"type": "object", "properties": {"a": {"type": "object"}}},
+    ],
+)
 def test_schemas_that_cannot_be_used(broken: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"my\.json"):
         AnswerSchema("x", broken, "my.json")

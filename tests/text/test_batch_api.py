@@ -39,12 +39,18 @@ def test_the_file_is_what_the_service_reads(pipeline: TextPipeline) -> None:
     lines = journal_lines(pipeline.folder / "batch" / f"{STEP}-000.jsonl")
     assert len({line["custom_id"] for line in lines}) == NUM_ITEMS
     assert {(line["method"], line["url"]) for line in lines} == {("POST", "/v1/chat/completions")}
-    assert set(lines[0]["body"]) == {"model", "max_tokens", "temperature", "messages",
-                                     "response_format"}
+    assert set(lines[0]["body"]) == {
+        "model",
+        "max_tokens",
+        "temperature",
+        "messages",
+        "response_format",
+    }
 
 
-def test_what_waits_in_a_batch_is_not_asked_one_by_one(pipeline: TextPipeline,
-                                                       stub: StubServer) -> None:
+def test_what_waits_in_a_batch_is_not_asked_one_by_one(
+    pipeline: TextPipeline, stub: StubServer
+) -> None:
     job(pipeline).write(pipeline.batch_requests(STEP, limit=5))
     pipeline._states.clear()
     assert len(pipeline.state(STEP).in_batch) == 5
@@ -53,8 +59,9 @@ def test_what_waits_in_a_batch_is_not_asked_one_by_one(pipeline: TextPipeline,
     assert job(pipeline).write(pipeline.batch_requests(STEP)) == 0
 
 
-def test_a_batch_whose_start_was_not_noted_is_found_again(pipeline: TextPipeline,
-                                                          stub: StubServer) -> None:
+def test_a_batch_whose_start_was_not_noted_is_found_again(
+    pipeline: TextPipeline, stub: StubServer
+) -> None:
     first = job(pipeline)
     first.write(pipeline.batch_requests(STEP))
     first.submit()
@@ -89,8 +96,9 @@ def test_errors_are_kept_with_their_reason(pipeline: TextPipeline, stub: StubSer
 
 
 @pytest.mark.parametrize("status", ["expired", "cancelled", "failed"])
-def test_what_a_batch_left_open_is_to_do_again(status: str, pipeline: TextPipeline,
-                                               stub: StubServer) -> None:
+def test_what_a_batch_left_open_is_to_do_again(
+    status: str, pipeline: TextPipeline, stub: StubServer
+) -> None:
     job(pipeline).write(pipeline.batch_requests(STEP))
     job(pipeline).submit()
     stub.batches["batch-0"]["status"] = status

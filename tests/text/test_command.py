@@ -19,20 +19,45 @@ def folder(tmp_path: Path) -> str:
 @pytest.fixture
 def first(stub: StubServer, tmp_path: Path, folder: str) -> list[str]:
     """What the first command on a folder says; later ones need `--out` alone."""
-    return ["--out", folder, "--model", "m", "--base-url", stub.url, "--prompts", "movies",
-            "--no-progress", *tables(tmp_path / "in")]
+    return [
+        "--out",
+        folder,
+        "--model",
+        "m",
+        "--base-url",
+        stub.url,
+        "--prompts",
+        "movies",
+        "--no-progress",
+        *tables(tmp_path / "in"),
+    ]
 
 
-def test_steps_one_by_one_remember_their_options(first: list[str], folder: str, stub: StubServer,
-                                                 capsys: pytest.CaptureFixture[str]) -> None:
+def test_steps_one_by_one_remember_their_options(
+    first: list[str], folder: str, stub: StubServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["texts", "items", *first]) == 0
     assert main(["texts", "users", "--out", folder, "--model", "other", "--no-progress"]) == 0
     assert main(["texts", "intents", "--out", folder, "--no-progress"]) == 0
     # A step without a model of its own goes on with the one of the step before it.
     models = [body["model"] for body in stub.bodies]
     assert (models.count("m"), models.count("other")) == (NUM_ITEMS, NUM_ITEMS + 2 * NUM_USERS)
-    assert main(["texts", "embed", "--out", folder, "--encoder", "openai:e", "--encoder-url",
-                 stub.url, "--no-progress"]) == 0
+    assert (
+        main(
+            [
+                "texts",
+                "embed",
+                "--out",
+                folder,
+                "--encoder",
+                "openai:e",
+                "--encoder-url",
+                stub.url,
+                "--no-progress",
+            ]
+        )
+        == 0
+    )
     assert "x of users: 12 from model" in capsys.readouterr().out
     assert (Path(folder) / "raw" / "usr_emb_np.pkl").exists()
     asked = sum(stub.asked.values())
@@ -42,8 +67,9 @@ def test_steps_one_by_one_remember_their_options(first: list[str], folder: str, 
     assert sum(stub.asked.values()) == asked
 
 
-def test_dry_run_asks_and_writes_nothing(first: list[str], folder: str, stub: StubServer,
-                                         capsys: pytest.CaptureFixture[str]) -> None:
+def test_dry_run_asks_and_writes_nothing(
+    first: list[str], folder: str, stub: StubServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["texts", "run", *first, "--dry-run", "--prices", "0.15", "0.6"]) == 0
     printed = capsys.readouterr().out
     assert not stub.asked
@@ -51,8 +77,9 @@ def test_dry_run_asks_and_writes_nothing(first: list[str], folder: str, stub: St
     assert not Path(folder).exists()
 
 
-def test_show_prints_a_prompt_and_its_answer(first: list[str], folder: str,
-                                             capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_prints_a_prompt_and_its_answer(
+    first: list[str], folder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     main(["texts", "items", *first])
     capsys.readouterr()
     assert main(["texts", "show", "--out", folder, "--node", "103", "--step", "item_profile"]) == 0
@@ -62,16 +89,32 @@ def test_show_prints_a_prompt_and_its_answer(first: list[str], folder: str,
 
 
 def test_limit_samples_and_the_rest_is_made_from_attributes(
-        first: list[str], stub: StubServer, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["texts", "run", *first, "--limit", "4", "--encoder", "openai:e",
-                 "--encoder-url", stub.url]) == 0
+    first: list[str], stub: StubServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        main(
+            [
+                "texts",
+                "run",
+                *first,
+                "--limit",
+                "4",
+                "--encoder",
+                "openai:e",
+                "--encoder-url",
+                stub.url,
+            ]
+        )
+        == 0
+    )
     assert sum(stub.asked.values()) == 16
     counts = capsys.readouterr().out.split("x of items: ")[1].splitlines()[0]
     assert sorted(counts.split(", ")) == ["4 from model", f"{NUM_ITEMS - 4} from attributes"]
 
 
-def test_a_batch_from_the_command_line(first: list[str], folder: str, stub: StubServer,
-                                       capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_batch_from_the_command_line(
+    first: list[str], folder: str, stub: StubServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     rest = ["--out", folder, "--step", "item_profile"]
     assert main(["texts", "batch-write", "--step", "item_profile", *first]) == 0
     assert main(["texts", "batch-submit", *rest]) == 0
@@ -84,18 +127,28 @@ def test_a_batch_from_the_command_line(first: list[str], folder: str, stub: Stub
     assert manifest["steps"]["item_profile"]["done"] == NUM_ITEMS
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["items", "--interactions", "p.csv"], "--items is needed"),
-    (["items", "--items", "nowhere.csv", "--interactions", "p.csv"], "No such file"),
-    (["users", "FIRST"], "have no answer yet"), (["show", "FIRST"], "needs --node"),
-    (["batch-poll", "FIRST"], "batch-poll needs --step"),
-    (["embed", "FIRST", "--allow-incomplete", "--encoder", "magic"], "'magic' is not known"),
-    (["items", "FIRST", "--prompts", "songs"], "no prompt set 'songs'")])
-def test_mistakes_are_one_line(arguments: list[str], message: str, first: list[str],
-                               tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["items", "--interactions", "p.csv"], "--items is needed"),
+        (["items", "--items", "nowhere.csv", "--interactions", "p.csv"], "No such file"),
+        (["users", "FIRST"], "have no answer yet"),
+        (["show", "FIRST"], "needs --node"),
+        (["batch-poll", "FIRST"], "batch-poll needs --step"),
+        (["embed", "FIRST", "--allow-incomplete", "--encoder", "magic"], "'magic' is not known"),
+        (["items", "FIRST", "--prompts", "songs"], "no prompt set 'songs'"),
+    ],
+)
+def test_mistakes_are_one_line(
+    arguments: list[str],
+    message: str,
+    first: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     if "FIRST" in arguments:
         at = arguments.index("FIRST")
-        arguments = [*arguments[:at], *first, *arguments[at + 1:]]
+        arguments = [*arguments[:at], *first, *arguments[at + 1 :]]
     else:
         arguments = [*arguments, "--out", str(tmp_path / "o"), "--model", "m"]
     assert main(["texts", *arguments]) == 1

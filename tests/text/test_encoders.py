@@ -25,8 +25,14 @@ def encode(encoder: Encoder, texts: list[str]) -> np.ndarray:
 def test_wordllama_knows_what_is_alike() -> None:
     pytest.importorskip("wordllama")
     encoder = WordLlamaEncoder(batch_size=2)
-    rows = encode(encoder, ["a space adventure with robots", "science fiction about androids",
-                            "a cook book of Italian desserts"])
+    rows = encode(
+        encoder,
+        [
+            "a space adventure with robots",
+            "science fiction about androids",
+            "a cook book of Italian desserts",
+        ],
+    )
     assert rows.shape == (3, 256)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     assert rows[0] @ rows[1] > rows[0] @ rows[2]
@@ -44,14 +50,32 @@ def test_an_endpoint_in_batches(stub: StubServer) -> None:
 
 
 def answer(rows: list[Any]) -> Response:
-    return Response(json.dumps({"object": "list", "model": "e", "data": [
-        {"object": "embedding", "index": i, "embedding": row} for i, row in enumerate(rows)],
-        "usage": {"prompt_tokens": 1, "total_tokens": 1}}), content_type="application/json")
+    return Response(
+        json.dumps(
+            {
+                "object": "list",
+                "model": "e",
+                "data": [
+                    {"object": "embedding", "index": i, "embedding": row}
+                    for i, row in enumerate(rows)
+                ],
+                "usage": {"prompt_tokens": 1, "total_tokens": 1},
+            }
+        ),
+        content_type="application/json",
+    )
 
 
-@pytest.mark.parametrize(("rows", "message"), [
-    ([[[1.0, 2.0], [3.0, 4.0]]], "chat model behind"), ([[1.0], [2.0]], "1 texts and answered"),
-    ([], "1 texts and answered"), ([[1.0, float("nan")]], "NaN or infinity"), ([[]], "shape")])
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([[[1.0, 2.0], [3.0, 4.0]]], "chat model behind"),
+        ([[1.0], [2.0]], "1 texts and answered"),
+        ([], "1 texts and answered"),
+        ([[1.0, float("nan")]], "NaN or infinity"),
+        ([[]], "shape"),
+    ],
+)
 def test_what_is_no_embedding(rows: list[Any], message: str, httpserver: HTTPServer) -> None:
     httpserver.expect_request("/v1/embeddings").respond_with_handler(lambda _: answer(rows))
     encoder = EndpointEncoder("e", Endpoint(httpserver.url_for("/v1")), run=FAST)
@@ -59,13 +83,19 @@ def test_what_is_no_embedding(rows: list[Any], message: str, httpserver: HTTPSer
         encode(encoder, ["a"])
 
 
-@pytest.mark.parametrize("fault", [
-    Response("{", 200, content_type="application/json"), Response("busy", 503),
-    Response("wait", 429, {"Retry-After": "0.01"})])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Response("{", 200, content_type="application/json"),
+        Response("busy", 503),
+        Response("wait", 429, {"Retry-After": "0.01"}),
+    ],
+)
 def test_faults_that_pass(fault: Response, httpserver: HTTPServer) -> None:
     waiting = [fault]
     httpserver.expect_request("/v1/embeddings").respond_with_handler(
-        lambda _: waiting.pop() if waiting else answer([[1.0, 2.0]]))
+        lambda _: waiting.pop() if waiting else answer([[1.0, 2.0]])
+    )
     encoder = EndpointEncoder("e", Endpoint(httpserver.url_for("/v1")), run=FAST)
     assert encode(encoder, ["a"]).tolist() == [[1.0, 2.0]]
 

@@ -37,10 +37,20 @@ def httpserver() -> Iterator[HTTPServer]:
 
 
 def completion(content: str | None, finish: str = "stop", **message: Any) -> Handler:
-    body = {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [
-        {"index": 0, "finish_reason": finish,
-         "message": {"role": "assistant", "content": content, **message}}],
-        "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}}
+    body = {
+        "id": "1",
+        "object": "chat.completion",
+        "created": 0,
+        "model": "m",
+        "choices": [
+            {
+                "index": 0,
+                "finish_reason": finish,
+                "message": {"role": "assistant", "content": content, **message},
+            }
+        ],
+        "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18},
+    }
     return raw(200, json.dumps(body))
 
 
@@ -66,7 +76,8 @@ def dropped(request: Received) -> Response:
 def half(request: Received) -> Response:
     """Promises more than it sends, then hangs up."""
     request.environ["werkzeug.socket"].sendall(
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{\"id")
+        b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{"id'
+    )
     return dropped(request)
 
 
@@ -88,11 +99,13 @@ def requests(count: int, chat: ChatSettings) -> Iterator[Request]:
         yield Request("item_profile", node, messages, chat.parameters(SCHEMA), SCHEMA)
 
 
-def ask(url: str, path: Path, count: int = 1, timeout: float = 30.0,
-        **run: Any) -> list[dict[str, Any]]:
+def ask(
+    url: str, path: Path, count: int = 1, timeout: float = 30.0, **run: Any
+) -> list[dict[str, Any]]:
     chat = ChatSettings("m", Endpoint(url.rstrip("/") + "/v1", timeout=timeout), max_tokens=100)
-    settings = RunSettings(**({"concurrency": 1, "retries": 2, "repairs": 2, "backoff": 0.01}
-                              | run))
+    settings = RunSettings(
+        **({"concurrency": 1, "retries": 2, "repairs": 2, "backoff": 0.01} | run)
+    )
     with Journal(path) as journal:
         ChatEngine(chat, settings).run(requests(count, chat), journal)
     return journal_lines(path)
@@ -134,8 +147,11 @@ FAULTS: dict[str, tuple[list[Handler], str, int]] = {
     "content filter": ([completion("", "content_filter")], "refused", 1),
     "400": ([error(400, "context_length_exceeded")], "request", 1),
     "422": ([error(422)], "request", 1),
-    "everything in turn": ([error(500), completion("no"), slow, completion("{}"), GOOD_ANSWER],
-                           "ok", 5),
+    "everything in turn": (
+        [error(500), completion("no"), slow, completion("{}"), GOOD_ANSWER],
+        "ok",
+        5,
+    ),
 }
 
 
@@ -143,8 +159,9 @@ FAULTS: dict[str, tuple[list[Handler], str, int]] = {
 def test_faults(name: str, httpserver: HTTPServer, tmp_path: Path) -> None:
     handlers, expected, calls = FAULTS[name]
     bodies = serve(httpserver, *handlers)
-    (line,) = ask(httpserver.url_for(""), tmp_path / "j.jsonl",
-                  timeout=SHORT if slow in handlers else 30.0)
+    (line,) = ask(
+        httpserver.url_for(""), tmp_path / "j.jsonl", timeout=SHORT if slow in handlers else 30.0
+    )
     assert line.get("kind", line["status"]) == expected
     assert line["calls"] == len(bodies) == calls
     if expected == "ok":
@@ -153,10 +170,13 @@ def test_faults(name: str, httpserver: HTTPServer, tmp_path: Path) -> None:
         assert line["reason"]
 
 
-@pytest.mark.parametrize(("status", "code"), [
-    (401, "invalid_api_key"), (403, "x"), (404, "model_not_found"), (429, "insufficient_quota")])
-def test_what_no_request_survives_stops_the_run(status: int, code: str, httpserver: HTTPServer,
-                                                tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(401, "invalid_api_key"), (403, "x"), (404, "model_not_found"), (429, "insufficient_quota")],
+)
+def test_what_no_request_survives_stops_the_run(
+    status: int, code: str, httpserver: HTTPServer, tmp_path: Path
+) -> None:
     bodies = serve(httpserver, error(status, code))
     with pytest.raises(RunStopped, match=f"HTTP {status}"):
         ask(httpserver.url_for(""), tmp_path / "j.jsonl", count=20, concurrency=2)
@@ -164,8 +184,9 @@ def test_what_no_request_survives_stops_the_run(status: int, code: str, httpserv
     assert journal_lines(tmp_path / "j.jsonl") == []
 
 
-def test_a_repair_shows_the_answer_and_what_is_wrong(httpserver: HTTPServer,
-                                                     tmp_path: Path) -> None:
+def test_a_repair_shows_the_answer_and_what_is_wrong(
+    httpserver: HTTPServer, tmp_path: Path
+) -> None:
     bodies = serve(httpserver, completion('{"reasoning": 3}'), completion(""), GOOD_ANSWER)
     (line,) = ask(httpserver.url_for(""), tmp_path / "j.jsonl")
     first, second, third = (body["messages"] for body in bodies)
@@ -193,8 +214,9 @@ def test_an_answer_that_stays_too_long_is_cut(httpserver: HTTPServer, tmp_path: 
     assert len(line["answer"]["summarization"].split()) <= 200
 
 
-def test_retry_after_holds_everybody_back(httpserver: HTTPServer, tmp_path: Path,
-                                          monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retry_after_holds_everybody_back(
+    httpserver: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pauses: list[float] = []
     monkeypatch.setattr(RateLimiter, "pause", lambda self, seconds: pauses.append(seconds))
     serve(httpserver, error(429, retry_after="7"), error(503, retry_after_ms="1500"), GOOD_ANSWER)
@@ -235,23 +257,49 @@ def test_requests_in_flight(concurrency: int, tmp_path: Path) -> None:
     assert len(journal_lines(tmp_path / "j.jsonl")) == 12
 
 
-@pytest.mark.parametrize(("form", "sent"), [
-    ("json_schema", {"type": "json_schema", "json_schema": {
-        "name": "item_profile", "schema": SCHEMA.sent(True), "strict": True}}),
-    ("json_object", {"type": "json_object", "schema": SCHEMA.sent(False)}), ("none", None)])
-def test_how_the_form_is_told(form: Any, sent: object, httpserver: HTTPServer,
-                              tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("form", "sent"),
+    [
+        (
+            "json_schema",
+            {
+                "type": "json_schema",
+                "json_schema": {
+                    "name": "item_profile",
+                    "schema": SCHEMA.sent(True),
+                    "strict": True,
+                },
+            },
+        ),
+        ("json_object", {"type": "json_object", "schema": SCHEMA.sent(False)}),
+        ("none", None),
+    ],
+)
+def test_how_the_form_is_told(
+    form: Any, sent: object, httpserver: HTTPServer, tmp_path: Path
+) -> None:
     bodies = serve(httpserver, GOOD_ANSWER)
-    chat = ChatSettings("m", Endpoint(httpserver.url_for("/v1")), temperature=0.3, seed=5,
-                        response_format=form, tokens_parameter="max_completion_tokens",
-                        extra={"top_k": 3})
+    chat = ChatSettings(
+        "m",
+        Endpoint(httpserver.url_for("/v1")),
+        temperature=0.3,
+        seed=5,
+        response_format=form,
+        tokens_parameter="max_completion_tokens",
+        extra={"top_k": 3},
+    )
     with Journal(tmp_path / "j.jsonl") as journal:
         ChatEngine(chat).run(requests(1, chat), journal)
     (body,) = bodies
     assert body.pop("messages")
     assert body.pop("response_format", None) == sent
-    assert body == {"model": "m", "max_completion_tokens": 800, "temperature": 0.3, "seed": 5,
-                    "top_k": 3}
+    assert body == {
+        "model": "m",
+        "max_completion_tokens": 800,
+        "temperature": 0.3,
+        "seed": 5,
+        "top_k": 3,
+    }
 
 
 def test_runs_where_a_loop_is_running_already(httpserver: HTTPServer, tmp_path: Path) -> None:
@@ -263,8 +311,9 @@ def test_runs_where_a_loop_is_running_already(httpserver: HTTPServer, tmp_path: 
     assert run_coroutine(notebook)[0]["status"] == "ok"
 
 
-@pytest.mark.parametrize("url", ["ftp://x/v1", "localhost:8000", "http://me:pass@x/v1",
-                                 "http://x/v1?key=1"])
+@pytest.mark.parametrize(
+    "url", ["ftp://x/v1", "localhost:8000", "http://me:pass@x/v1", "http://x/v1?key=1"]
+)
 def test_urls_that_are_refused(url: str) -> None:
     with pytest.raises(ValueError, match="base_url must"):
         Endpoint(url)

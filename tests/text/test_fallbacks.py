@@ -40,11 +40,15 @@ def test_text_from_attributes(source: TrainingTexts) -> None:
 def test_neighbours_stand_in_as_a_naive_loop_has_it(data: HeteroData) -> None:
     source = TrainingTexts(data, make_items())
     rng = np.random.default_rng(0)
-    vectors: dict[Side, np.ndarray] = {"user": rng.random((NUM_USERS, 4), np.float32),
-                                       "item": rng.random((NUM_ITEMS, 4), np.float32)}
+    vectors: dict[Side, np.ndarray] = {
+        "user": rng.random((NUM_USERS, 4), np.float32),
+        "item": rng.random((NUM_ITEMS, 4), np.float32),
+    }
     before = {side: rows.copy() for side, rows in vectors.items()}
-    origins = {"user": [None if n % 4 == 0 else "model" for n in range(NUM_USERS)],
-               "item": [None if n == 2 else "model" for n in range(NUM_ITEMS)]}
+    origins = {
+        "user": [None if n % 4 == 0 else "model" for n in range(NUM_USERS)],
+        "item": [None if n == 2 else "model" for n in range(NUM_ITEMS)],
+    }
     fill_missing(source, vectors, origins)  # type: ignore[arg-type]
     pairs = data["user", "rates", "item"].edge_index.t().tolist()
     fans = [u for u, i in pairs if i == 2 and u % 4]
@@ -60,8 +64,10 @@ def test_a_node_that_nothing_reaches_takes_the_mean_of_its_side(data: HeteroData
     data["item"].num_nodes = NUM_ITEMS + 1
     data["item"].raw_id = [100 + n for n in range(NUM_ITEMS + 1)]
     source = TrainingTexts(data, make_items())
-    vectors: dict[Side, np.ndarray] = {"user": np.ones((NUM_USERS, 2), np.float32),
-                                       "item": np.arange(20, dtype=np.float32).reshape(10, 2)}
+    vectors: dict[Side, np.ndarray] = {
+        "user": np.ones((NUM_USERS, 2), np.float32),
+        "item": np.arange(20, dtype=np.float32).reshape(10, 2),
+    }
     origins = {"user": ["model"] * NUM_USERS, "item": ["model"] * NUM_ITEMS + [None]}
     fill_missing(source, vectors, origins)  # type: ignore[arg-type]
     np.testing.assert_allclose(vectors["item"][9], vectors["item"][:9].mean(axis=0))
@@ -74,11 +80,13 @@ def test_nothing_at_all_is_an_error(data: HeteroData, tmp_path: Path) -> None:
         Embedder(TextPipeline(source, tmp_path), Lengths(), progress=False).embed()
 
 
-def test_failures_and_silent_nodes_are_reported_and_embedded(data: HeteroData, stub: StubServer,
-                                                             tmp_path: Path) -> None:
+def test_failures_and_silent_nodes_are_reported_and_embedded(
+    data: HeteroData, stub: StubServer, tmp_path: Path
+) -> None:
     source = TrainingTexts(data, silent(make_items(), 4))  # type: ignore[arg-type]
-    pipeline = TextPipeline(source, tmp_path / "t", chat_settings(stub.url),
-                            run=RunSettings(repairs=0))
+    pipeline = TextPipeline(
+        source, tmp_path / "t", chat_settings(stub.url), run=RunSettings(repairs=0)
+    )
     complete = stub.complete
 
     def failing(body: dict) -> dict:  # type: ignore[type-arg]
@@ -92,7 +100,9 @@ def test_failures_and_silent_nodes_are_reported_and_embedded(data: HeteroData, s
         pipeline.run_step(step, progress=False)
     assert pipeline.state("item_profile").no_text == [4]
     assert [(step, raw) for step, raw, _ in pipeline.failures()] == [
-        ("item_profile", 107), ("item_intent", 107)]
+        ("item_profile", 107),
+        ("item_intent", 107),
+    ]
     embedder = Embedder(pipeline, Lengths(), normalize=False, progress=False)
     vectors = embedder.embed()["x"]["item"]
     origins = embedder.origins["x"]["item"]
@@ -109,8 +119,9 @@ def test_failures_and_silent_nodes_are_reported_and_embedded(data: HeteroData, s
     assert sum(stub.asked.values()) == asked + 1
 
 
-def test_without_a_model_all_texts_are_made_from_attributes(source: TrainingTexts,
-                                                            tmp_path: Path) -> None:
+def test_without_a_model_all_texts_are_made_from_attributes(
+    source: TrainingTexts, tmp_path: Path
+) -> None:
     embedder = Embedder(TextPipeline(source, tmp_path / "t"), Lengths(), progress=False)
     embedder.embed()
     assert embedder.counts()["intent of users"] == {"attributes": NUM_USERS}

@@ -82,7 +82,7 @@ def test_damage_before_the_end_is_named(tmp_path: Path) -> None:
 
 def test_two_runs_do_not_write_at_once(tmp_path: Path) -> None:
     path = tmp_path / "j.jsonl"
-    with (Journal(path), pytest.raises(JournalError, match="Another run"), Journal(path)):
+    with Journal(path), pytest.raises(JournalError, match="Another run"), Journal(path):
         pass
     write(path, 0)
 

@@ -29,8 +29,15 @@ def tables(folder: Path) -> list[str]:
     make_items().to_csv(folder / "items.csv", index=False)
     # Reviews make every user's prompt another one, although histories may be equal.
     reviews_of(data, "edge_index", "Loved it").to_csv(folder / "reviews.csv", index=False)
-    return ["--interactions", str(folder / "pairs.csv"), "--items", str(folder / "items.csv"),
-            "--reviews", str(folder / "reviews.csv"), "--drop-outside-training"]
+    return [
+        "--interactions",
+        str(folder / "pairs.csv"),
+        "--items",
+        str(folder / "items.csv"),
+        "--reviews",
+        str(folder / "reviews.csv"),
+        "--drop-outside-training",
+    ]
 
 
 def nowhere(key: str, folder: Path, *texts: str) -> None:
@@ -41,10 +48,13 @@ def nowhere(key: str, folder: Path, *texts: str) -> None:
         assert key not in text
 
 
-def test_the_key_is_sent_and_not_written(stub: StubServer, tmp_path: Path,
-                                         monkeypatch: pytest.MonkeyPatch,
-                                         capsys: pytest.CaptureFixture[str],
-                                         caplog: pytest.LogCaptureFixture) -> None:
+def test_the_key_is_sent_and_not_written(
+    stub: StubServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("MY_KEY", KEY)
     complete = stub.complete
@@ -57,13 +67,42 @@ def test_the_key_is_sent_and_not_written(stub: StubServer, tmp_path: Path,
         return answer
 
     stub.complete = echo  # type: ignore[method-assign]
-    arguments = ["texts", "run", "--out", str(tmp_path / "out"), "--model", "m", "--base-url",
-                 stub.url, "--key-variable", "MY_KEY", "--encoder", "openai:e", "--encoder-url",
-                 stub.url, "--encoder-key-variable", "MY_KEY", *tables(tmp_path / "in")]
+    arguments = [
+        "texts",
+        "run",
+        "--out",
+        str(tmp_path / "out"),
+        "--model",
+        "m",
+        "--base-url",
+        stub.url,
+        "--key-variable",
+        "MY_KEY",
+        "--encoder",
+        "openai:e",
+        "--encoder-url",
+        stub.url,
+        "--encoder-key-variable",
+        "MY_KEY",
+        *tables(tmp_path / "in"),
+    ]
     assert main(arguments) == 0
     assert {h["Authorization"] for h in stub.headers} == {f"Bearer {KEY}"}
-    assert main([*arguments[:1], "batch-write", "--step", "item_profile", "--temperature",
-                 "0.9", "--out", str(tmp_path / "out")]) == 0
+    assert (
+        main(
+            [
+                *arguments[:1],
+                "batch-write",
+                "--step",
+                "item_profile",
+                "--temperature",
+                "0.9",
+                "--out",
+                str(tmp_path / "out"),
+            ]
+        )
+        == 0
+    )
     printed = capsys.readouterr()
     assert "[key removed]" in (tmp_path / "out" / "journal" / "item_profile.jsonl").read_text()
     nowhere(KEY, tmp_path, printed.out, printed.err, caplog.text)
@@ -71,23 +110,54 @@ def test_the_key_is_sent_and_not_written(stub: StubServer, tmp_path: Path,
 
 @pytest.mark.parametrize("status", [200, 400, 401, 429, 500])
 def test_a_server_that_echoes_the_key_in_its_errors(
-        status: int, httpserver: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+    status: int,
+    httpserver: HTTPServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
     def echo(request: Received) -> Response:
         said = f"Incorrect key {request.headers['Authorization']}, or {KEY[:-4]}****"
-        return Response(json.dumps({"error": {"message": said}}), status,
-                        content_type="application/json")
+        return Response(
+            json.dumps({"error": {"message": said}}), status, content_type="application/json"
+        )
 
     httpserver.expect_request("/v1/chat/completions").respond_with_handler(echo)
     httpserver.expect_request("/v1/embeddings").respond_with_handler(echo)
-    arguments = ["texts", "items", "--out", str(tmp_path / "out"), "--model", "m", "--base-url",
-                 httpserver.url_for("/v1"), "--limit", "2", "--retries", "0",
-                 *tables(tmp_path / "in")]
+    arguments = [
+        "texts",
+        "items",
+        "--out",
+        str(tmp_path / "out"),
+        "--model",
+        "m",
+        "--base-url",
+        httpserver.url_for("/v1"),
+        "--limit",
+        "2",
+        "--retries",
+        "0",
+        *tables(tmp_path / "in"),
+    ]
     main(arguments)
-    main(["texts", "embed", "--allow-incomplete", "--out", str(tmp_path / "out"), "--encoder",
-          "openai:e", "--encoder-url", httpserver.url_for("/v1"), "--retries", "0"])
+    main(
+        [
+            "texts",
+            "embed",
+            "--allow-incomplete",
+            "--out",
+            str(tmp_path / "out"),
+            "--encoder",
+            "openai:e",
+            "--encoder-url",
+            httpserver.url_for("/v1"),
+            "--retries",
+            "0",
+        ]
+    )
     printed = capsys.readouterr()
     everything = [printed.out, printed.err, caplog.text]
     nowhere(KEY, tmp_path, *everything)
@@ -115,8 +185,10 @@ def test_a_missing_key_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> No
     assert Endpoint("http://127.0.0.1:1/v1", "SOME_KEY").key() == "none"
 
 
-@pytest.mark.parametrize("text", [
-    "Incorrect API key provided: sk-abc12345***wxyz.", "Bearer abcdefgh12345", "hf_abcdefghijkl"])
+@pytest.mark.parametrize(
+    "text",
+    ["Incorrect API key provided: sk-abc12345***wxyz.", "Bearer abcdefgh12345", "hf_abcdefghijkl"],
+)
 def test_what_looks_like_a_key_is_taken_out_of_messages(text: str) -> None:
     shown = Redactor().message(text)
     assert "[key removed]" in shown

@@ -26,21 +26,50 @@ def arguments(tmp_path: Path) -> list[str]:
     """All four steps on the sample set, whose item texts serve as descriptions."""
     items = pd.read_csv(SAMPLE / "item_texts.csv").drop(columns="intent")
     items.rename(columns={"profile": "description"}).to_csv(tmp_path / "items.csv", index=False)
-    return ["texts", "run", "--out", str(tmp_path / "out"), "--model", "m", "--prompts", "movies",
-            "--root", str(tmp_path / "data"), "--name", "sample",
-            "--items", str(tmp_path / "items.csv"), "--concurrency", str(CONCURRENCY)]
+    return [
+        "texts",
+        "run",
+        "--out",
+        str(tmp_path / "out"),
+        "--model",
+        "m",
+        "--prompts",
+        "movies",
+        "--root",
+        str(tmp_path / "data"),
+        "--name",
+        "sample",
+        "--items",
+        str(tmp_path / "items.csv"),
+        "--concurrency",
+        str(CONCURRENCY),
+    ]
 
 
 def start(arguments: list[str], stub: StubServer) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "irllrec_pyg.cli", *arguments, "--base-url", stub.url,
-         "--encoder", "openai:e", "--encoder-url", stub.url],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=os.environ | {"OMP_NUM_THREADS": "1"})
+        [
+            sys.executable,
+            "-m",
+            "irllrec_pyg.cli",
+            *arguments,
+            "--base-url",
+            stub.url,
+            "--encoder",
+            "openai:e",
+            "--encoder-url",
+            stub.url,
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
 
 
-def signal_after(process: subprocess.Popen[bytes], stub: StubServer, answers: int,
-                 number: signal.Signals) -> bytes:
+def signal_after(
+    process: subprocess.Popen[bytes], stub: StubServer, answers: int, number: signal.Signals
+) -> bytes:
     """Waits for so many answers, sends the signal, and returns what was said on stderr."""
     until = time.monotonic() + 200
     while stub.answered < answers and time.monotonic() < until and process.poll() is None:
@@ -51,8 +80,10 @@ def signal_after(process: subprocess.Popen[bytes], stub: StubServer, answers: in
 
 def journaled(folder: Path) -> dict[str, list[int]]:
     paths = {step: folder / "out" / "journal" / f"{step}.jsonl" for step in STEPS}
-    return {step: [line["node"] for line in journal_lines(path)] if path.exists() else []
-            for step, path in paths.items()}
+    return {
+        step: [line["node"] for line in journal_lines(path)] if path.exists() else []
+        for step, path in paths.items()
+    }
 
 
 def test_killed_twice_and_resumed(arguments: list[str], tmp_path: Path) -> None:
@@ -63,8 +94,9 @@ def test_killed_twice_and_resumed(arguments: list[str], tmp_path: Path) -> None:
             signal_after(process, stub, answers, signal.SIGKILL)
             assert process.returncode == -signal.SIGKILL
         # A torn line, as a power cut would leave it.
-        path = max((tmp_path / "out" / "journal").glob("*.jsonl"),
-                   key=lambda p: p.stat().st_mtime_ns)
+        path = max(
+            (tmp_path / "out" / "journal").glob("*.jsonl"), key=lambda p: p.stat().st_mtime_ns
+        )
         with open(path, "ab") as file:
             file.write(b'{"key": "torn", "no')
         process = start(arguments, stub)
@@ -76,20 +108,26 @@ def test_killed_twice_and_resumed(arguments: list[str], tmp_path: Path) -> None:
             assert sorted(nodes) == list(range(size)), step
         # Every prompt of the finished journals was sent; a kill cost what was in flight at most.
         again = {prompt: times for prompt, times in stub.asked.items() if times > 1}
-        print(f"{sum(stub.asked.values())} requests for {len(stub.asked)} prompts; "
-              f"{len(again)} were in flight at a kill and sent again")
+        print(
+            f"{sum(stub.asked.values())} requests for {len(stub.asked)} prompts; "
+            f"{len(again)} were in flight at a kill and sent again"
+        )
         assert len(stub.asked) <= 2 * (NUM_ITEMS + NUM_USERS)
         assert sum(stub.asked.values()) <= len(stub.asked) + 2 * CONCURRENCY
         assert set(stub.embedded.values()) == {1}
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert {step: manifest["steps"][step]["done"] for step in STEPS} == {
-        "item_profile": NUM_ITEMS, "user_profile": NUM_USERS, "item_intent": NUM_ITEMS,
-        "user_intent": NUM_USERS}
+        "item_profile": NUM_ITEMS,
+        "user_profile": NUM_USERS,
+        "item_intent": NUM_ITEMS,
+        "user_intent": NUM_USERS,
+    }
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_waits_for_what_is_in_flight(number: signal.Signals, arguments: list[str],
-                                                  tmp_path: Path) -> None:
+def test_an_interrupt_waits_for_what_is_in_flight(
+    number: signal.Signals, arguments: list[str], tmp_path: Path
+) -> None:
     with StubServer(delay=0.1) as stub:
         process = start(arguments, stub)
         errors = signal_after(process, stub, 10, number)

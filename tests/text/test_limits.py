@@ -33,10 +33,13 @@ def starts(requests: int, tokens: int, **limits: float) -> list[float]:
     return asyncio.run(run())
 
 
-@pytest.mark.parametrize(("limits", "tokens", "in_a_minute"), [
-    ({"rpm": 30}, 10, 30), ({"tpm": 1000}, 50, 20), ({"rpm": 10, "tpm": 1000}, 10, 10)])
-def test_no_minute_holds_more_than_the_limit(limits: dict[str, float], tokens: int,
-                                             in_a_minute: int) -> None:
+@pytest.mark.parametrize(
+    ("limits", "tokens", "in_a_minute"),
+    [({"rpm": 30}, 10, 30), ({"tpm": 1000}, 50, 20), ({"rpm": 10, "tpm": 1000}, 10, 10)],
+)
+def test_no_minute_holds_more_than_the_limit(
+    limits: dict[str, float], tokens: int, in_a_minute: int
+) -> None:
     times = starts(100, tokens, **limits)
     for start in times:
         assert sum(start <= time < start + 59.999 for time in times) <= in_a_minute
@@ -69,12 +72,20 @@ def test_a_rate_is_above_zero(limit: dict[str, float]) -> None:
         RateLimiter(**limit)
 
 
-@pytest.mark.parametrize(("headers", "seconds"), [
-    ({}, None), ({"retry-after": "7"}, 7.0), ({"retry-after": "1.5"}, 1.5),
-    ({"retry-after-ms": "250"}, 0.25), ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
-    ({"retry-after": email.utils.formatdate(1000, usegmt=True)}, 100.0),
-    ({"retry-after": email.utils.formatdate(800, usegmt=True)}, 0.0),
-    ({"retry-after": "soon"}, None), ({"retry-after": "-3"}, 0.0)])
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": "1.5"}, 1.5),
+        ({"retry-after-ms": "250"}, 0.25),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
+        ({"retry-after": email.utils.formatdate(1000, usegmt=True)}, 100.0),
+        ({"retry-after": email.utils.formatdate(800, usegmt=True)}, 0.0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "-3"}, 0.0),
+    ],
+)
 def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after(headers, now=lambda: 900.0) == seconds
 

@@ -21,21 +21,47 @@ NUM_ITEMS, NUM_USERS = 10_000, 2_000
 @pytest.mark.slow
 def test_ten_thousand_items(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    pairs = pd.DataFrame({"item": np.tile(np.arange(NUM_ITEMS), 2),
-                          "user": rng.integers(0, NUM_USERS, 2 * NUM_ITEMS)})
+    pairs = pd.DataFrame(
+        {
+            "item": np.tile(np.arange(NUM_ITEMS), 2),
+            "user": rng.integers(0, NUM_USERS, 2 * NUM_ITEMS),
+        }
+    )
     pairs.to_csv(tmp_path / "pairs.csv", index=False)
-    pd.DataFrame({"item": range(NUM_ITEMS), "title": [f"Title {n}" for n in range(NUM_ITEMS)],
-                  "description": ["A description of forty words. " * 8] * NUM_ITEMS}).to_csv(
-        tmp_path / "items.csv", index=False)
-    arguments = [sys.executable, "-m", "irllrec_pyg.cli", "texts", "items", "--out",
-                 str(tmp_path / "out"), "--model", "m", "--interactions",
-                 str(tmp_path / "pairs.csv"), "--items", str(tmp_path / "items.csv"),
-                 "--concurrency", "32", "--no-progress"]
+    pd.DataFrame(
+        {
+            "item": range(NUM_ITEMS),
+            "title": [f"Title {n}" for n in range(NUM_ITEMS)],
+            "description": ["A description of forty words. " * 8] * NUM_ITEMS,
+        }
+    ).to_csv(tmp_path / "items.csv", index=False)
+    arguments = [
+        sys.executable,
+        "-m",
+        "irllrec_pyg.cli",
+        "texts",
+        "items",
+        "--out",
+        str(tmp_path / "out"),
+        "--model",
+        "m",
+        "--interactions",
+        str(tmp_path / "pairs.csv"),
+        "--items",
+        str(tmp_path / "items.csv"),
+        "--concurrency",
+        "32",
+        "--no-progress",
+    ]
     with StubServer(delay=0.02) as stub:
         stub.keep_bodies = False
         started = time.monotonic()
-        subprocess.run([*arguments, "--base-url", stub.url], cwd=ROOT, check=True,
-                       env=os.environ | {"OMP_NUM_THREADS": "1"})
+        subprocess.run(
+            [*arguments, "--base-url", stub.url],
+            cwd=ROOT,
+            check=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
         seconds = time.monotonic() - started
         assert len(stub.asked) == sum(stub.asked.values()) == NUM_ITEMS
         assert stub.most_in_flight <= 32
@@ -44,5 +70,7 @@ def test_ten_thousand_items(tmp_path: Path) -> None:
     assert {line["status"] for line in lines} == {"ok"}
     first, last = min(line["time"] for line in lines), max(line["time"] for line in lines)
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    print(f"\n{NUM_ITEMS} items in {seconds:.0f} s with start and manifest; "
-          f"{NUM_ITEMS / (last - first):.0f} requests a second; peak memory {memory:.0f} MiB")
+    print(
+        f"\n{NUM_ITEMS} items in {seconds:.0f} s with start and manifest; "
+        f"{NUM_ITEMS / (last - first):.0f} requests a second; peak memory {memory:.0f} MiB"
+    )

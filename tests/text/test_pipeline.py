@@ -96,7 +96,8 @@ def test_equal_prompts_are_asked_once(data: HeteroData, stub: StubServer, tmp_pa
 
 
 def test_another_model_or_prompt_is_another_request(
-        pipeline: TextPipeline, source: TrainingTexts, stub: StubServer) -> None:
+    pipeline: TextPipeline, source: TrainingTexts, stub: StubServer
+) -> None:
     pipeline.run_step("item_profile", progress=False)
     other = TextPipeline(source, pipeline.folder, chat_settings(stub.url, temperature=0.5))
     assert len(other.state("item_profile").to_do) == NUM_ITEMS
@@ -104,8 +105,9 @@ def test_another_model_or_prompt_is_another_request(
     assert len(other.state("item_profile").to_do) == NUM_ITEMS
 
 
-def test_embeddings_in_the_published_layout(pipeline: TextPipeline, data: HeteroData,
-                                            stub: StubServer) -> None:
+def test_embeddings_in_the_published_layout(
+    pipeline: TextPipeline, data: HeteroData, stub: StubServer
+) -> None:
     run_all(pipeline)
     encoder = EndpointEncoder("stub", pipeline.chat["item_profile"].endpoint, batch_size=4)
     embedder = Embedder(pipeline, encoder, progress=False)
@@ -137,8 +139,7 @@ def test_embeddings_are_bought_once(pipeline: TextPipeline, stub: StubServer) ->
     assert set(stub.embedded.values()) == {1}
 
 
-def test_embeddings_of_another_split_are_refused(pipeline: TextPipeline,
-                                                 stub: StubServer) -> None:
+def test_embeddings_of_another_split_are_refused(pipeline: TextPipeline, stub: StubServer) -> None:
     run_all(pipeline)
     encoder = EndpointEncoder("stub", pipeline.chat["item_profile"].endpoint)
     with pytest.raises(PipelineError, match="another split"):
@@ -176,4 +177,5 @@ def test_manifest_tells_what_was_made_from_what(pipeline: TextPipeline, data: He
     assert set(manifest["files"]) >= {"usr_emb_np.pkl", "item_intent_emb_3.pkl"}
     assert manifest["embeddings"]["made_from"]["x of users"] == {"model": NUM_USERS}
     assert {"item_profile.jinja", "_information.jinja", "words.json"} <= set(
-        manifest["prompts"]["sha256"])
+        manifest["prompts"]["sha256"]
+    )

@@ -8,10 +8,18 @@ import pytest
 
 from irllrec_pyg.text.prompts import SETS, STEPS, TEXT_FIELD, PromptSet, StepName
 
-ITEM = {"title": "A title", "description": "", "attributes": {"genre": "drama"},
-        "reviews": ["Loved it."], "profile": "A profile."}
-CONTEXT: dict[str, Any] = {"item": ITEM, "profile": "Their profile.", "history": [
-    {"title": "A title", "profile": "A profile.", "review": "Loved it."}]}
+ITEM = {
+    "title": "A title",
+    "description": "",
+    "attributes": {"genre": "drama"},
+    "reviews": ["Loved it."],
+    "profile": "A profile.",
+}
+CONTEXT: dict[str, Any] = {
+    "item": ITEM,
+    "profile": "Their profile.",
+    "history": [{"title": "A title", "profile": "A profile.", "review": "Loved it."}],
+}
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -46,41 +54,62 @@ def test_text_of_an_item_cannot_end_the_prompt() -> None:
 
 
 def test_one_file_can_be_replaced(tmp_path: Path) -> None:
-    (tmp_path / "item_profile.jinja").write_text("Hello {{ words.users }}\n---user---\n"
-                                                 "{{ item.title }}")
+    (tmp_path / "item_profile.jinja").write_text(
+        "Hello {{ words.users }}\n---user---\n{{ item.title }}"
+    )
     prompts = PromptSet(tmp_path)
     assert [m["content"] for m in prompts.messages("item_profile", CONTEXT)] == [
-        "Hello users", "A title"]
+        "Hello users",
+        "A title",
+    ]
     assert prompts.messages("user_profile", CONTEXT) == PromptSet().messages(
-        "user_profile", CONTEXT)
+        "user_profile", CONTEXT
+    )
     changed = {n for n, h in prompts.hashes().items() if PromptSet().hashes().get(n) != h}
     assert changed == {"item_profile.jinja"}
 
 
 def test_a_replaced_schema_is_the_one_that_counts(tmp_path: Path) -> None:
-    (tmp_path / "user_intent.schema.json").write_text(json.dumps(
-        {"type": "object", "properties": {"intent": {"type": "string"}}}))
+    (tmp_path / "user_intent.schema.json").write_text(
+        json.dumps({"type": "object", "properties": {"intent": {"type": "string"}}})
+    )
     assert PromptSet(tmp_path).schemas["user_intent"].parse('{"intent": "x"}') == (
-        {"intent": "x"}, [])
+        {"intent": "x"},
+        [],
+    )
 
 
-@pytest.mark.parametrize(("file", "content", "message"), [
-    ("item_profile.jinja", "{% if %}", r"item_profile\.jinja"),
-    ("item_profile.schema.json", '{"type": "object", "properties": {"a": {"type": "string"}}}',
-     "has no property 'summarization'"),
-    ("words.json", "[", r"words\.json is not JSON")])
-def test_files_that_cannot_be_used_are_named(file: str, content: str, message: str,
-                                             tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("item_profile.jinja", "{% if %}", r"item_profile\.jinja"),
+        (
+            "item_profile.schema.json",
+            '{"type": "object", "properties": {"a": {"type": "string"}}}',
+            "has no property 'summarization'",
+        ),
+        ("words.json", "[", r"words\.json is not JSON"),
+    ],
+)
+def test_files_that_cannot_be_used_are_named(
+    file: str, content: str, message: str, tmp_path: Path
+) -> None:
     (tmp_path / file).write_text(content)
     with pytest.raises(ValueError, match=message):
         PromptSet(tmp_path)
 
 
-@pytest.mark.parametrize(("template", "message"), [
-    ("x\n---user---\n{{ nothing }}", "'nothing' is undefined"), ("{{ item.title }}", "no line"),
-    ("x\n---user---\n{{ ''.__class__.__mro__ }}", "cannot be rendered")])
-def test_templates_that_cannot_be_rendered_are_named(template: str, message: str,
-                                                     tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("x\n---user---\n{{ nothing }}", "'nothing' is undefined"),
+        ("{{ item.title }}", "no line"),
+        ("x\n---user---\n{{ ''.__class__.__mro__ }}", "cannot be rendered"),
+    ],
+)
+def test_templates_that_cannot_be_rendered_are_named(
+    template: str, message: str, tmp_path: Path
+) -> None:
     (tmp_path / "item_profile.jinja").write_text(template)
     with pytest.raises(ValueError, match=message):
         PromptSet(tmp_path).messages("item_profile", CONTEXT)

@@ -30,9 +30,13 @@ def with_canary(data: HeteroData) -> tuple[HeteroData, pd.DataFrame, pd.DataFram
     held = int(edges.edge_label_index[1, 0])
     items = make_items()
     items.loc[held, "title"] = CANARY
-    reviews = pd.concat([reviews_of(data, "edge_index", "Loved it"),
-                         reviews_of(data, "val_edge_label_index", CANARY),
-                         reviews_of(data, "edge_label_index", CANARY)])
+    reviews = pd.concat(
+        [
+            reviews_of(data, "edge_index", "Loved it"),
+            reviews_of(data, "val_edge_label_index", CANARY),
+            reviews_of(data, "edge_label_index", CANARY),
+        ]
+    )
     return data, items, reviews, held
 
 
@@ -43,22 +47,25 @@ def test_a_review_outside_training_is_refused(data: HeteroData) -> None:
 
 
 @pytest.mark.parametrize("stranger", [{"user": "u999", "item": 100}, {"user": "u0", "item": 999}])
-def test_a_review_by_or_of_a_stranger_is_refused(stranger: dict[str, object],
-                                                 data: HeteroData) -> None:
+def test_a_review_by_or_of_a_stranger_is_refused(
+    stranger: dict[str, object], data: HeteroData
+) -> None:
     with pytest.raises(LeakageError, match="Row 0"):
         TrainingTexts(data, make_items(), pd.DataFrame([stranger | {"review": "x"}]))
 
 
-def test_canary_of_the_test_rows_is_nowhere(data: HeteroData, stub: StubServer,
-                                            tmp_path: Path) -> None:
+def test_canary_of_the_test_rows_is_nowhere(
+    data: HeteroData, stub: StubServer, tmp_path: Path
+) -> None:
     data, items, reviews, held = with_canary(data)
     source = TrainingTexts(data, items, reviews, outside="drop")
     assert source.dropped_reviews == 24
     pipeline = TextPipeline(source, tmp_path / "texts", chat_settings(stub.url))
     for step in STEPS:
         pipeline.run_step(step, progress=False)
-    embedder = Embedder(pipeline, EndpointEncoder("e", pipeline.chat["item_profile"].endpoint),
-                        progress=False)
+    embedder = Embedder(
+        pipeline, EndpointEncoder("e", pipeline.chat["item_profile"].endpoint), progress=False
+    )
     write_manifest(pipeline, embedder, embedder.write(data))
 
     # The title of an item is the item's own text, and that of the users who trained on it; it is
@@ -68,26 +75,34 @@ def test_canary_of_the_test_rows_is_nowhere(data: HeteroData, stub: StubServer,
     sent = [json.dumps(body["messages"]) for body in stub.bodies]
     seen = [text for text in sent if CANARY in text]
     assert len(seen) == 2 + 2 * len(fans)
-    assert not [text for text in seen if "has chosen" in text
-                and not any(f"Loved it {user} " in text for user in fans)]
+    assert not [
+        text
+        for text in seen
+        if "has chosen" in text and not any(f"Loved it {user} " in text for user in fans)
+    ]
     # The held-out reviews are nowhere at all.
     for user, item in data["user", "rates", "item"].edge_label_index.t().tolist():
         assert not [text for text in sent if f"{CANARY} {user} {item}" in text]
     for path in tmp_path.rglob("*"):
         if path.is_file():
             assert f"{CANARY} ".encode() not in path.read_bytes().replace(
-                b"Title: " + CANARY.encode(), b""), path
+                b"Title: " + CANARY.encode(), b""
+            ), path
 
 
-def test_user_prompts_hold_training_items_only(data: HeteroData, source: TrainingTexts,
-                                               stub: StubServer, tmp_path: Path) -> None:
+def test_user_prompts_hold_training_items_only(
+    data: HeteroData, source: TrainingTexts, stub: StubServer, tmp_path: Path
+) -> None:
     pipeline = TextPipeline(source, tmp_path / "t", chat_settings(stub.url))
     for user in range(source.num_users):
         for step in ("user_profile", "user_intent"):
             request = pipeline.request(step, user, {"item_profile": {}, "user_profile": {}})
             assert request is not None
-            named = {item for item in range(source.num_items)
-                     if f"Title {item}\n" in request.messages[1]["content"] + "\n"}
+            named = {
+                item
+                for item in range(source.num_items)
+                if f"Title {item}\n" in request.messages[1]["content"] + "\n"
+            }
             assert named == set(source.items_of(user).tolist())
 
 
@@ -116,7 +131,9 @@ def test_split_hash_knows_the_splits_and_not_their_order() -> None:
     assert split_hash(data) == split_hash(same)
     edges = other["user", "rates", "item"]
     edges.val_edge_label_index, edges.edge_label_index = (
-        edges.edge_label_index, edges.val_edge_label_index)
+        edges.edge_label_index,
+        edges.val_edge_label_index,
+    )
     assert split_hash(data) != split_hash(other)
 
 
@@ -129,11 +146,14 @@ def test_cells_may_be_empty_and_columns_whole_numbers(data: HeteroData) -> None:
     assert source.descriptions[1] == ""
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (lambda t: t.drop(columns="item"), "no column 'item'"),
-    (lambda t: pd.concat([t, t.iloc[:1]]), "lists item 100 twice, in rows 0 and 9"),
-    (lambda t: t.assign(item=t["item"] + 5000), "No id in column 'item'"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop(columns="item"), "no column 'item'"),
+        (lambda t: pd.concat([t, t.iloc[:1]]), "lists item 100 twice, in rows 0 and 9"),
+        (lambda t: t.assign(item=t["item"] + 5000), "No id in column 'item'"),
+    ],
+)
 def test_tables_that_cannot_be_used(change: object, message: str, data: HeteroData) -> None:
     with pytest.raises(ValueError, match=message):
         TrainingTexts(data, change(make_items()))  # type: ignore[operator]

@@ -17,7 +17,8 @@ PROSE, PINNED, NO_EMBEDDINGS = json.loads(TRANSCRIPT.read_text("utf-8"))["exchan
 
 def play(server: HTTPServer, exchange: dict[str, Any]) -> str:
     server.expect_request(exchange["path"]).respond_with_json(
-        exchange["response"], status=exchange["status"])
+        exchange["response"], status=exchange["status"]
+    )
     return server.url_for("")
 
 

@@ -37,22 +37,40 @@ class Journal(Callback):
 def train(data, name="lightgcn_int", model_seed=0, **options):
     """Trains for some epochs with everything random switched on."""
     torch.manual_seed(model_seed)
-    model = build_model(name, data, dataset="movie", keep_rate=0.7, mode="as_in_paper") if (
-        name.endswith("_int")) else build_model(name, data, dataset="movie")
-    options = {"epochs": 8, "lr": 0.01, "batch_size": 512, "progress": False, "loggers": (),
-               "accelerator": "cpu", "k": (5, 20), **options}
+    model = (
+        build_model(name, data, dataset="movie", keep_rate=0.7, mode="as_in_paper")
+        if (name.endswith("_int"))
+        else build_model(name, data, dataset="movie")
+    )
+    options = {
+        "epochs": 8,
+        "lr": 0.01,
+        "batch_size": 512,
+        "progress": False,
+        "loggers": (),
+        "accelerator": "cpu",
+        "k": (5, 20),
+        **options,
+    }
     return model, fit(model, data, **options)
 
 
 def outcome(model, result: FitResult):
     """All numbers of a run, without its timings."""
     history = result.history.drop(columns=[c for c in result.history if "seconds" in c])
-    return {"test": result.test, "validation": result.validation, "best_epoch": result.best_epoch,
-            "history": json.loads(history.to_json(orient="records", double_precision=15)),
-            "weights": {key: value.tolist() for key, value in model.state_dict().items()}}
+    return {
+        "test": result.test,
+        "validation": result.validation,
+        "best_epoch": result.best_epoch,
+        "history": json.loads(history.to_json(orient="records", double_precision=15)),
+        "weights": {key: value.tolist() for key, value in model.state_dict().items()},
+    }
 
 
 if __name__ == "__main__":
     root, folder, journal = sys.argv[1:4]
-    train(IRLLRecDataset(root, name="sample")[0], folder=folder,
-          callbacks=[Journal(journal, wait=True)])
+    train(
+        IRLLRecDataset(root, name="sample")[0],
+        folder=folder,
+        callbacks=[Journal(journal, wait=True)],
+    )

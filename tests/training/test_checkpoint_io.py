@@ -20,11 +20,23 @@ def equal(a, b):
 
 
 CHECKPOINT = {
-    "epoch": 3, "version": "2.6", "none": None, "flag": True, "best": float("-inf"),
-    "nan": float("nan"), "tuple": (1, (2.5,)), "list": [], "empty": {}, "third": 1 / 3,
+    "epoch": 3,
+    "version": "2.6",
+    "none": None,
+    "flag": True,
+    "best": float("-inf"),
+    "nan": float("nan"),
+    "tuple": (1, (2.5,)),
+    "list": [],
+    "empty": {},
+    "third": 1 / 3,
     "state_dict": {"a/b": torch.arange(3), "a": {"b": torch.randn(2, 2)}},
-    "optimizer_states": [{"state": {0: {"step": torch.tensor(7.0), "exp_avg": torch.randn(3)}},
-                          "param_groups": [{"lr": 1e-3, "betas": (0.9, 0.999), "params": [0]}]}],
+    "optimizer_states": [
+        {
+            "state": {0: {"step": torch.tensor(7.0), "exp_avg": torch.randn(3)}},
+            "param_groups": [{"lr": 1e-3, "betas": (0.9, 0.999), "params": [0]}],
+        }
+    ],
     "tensor": {"tensor": "a", "dict": [["x", 1]], "tuple": []},
 }
 
@@ -41,11 +53,14 @@ def test_everything_comes_back_exactly(tmp_path):
     assert not path.exists()
 
 
-@pytest.mark.parametrize(("value", "message"), [
-    ({"callbacks": {"mine": {"x": {1, 2}}}}, "'callbacks/mine/x' is of type set"),
-    ({"hyper": [object()]}, "'hyper/0' is of type object"),
-    ({"a": {(1, 2): 3}}, r"'a' has the key \(1, 2\)"),
-])
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"callbacks": {"mine": {"x": {1, 2}}}}, "'callbacks/mine/x' is of type set"),
+        ({"hyper": [object()]}, "'hyper/0' is of type object"),
+        ({"a": {(1, 2): 3}}, r"'a' has the key \(1, 2\)"),
+    ],
+)
 def test_what_cannot_be_kept_is_named(tmp_path, value, message):
     with pytest.raises(TypeError, match=message):
         SafetensorsIO().save_checkpoint(value, tmp_path / "a")
@@ -65,9 +80,11 @@ def test_settings_name_what_differs(tiny_data):
     first = settings(layer_num=2, kd_temperature=0.2)
     assert differences(first, settings(layer_num=2, kd_temperature=0.2)) == []
     assert differences(first, settings(layer_num=3, kd_temperature=0.2)) == [
-        "model.backbone.num_layers is 2 there and 3 here"]
+        "model.backbone.num_layers is 2 there and 3 here"
+    ]
     assert differences(first, settings(layer_num=2, kd_temperature=0.1)) == [
-        "model.heads.0.temperature is 0.2 there and 0.1 here"]
+        "model.heads.0.temperature is 0.2 there and 0.1 here"
+    ]
     tiny_data["user"].x = tiny_data["user"].x * 2
     (text,) = differences(first, settings(layer_num=2, kd_temperature=0.2))
     assert text.startswith("model.heads.0.features is 21x6 float32 ")
@@ -77,5 +94,6 @@ def test_settings_name_what_differs(tiny_data):
     assert differences(plain, settings("lightgcn")) == []
     edges = tiny_data["user", "rates", "item"]
     edges.edge_index = edges.edge_index[:, 1:]
-    assert any("training interactions is 2x" in line
-               for line in differences(plain, settings("lightgcn")))
+    assert any(
+        "training interactions is 2x" in line for line in differences(plain, settings("lightgcn"))
+    )

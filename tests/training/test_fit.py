@@ -41,8 +41,10 @@ def naive_protocol(values, epochs, eval_every, patience):
     return evaluated, best_epoch, epochs, False
 
 
-@pytest.mark.parametrize(("seed", "eval_every", "patience"), [
-    (0, 3, 5), (1, 3, 5), (2, 1, 3), (3, 2, 1), (4, 3, 2), (5, 1, 20)])
+@pytest.mark.parametrize(
+    ("seed", "eval_every", "patience"),
+    [(0, 3, 5), (1, 3, 5), (2, 1, 3), (3, 2, 1), (4, 3, 2), (5, 1, 20)],
+)
 def test_schedule_of_evaluation_and_stopping(tiny_data, monkeypatch, seed, eval_every, patience):
     rng = random.Random(seed)
     values = [rng.choice([0.125, 0.25, 0.375, 0.5, 0.625]) for _ in range(40)]  # with ties
@@ -60,8 +62,15 @@ def test_schedule_of_evaluation_and_stopping(tiny_data, monkeypatch, seed, eval_
     monkeypatch.setattr("irllrec_pyg.training.module.evaluate", scripted)
     evaluated, best_epoch, epochs, stopped = naive_protocol(values, 30, eval_every, patience)
     best_index = evaluated.index(best_epoch)
-    model, result = train(tiny_data, "lightgcn", epochs=30, eval_every=eval_every, k=(20,),
-                          patience=patience, metrics=["recall"])
+    model, result = train(
+        tiny_data,
+        "lightgcn",
+        epochs=30,
+        eval_every=eval_every,
+        k=(20,),
+        patience=patience,
+        metrics=["recall"],
+    )
     got = result.history.dropna(subset="recall@20")
     assert got["epoch"].tolist() == evaluated
     assert got["recall@20"].tolist() == values[: len(evaluated)]
@@ -114,8 +123,15 @@ def test_precisions(sample, precision):
 def test_gradients_can_be_clipped(tiny_data, precision):
     model = build_model("lightgcn", tiny_data)
     before = model.backbone.embedding.detach().clone()
-    fit(model, tiny_data, epochs=1, precision=precision, gradient_clip_val=1e-30, progress=False,
-        eval_every=0)
+    fit(
+        model,
+        tiny_data,
+        epochs=1,
+        precision=precision,
+        gradient_clip_val=1e-30,
+        progress=False,
+        eval_every=0,
+    )
     # Adam divides such gradients by its epsilon of 1e-8.
     torch.testing.assert_close(model.backbone.embedding, before, rtol=0, atol=1e-12)
 
@@ -125,16 +141,24 @@ def test_any_pyg_model_trains_with_intents(sample):
     backbone = GNNBackbone(GAT(32, 32, num_layers=2), sample)
     model = Recommender(backbone, [IntentAlignment(sample, 32, weight=0.1, num_intents=16)])
     before = {name: value.detach().clone() for name, value in backbone.gnn.named_parameters()}
-    result = fit(model, sample, epochs=3, lr=0.01, batch_size=512, progress=False,
-                 accelerator="cpu")
+    result = fit(
+        model, sample, epochs=3, lr=0.01, batch_size=512, progress=False, accelerator="cpu"
+    )
     assert result.history["loss_intent"].is_monotonic_decreasing
-    assert all(not torch.equal(value, before[name])
-               for name, value in backbone.gnn.named_parameters())
+    assert all(
+        not torch.equal(value, before[name]) for name, value in backbone.gnn.named_parameters()
+    )
 
 
 def test_sampled_neighbourhoods_and_many_negatives(sample):
-    _, result = train(sample, "lightgcn", epochs=2, num_neighbors=[5, 5, 5], num_negatives=4,
-                      loader_options={"drop_last": True})
+    _, result = train(
+        sample,
+        "lightgcn",
+        epochs=2,
+        num_neighbors=[5, 5, 5],
+        num_negatives=4,
+        loader_options={"drop_last": True},
+    )
     assert result.history["loss"].is_monotonic_decreasing
 
 
@@ -156,21 +180,31 @@ def test_without_evaluation_all_epochs_count(tiny_data):
     assert not model.training
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"monitor": "recall@7"}, "'monitor' must be one of recall@5"),
-    ({"epochs": 0}, "'epochs' must be at least 1"),
-    ({"patience": 0}, "'patience' must be at least 1"),
-    ({"eval_every": -1}, "'eval_every' must not be negative"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"monitor": "recall@7"}, "'monitor' must be one of recall@5"),
+        ({"epochs": 0}, "'epochs' must be at least 1"),
+        ({"patience": 0}, "'patience' must be at least 1"),
+        ({"eval_every": -1}, "'eval_every' must not be negative"),
+    ],
+)
 def test_errors(tiny_data, change, message):
     with pytest.raises(ValueError, match=message):
         train(tiny_data, "lightgcn", **change)
 
 
-@pytest.mark.parametrize(("option", "value", "instead"), [
-    ("logger", False, "'loggers'"), ("max_epochs", 3, "'epochs'"),
-    ("default_root_dir", ".", "'folder'"), ("enable_progress_bar", True, "'progress'"),
-    ("enable_checkpointing", True, "'folder'"), ("plugins", [], "a Trainer of your own")])
+@pytest.mark.parametrize(
+    ("option", "value", "instead"),
+    [
+        ("logger", False, "'loggers'"),
+        ("max_epochs", 3, "'epochs'"),
+        ("default_root_dir", ".", "'folder'"),
+        ("enable_progress_bar", True, "'progress'"),
+        ("enable_checkpointing", True, "'folder'"),
+        ("plugins", [], "a Trainer of your own"),
+    ],
+)
 def test_an_option_of_the_trainer_that_fit_sets_is_named(tiny_data, option, value, instead):
     with pytest.raises(ValueError, match=f"'{option}' of .* is set by 'fit': .*{instead}"):
         train(tiny_data, "lightgcn", **{option: value})
@@ -201,8 +235,15 @@ def test_one_value_stands_for_a_list_of_it(tiny_data):
     steps = []
     options = {"epochs": 2, "seed": 3}
     many = train(tiny_data, "lightgcn", k=[20], metrics=["recall"], **options)
-    one = train(tiny_data, "lightgcn", k=20, metrics="recall", loggers=Rows(),
-                callbacks=Callback(), **options)
+    one = train(
+        tiny_data,
+        "lightgcn",
+        k=20,
+        metrics="recall",
+        loggers=Rows(),
+        callbacks=Callback(),
+        **options,
+    )
     assert outcome(*one) == outcome(*many)
     assert set(one[1].test) == {"recall@20"}
     assert steps == [1, 2]
@@ -240,11 +281,19 @@ def test_own_trainer(sample, tmp_path):
     torch.manual_seed(0)
     model = build_model("lightgcn", sample, dataset="movie")
     module = RecommenderModule(model, sample, lr=0.01, batch_size=512, k=(5, 20))
-    trainer = Trainer(max_epochs=2, callbacks=[BestWeights("recall@20")], logger=False,
-                      plugins=[SafetensorsIO()], default_root_dir=tmp_path, accelerator="cpu",
-                      enable_progress_bar=False, enable_model_summary=False,
-                      enable_checkpointing=False, inference_mode=False,
-                      use_distributed_sampler=False)
+    trainer = Trainer(
+        max_epochs=2,
+        callbacks=[BestWeights("recall@20")],
+        logger=False,
+        plugins=[SafetensorsIO()],
+        default_root_dir=tmp_path,
+        accelerator="cpu",
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        inference_mode=False,
+        use_distributed_sampler=False,
+    )
     trainer.fit(module)
     trainer.save_checkpoint(tmp_path / "mine.safetensors")
     expected, result = train(sample, "lightgcn", epochs=2)
@@ -274,15 +323,20 @@ def test_two_processes_share_an_epoch(sample, sample_root, tmp_path):
     (tmp_path / "script.py").write_text(DDP)
     folder = tmp_path / "run"
     folder.mkdir()
-    subprocess.run([sys.executable, "-W", "ignore", tmp_path / "script.py", sample_root, folder],
-                   check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=280)
+    subprocess.run(
+        [sys.executable, "-W", "ignore", tmp_path / "script.py", sample_root, folder],
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=280,
+    )
     first, second = (read_tensors(folder / f"weights-{rank}", "weights")[0] for rank in (0, 1))
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert (folder / "model.safetensors").exists()
     alone = train(sample, "lightgcn_int", epochs=3, batch_size=1024)[1]
     assert pd.read_json(folder / "result.json", typ="series")["test"]["recall@20"] == (
-        pytest.approx(alone.test["recall@20"], rel=0.3))
+        pytest.approx(alone.test["recall@20"], rel=0.3)
+    )
 
 
 def test_a_model_of_other_interactions_is_refused(tiny_data):

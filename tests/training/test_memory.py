@@ -20,10 +20,15 @@ with keep_freed_memory() if sys.argv[1] == "keep" else contextlib.nullcontext():
 
 
 def faults(mode):
-    env = {"PATH": "", "MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_MMAP_THRESHOLD_": "131072",
-           "PYTHONPATH": ":".join(sys.path)}
-    run = subprocess.run([sys.executable, "-c", SCRIPT, mode], env=env, text=True, check=True,
-                         capture_output=True)
+    env = {
+        "PATH": "",
+        "MALLOC_TRIM_THRESHOLD_": "131072",
+        "MALLOC_MMAP_THRESHOLD_": "131072",
+        "PYTHONPATH": ":".join(sys.path),
+    }
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT, mode], env=env, text=True, check=True, capture_output=True
+    )
     return int(run.stdout)
 
 

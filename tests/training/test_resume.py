@@ -22,8 +22,11 @@ ROOT = Path(__file__).resolve().parents[2]
 def start(module, *arguments):
     """Starts a Python process like this one."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return subprocess.Popen([sys.executable, "-W", "ignore", "-m", module, *map(str, arguments)],
-                            cwd=ROOT, env={**os.environ, "PYTHONPATH": path})
+    return subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", module, *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": path},
+    )
 
 
 def lines(file):
@@ -54,8 +57,11 @@ def test_a_killed_run_goes_on_with_the_same_numbers(killed, sample):
     # Other initial weights show that all of them come from the checkpoint.
     resumed = outcome(*train(sample, folder=killed, model_seed=1, callbacks=[Journal(journal)]))
     assert resumed == whole
-    assert lines(journal) == [*(f"epoch {epoch}" for epoch in range(1, KILL_EPOCH + 1)), "waiting",
-                              *(f"epoch {epoch}" for epoch in range(KILL_EPOCH, 9))]
+    assert lines(journal) == [
+        *(f"epoch {epoch}" for epoch in range(1, KILL_EPOCH + 1)),
+        "waiting",
+        *(f"epoch {epoch}" for epoch in range(KILL_EPOCH, 9)),
+    ]
     # A third call finds everything done.
     model, result = train(sample, folder=killed, model_seed=2, callbacks=[Journal(journal)])
     assert outcome(model, result) == whole
@@ -94,8 +100,13 @@ def test_interrupted_runs_go_on(sample, tmp_path, epoch):
 
 @pytest.mark.parametrize(("epochs", "patience"), [(50, 2), (6, 50)])
 def test_a_run_killed_after_its_last_epoch_only_tests(sample, tmp_path, epochs, patience):
-    options = {"name": "lightgcn", "epochs": epochs, "lr": 0.5, "eval_every": 1,
-               "patience": patience}
+    options = {
+        "name": "lightgcn",
+        "epochs": epochs,
+        "lr": 0.5,
+        "eval_every": 1,
+        "patience": patience,
+    }
 
     class Fail(Callback):
         def on_train_end(self, trainer, pl_module):
@@ -133,13 +144,25 @@ def test_other_settings_are_refused_and_named(sample, tmp_path, finished):
     if not finished:
         (tmp_path / "result.json").unlink()
     file = "result" if finished else "resume"
-    with pytest.raises(CheckpointError, match=rf"{file}\.\w+ was written with other settings: "
-                                              r"lr is 0\.01 there and 0\.02 here\. Use another"):
+    with pytest.raises(
+        CheckpointError,
+        match=rf"{file}\.\w+ was written with other settings: "
+        r"lr is 0\.01 there and 0\.02 here\. Use another",
+    ):
         train(sample, lr=0.02, **options)
     with pytest.raises(CheckpointError, match=r"keep_rate is 0\.8 there and 0\.5 here"):
-        fit(build_model("lightgcn", sample, dataset="movie", keep_rate=0.5), sample, epochs=2,
-            lr=0.01, batch_size=512, k=(5, 20), folder=tmp_path, progress=False, accelerator="cpu",
-            loggers=())
+        fit(
+            build_model("lightgcn", sample, dataset="movie", keep_rate=0.5),
+            sample,
+            epochs=2,
+            lr=0.01,
+            batch_size=512,
+            k=(5, 20),
+            folder=tmp_path,
+            progress=False,
+            accelerator="cpu",
+            loggers=(),
+        )
     with pytest.raises(CheckpointError, match=r"model\.heads\.0"):
         train(sample, **{**options, "name": "lightgcn_plus"})
     edges = sample["user", "rates", "item"]

@@ -12,5 +12,17 @@ from .lightgcn import LightGCN
 from .sgl import SGL
 from .simgcl import SimGCL
 
-__all__ = ["BIGCF", "DCCF", "GCCF", "SGL", "AlphaRec", "AutoCF", "Backbone", "Encoding",
-           "GNNBackbone", "IntentPrototypes", "LightGCN", "SimGCL"]
+__all__ = [
+    "BIGCF",
+    "DCCF",
+    "GCCF",
+    "SGL",
+    "AlphaRec",
+    "AutoCF",
+    "Backbone",
+    "Encoding",
+    "GNNBackbone",
+    "IntentPrototypes",
+    "LightGCN",
+    "SimGCL",
+]

@@ -50,9 +50,16 @@ class AlphaRec(LightGCN):
 
     features: Tensor
 
-    def __init__(self, data: HeteroData, embedding_size: int = 32, num_layers: int = 2,
-                 keep_rate: float = 1.0, temperature: float = 0.15, hidden_ratio: float = 0.5,
-                 cosine: bool = False) -> None:
+    def __init__(
+        self,
+        data: HeteroData,
+        embedding_size: int = 32,
+        num_layers: int = 2,
+        keep_rate: float = 1.0,
+        temperature: float = 0.15,
+        hidden_ratio: float = 0.5,
+        cosine: bool = False,
+    ) -> None:
         super().__init__(data, embedding_size, num_layers, keep_rate, learns_embedding=False)
         self.temperature = temperature
         self.cosine = cosine
@@ -75,8 +82,9 @@ class AlphaRec(LightGCN):
         out: Tensor = self.mlp(features)
         return out.to(features.dtype)
 
-    def forward(self, graph: InteractionGraph | None = None, x: Tensor | None = None,
-                augment: bool = False) -> Encoding:
+    def forward(
+        self, graph: InteractionGraph | None = None, x: Tensor | None = None, augment: bool = False
+    ) -> Encoding:
         """Propagates ``num_layers`` times and averages the layers; see :class:`LightGCN`."""
         encoding = super().forward(graph, x, augment)
         nodes = encoding.nodes / len(encoding.layers)
@@ -87,5 +95,9 @@ class AlphaRec(LightGCN):
         """The sampled softmax over cosines."""
         e = encoding.nodes
         negatives = F.embedding(batch.neg_node.view(batch.size, -1), e)
-        return sampled_softmax(e.index_select(0, batch.user), e.index_select(0, batch.pos_node),
-                               negatives, self.temperature)
+        return sampled_softmax(
+            e.index_select(0, batch.user),
+            e.index_select(0, batch.pos_node),
+            negatives,
+            self.temperature,
+        )

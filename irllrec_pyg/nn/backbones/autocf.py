@@ -60,10 +60,19 @@ class AutoCF(Backbone):
         weight (float, optional): :math:`w`. (default: ``1.0``)
     """
 
-    def __init__(self, data: HeteroData, embedding_size: int = 32, num_layers: int = 2,
-                 num_transformers: int = 1, heads: int = 4, num_seeds: int = 100,
-                 mask_depth: int = 2, keep_rate: float = 0.2, redraw_every: int = 10,
-                 weight: float = 1.0) -> None:
+    def __init__(
+        self,
+        data: HeteroData,
+        embedding_size: int = 32,
+        num_layers: int = 2,
+        num_transformers: int = 1,
+        heads: int = 4,
+        num_seeds: int = 100,
+        mask_depth: int = 2,
+        keep_rate: float = 0.2,
+        redraw_every: int = 10,
+        weight: float = 1.0,
+    ) -> None:
         super().__init__(data, embedding_size)
         check_rate("keep_rate", keep_rate)
         if redraw_every < 1:
@@ -74,7 +83,8 @@ class AutoCF(Backbone):
         self.weight = weight
         self.conv = WeightedSumConv()
         self.transformers = torch.nn.ModuleList(
-            GraphTransformerConv(embedding_size, heads) for _ in range(num_transformers))
+            GraphTransformerConv(embedding_size, heads) for _ in range(num_transformers)
+        )
         self._step = 0
         self._drawn: _Drawn | None = None
 
@@ -88,8 +98,9 @@ class AutoCF(Backbone):
         """The first batch of an epoch redraws."""
         self._step = 0
 
-    def forward(self, graph: InteractionGraph | None = None, x: Tensor | None = None,
-                augment: bool = False) -> Encoding:
+    def forward(
+        self, graph: InteractionGraph | None = None, x: Tensor | None = None, augment: bool = False
+    ) -> Encoding:
         """Encodes and decodes; with ``augment``, a call is a batch. See :class:`Backbone`."""
         graph = graph or self.graph
         x = self.inputs(graph) if x is None else x
@@ -113,11 +124,16 @@ class AutoCF(Backbone):
             seeds = scores.topk(min(self.num_seeds, graph.num_nodes)).indices
             keep, nodes = mask_edges(graph, seeds, self.mask_depth)
             # With replacement, as published: fewer distinct nodes than the rate says.
-            others = torch.randint(graph.num_nodes, (int(self.keep_rate * graph.num_nodes),),
-                                   device=x.device)
+            others = torch.randint(
+                graph.num_nodes, (int(self.keep_rate * graph.num_nodes),), device=x.device
+            )
             nodes[others] = True
-            self._drawn = _Drawn(graph, x.device, without(graph, keep, x.dtype),
-                                 reconnect(graph, keep, nodes.nonzero().view(-1)))
+            self._drawn = _Drawn(
+                graph,
+                x.device,
+                without(graph, keep, x.dtype),
+                reconnect(graph, keep, nodes.nonzero().view(-1)),
+            )
         return self._drawn.encoder, self._drawn.decoder, -scores.mean()
 
     def ranking_loss(self, encoding: Encoding, batch: Triplets) -> Tensor:

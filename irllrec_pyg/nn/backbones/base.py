@@ -53,8 +53,9 @@ class Backbone(torch.nn.Module):
     embedding: torch.nn.Parameter
     intents: IntentPrototypes | None
 
-    def __init__(self, data: HeteroData, embedding_size: int = 32,
-                 learns_embedding: bool = True) -> None:
+    def __init__(
+        self, data: HeteroData, embedding_size: int = 32, learns_embedding: bool = True
+    ) -> None:
         super().__init__()
         self.embedding_size = embedding_size
         self.learns_embedding = learns_embedding
@@ -62,7 +63,8 @@ class Backbone(torch.nn.Module):
         self.intents = None
         shape = self.graph.num_nodes, embedding_size
         self.register_parameter(
-            "embedding", torch.nn.Parameter(torch.empty(shape)) if learns_embedding else None)
+            "embedding", torch.nn.Parameter(torch.empty(shape)) if learns_embedding else None
+        )
         self._draw_embedding()
         self.user_ids: list[int | str] | None = data["user"].get("raw_id")
         self.item_ids: list[int | str] | None = data["item"].get("raw_id")
@@ -89,8 +91,9 @@ class Backbone(torch.nn.Module):
         r"""The input embeddings :math:`E^0` of the graph's nodes, shape :math:`(N, d)`."""
         return self.embedding if graph.n_id is None else self.embedding.index_select(0, graph.n_id)
 
-    def forward(self, graph: InteractionGraph | None = None, x: Tensor | None = None,
-                augment: bool = False) -> Encoding:
+    def forward(
+        self, graph: InteractionGraph | None = None, x: Tensor | None = None, augment: bool = False
+    ) -> Encoding:
         r"""Encodes the nodes of a graph.
 
         Args:
@@ -128,5 +131,7 @@ class Backbone(torch.nn.Module):
         return encoding.losses
 
     def __repr__(self) -> str:
-        return (f"{type(self).__name__}({self.graph.num_users} users, "
-                f"{self.graph.num_items} items, embedding_size={self.embedding_size})")
+        return (
+            f"{type(self).__name__}({self.graph.num_users} users, "
+            f"{self.graph.num_items} items, embedding_size={self.embedding_size})"
+        )

@@ -49,17 +49,25 @@ class BIGCF(LightGCN):
 
     intents: IntentPrototypes
 
-    def __init__(self, data: HeteroData, embedding_size: int = 32, num_layers: int = 3,
-                 num_intents: int = 128, weight: float = 0.05, temperature: float = 0.2,
-                 center_weight: float = 1e-5) -> None:
+    def __init__(
+        self,
+        data: HeteroData,
+        embedding_size: int = 32,
+        num_layers: int = 3,
+        num_intents: int = 128,
+        weight: float = 0.05,
+        temperature: float = 0.2,
+        center_weight: float = 1e-5,
+    ) -> None:
         super().__init__(data, embedding_size, num_layers)
         self.intents = IntentPrototypes(embedding_size, num_intents)
         self.weight = weight
         self.temperature = temperature
         self.center_weight = center_weight
 
-    def forward(self, graph: InteractionGraph | None = None, x: Tensor | None = None,
-                augment: bool = False) -> Encoding:
+    def forward(
+        self, graph: InteractionGraph | None = None, x: Tensor | None = None, augment: bool = False
+    ) -> Encoding:
         """Propagates and adds intents with random signs and sizes; see :class:`Backbone`."""
         graph = graph or self.graph
         encoding = super().forward(graph, x)
@@ -74,11 +82,15 @@ class BIGCF(LightGCN):
     def losses(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:
         """The losses ``ssl`` and ``center``."""
         e = encoding.nodes
-        hidden = (encoding.views[0][0] if encoding.views
-                  else self.intents(e, batch.graph.num_users))
+        hidden = encoding.views[0][0] if encoding.views else self.intents(e, batch.graph.num_users)
         users, items = batch.users, batch.pos_items
-        loss = ssl_loss(e.index_select(0, batch.user), e.index_select(0, batch.pos_node),
-                        self.temperature, candidates=items.of(e), candidate_weight=items.count)
+        loss = ssl_loss(
+            e.index_select(0, batch.user),
+            e.index_select(0, batch.pos_node),
+            self.temperature,
+            candidates=items.of(e),
+            candidate_weight=items.count,
+        )
         for nodes in (e, hidden):
             for rows, x in zip((users, items), select(nodes, users, items), strict=True):
                 loss = loss + ssl_loss(x, x, self.temperature, weight=rows.count)

@@ -51,8 +51,15 @@ class DCCF(Backbone):
 
     intents: IntentPrototypes
 
-    def __init__(self, data: HeteroData, embedding_size: int = 32, num_layers: int = 2,
-                 num_intents: int = 128, weight: float = 1e-3, temperature: float = 0.1) -> None:
+    def __init__(
+        self,
+        data: HeteroData,
+        embedding_size: int = 32,
+        num_layers: int = 2,
+        num_intents: int = 128,
+        weight: float = 1e-3,
+        temperature: float = 0.1,
+    ) -> None:
         super().__init__(data, embedding_size)
         self.num_layers = num_layers
         self.weight = weight
@@ -61,8 +68,9 @@ class DCCF(Backbone):
         self.conv = WeightedSumConv()
         self.adaptive = AdaptiveConv()
 
-    def forward(self, graph: InteractionGraph | None = None, x: Tensor | None = None,
-                augment: bool = False) -> Encoding:
+    def forward(
+        self, graph: InteractionGraph | None = None, x: Tensor | None = None, augment: bool = False
+    ) -> Encoding:
         """Adds the four branches layer by layer; nothing is random. See :class:`Backbone`."""
         graph = graph or self.graph
         layers = [self.inputs(graph) if x is None else x]
@@ -80,8 +88,12 @@ class DCCF(Backbone):
         """The loss ``ssl``."""
         anchors, *others = (
             [select(nodes, batch.users, batch.pos_items) for nodes in view]
-            for view in encoding.views)
-        losses = [info_nce(g, y, y, self.temperature)
-                  for view in others for layer in zip(anchors, view, strict=True)
-                  for g, y in zip(*layer, strict=True)]
+            for view in encoding.views
+        )
+        losses = [
+            info_nce(g, y, y, self.temperature)
+            for view in others
+            for layer in zip(anchors, view, strict=True)
+            for g, y in zip(*layer, strict=True)
+        ]
         return {"ssl": self.weight * torch.stack(losses).sum() / batch.users.index.numel()}

@@ -31,8 +31,13 @@ class GCCF(Backbone):
             variants with texts forget this. (default: ``True``)
     """
 
-    def __init__(self, data: HeteroData, embedding_size: int = 32, num_layers: int = 2,
-                 self_loops: bool = True) -> None:
+    def __init__(
+        self,
+        data: HeteroData,
+        embedding_size: int = 32,
+        num_layers: int = 2,
+        self_loops: bool = True,
+    ) -> None:
         super().__init__(data, embedding_size)
         self.num_layers = num_layers
         self.self_loops = self_loops
@@ -43,8 +48,9 @@ class GCCF(Backbone):
         """Width of the concatenated layers."""
         return (self.num_layers + 1) * self.embedding_size
 
-    def forward(self, graph: InteractionGraph | None = None, x: Tensor | None = None,
-                augment: bool = False) -> Encoding:
+    def forward(
+        self, graph: InteractionGraph | None = None, x: Tensor | None = None, augment: bool = False
+    ) -> Encoding:
         """Propagates and concatenates the layers; see :class:`Backbone`."""
         graph = graph or self.graph
         x = self.inputs(graph) if x is None else x

@@ -34,8 +34,13 @@ class GNNBackbone(Backbone):
             it does not take ``edge_weight`` though asked to.
     """
 
-    def __init__(self, gnn: torch.nn.Module, data: HeteroData, embedding_size: int = 32,
-                 edge_weight: bool = False) -> None:
+    def __init__(
+        self,
+        gnn: torch.nn.Module,
+        data: HeteroData,
+        embedding_size: int = 32,
+        edge_weight: bool = False,
+    ) -> None:
         super().__init__(data, embedding_size)
         if edge_weight and "edge_weight" not in inspect.signature(gnn.forward).parameters:
             raise ValueError(f"{type(gnn).__name__}.forward takes no 'edge_weight'.")
@@ -47,11 +52,14 @@ class GNNBackbone(Backbone):
             width = gnn.eval()(self.embedding[:2], edge_index).size(-1)
         gnn.train(mode)
         if width != embedding_size:
-            raise ValueError(f"{type(gnn).__name__} returns {width} columns for "
-                             f"'embedding_size'={embedding_size}; both must be equal.")
+            raise ValueError(
+                f"{type(gnn).__name__} returns {width} columns for "
+                f"'embedding_size'={embedding_size}; both must be equal."
+            )
 
-    def forward(self, graph: InteractionGraph | None = None, x: Tensor | None = None,
-                augment: bool = False) -> Encoding:
+    def forward(
+        self, graph: InteractionGraph | None = None, x: Tensor | None = None, augment: bool = False
+    ) -> Encoding:
         """Runs the network; it has no augmentation. See :class:`Backbone`."""
         graph = graph or self.graph
         x = self.inputs(graph) if x is None else x

@@ -30,16 +30,23 @@ class LightGCN(Backbone):
         learns_embedding (bool, optional): As in :class:`Backbone`. (default: ``True``)
     """
 
-    def __init__(self, data: HeteroData, embedding_size: int = 32, num_layers: int = 3,
-                 keep_rate: float = 1.0, learns_embedding: bool = True) -> None:
+    def __init__(
+        self,
+        data: HeteroData,
+        embedding_size: int = 32,
+        num_layers: int = 3,
+        keep_rate: float = 1.0,
+        learns_embedding: bool = True,
+    ) -> None:
         super().__init__(data, embedding_size, learns_embedding)
         check_rate("keep_rate", keep_rate)
         self.num_layers = num_layers
         self.keep_rate = keep_rate
         self.conv = WeightedSumConv()
 
-    def forward(self, graph: InteractionGraph | None = None, x: Tensor | None = None,
-                augment: bool = False) -> Encoding:
+    def forward(
+        self, graph: InteractionGraph | None = None, x: Tensor | None = None, augment: bool = False
+    ) -> Encoding:
         """Propagates ``num_layers`` times and sums the layers; see :class:`Backbone`."""
         graph = graph or self.graph
         x = self.inputs(graph) if x is None else x

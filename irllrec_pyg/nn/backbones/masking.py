@@ -106,5 +106,10 @@ def reconnect(graph: InteractionGraph, keep: Tensor, nodes: Tensor) -> Subgraph:
     key = torch.cat([graph.row[keep], first, second, loop]) * graph.num_nodes
     key = (key + torch.cat([graph.col[keep], second, first, loop])).unique()
     target, source = key // graph.num_nodes, key % graph.num_nodes
-    return Subgraph(torch.stack([source, target]), key.new_ones(key.numel()), graph.num_users,
-                    graph.num_items, loop)
+    return Subgraph(
+        torch.stack([source, target]),
+        key.new_ones(key.numel()),
+        graph.num_users,
+        graph.num_items,
+        loop,
+    )

@@ -17,8 +17,12 @@ def check_rate(name: str, value: float) -> None:
         raise ValueError(f"{name!r} must lie in (0, 1], got {value}.")
 
 
-def propagate(conv: WeightedSumConv, x: Tensor, adjacencies: Sequence[Adjacency],
-              perturb: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, ...]:
+def propagate(
+    conv: WeightedSumConv,
+    x: Tensor,
+    adjacencies: Sequence[Adjacency],
+    perturb: Callable[[Tensor], Tensor] | None = None,
+) -> tuple[Tensor, ...]:
     r"""Propagates once over each matrix and keeps every layer.
 
     .. math::
@@ -51,8 +55,9 @@ def sum_layers(layers: Sequence[Tensor]) -> Tensor:
     return out
 
 
-def contrast_views(first: Tensor, second: Tensor, batch: Triplets, temperature: float,
-                   negatives: bool) -> Tensor:
+def contrast_views(
+    first: Tensor, second: Tensor, batch: Triplets, temperature: float, negatives: bool
+) -> Tensor:
     r"""Contrasts a batch's nodes in two views with all nodes of the second view.
 
     .. math::
@@ -71,7 +76,10 @@ def contrast_views(first: Tensor, second: Tensor, batch: Triplets, temperature: 
     """
     sides = batch.users, batch.items if negatives else batch.pos_items
     candidates = second.split([batch.graph.num_users, batch.graph.num_items])
-    losses = [info_nce(x, y, others, temperature, weight=rows.count)
-              for rows, x, y, others in zip(sides, select(first, *sides), select(second, *sides),
-                                            candidates, strict=True)]
+    losses = [
+        info_nce(x, y, others, temperature, weight=rows.count)
+        for rows, x, y, others in zip(
+            sides, select(first, *sides), select(second, *sides), candidates, strict=True
+        )
+    ]
     return torch.stack(losses).sum() / batch.size

@@ -43,27 +43,38 @@ class SGL(LightGCN):
         temperature (float, optional): Of the contrastive sums. (default: ``0.2``)
     """
 
-    def __init__(self, data: HeteroData, embedding_size: int = 32, num_layers: int = 3,
-                 augmentation: Augmentation = "edge_drop", keep_rate: float = 0.8,
-                 weight: float = 0.1, temperature: float = 0.2) -> None:
+    def __init__(
+        self,
+        data: HeteroData,
+        embedding_size: int = 32,
+        num_layers: int = 3,
+        augmentation: Augmentation = "edge_drop",
+        keep_rate: float = 0.8,
+        weight: float = 0.1,
+        temperature: float = 0.2,
+    ) -> None:
         super().__init__(data, embedding_size, num_layers, keep_rate)
         if augmentation not in ("edge_drop", "node_drop", "random_walk"):
-            raise ValueError("'augmentation' must be 'edge_drop', 'node_drop' or 'random_walk', "
-                             f"got {augmentation!r}.")
+            raise ValueError(
+                "'augmentation' must be 'edge_drop', 'node_drop' or 'random_walk', "
+                f"got {augmentation!r}."
+            )
         self.augmentation = augmentation
         self.weight = weight
         self.temperature = temperature
 
-    def forward(self, graph: InteractionGraph | None = None, x: Tensor | None = None,
-                augment: bool = False) -> Encoding:
+    def forward(
+        self, graph: InteractionGraph | None = None, x: Tensor | None = None, augment: bool = False
+    ) -> Encoding:
         """Propagates over the whole graph, which is never augmented; see :class:`Backbone`."""
         return super().forward(graph, x)
 
     def encode(self, batch: Triplets, x: Tensor) -> Encoding:
         """Adds the two views."""
         encoding = super().encode(batch, x)
-        encoding.views = tuple(self.view(batch.graph, x) if batch.augment else encoding.layers
-                               for _ in range(2))
+        encoding.views = tuple(
+            self.view(batch.graph, x) if batch.augment else encoding.layers for _ in range(2)
+        )
         return encoding
 
     def view(self, graph: InteractionGraph, x: Tensor) -> tuple[Tensor, ...]:

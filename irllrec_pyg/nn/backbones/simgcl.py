@@ -40,8 +40,15 @@ class SimGCL(LightGCN):
         temperature (float, optional): Of the contrastive sums. (default: ``0.2``)
     """
 
-    def __init__(self, data: HeteroData, embedding_size: int = 32, num_layers: int = 3,
-                 noise: float = 0.9, weight: float = 0.1, temperature: float = 0.2) -> None:
+    def __init__(
+        self,
+        data: HeteroData,
+        embedding_size: int = 32,
+        num_layers: int = 3,
+        noise: float = 0.9,
+        weight: float = 0.1,
+        temperature: float = 0.2,
+    ) -> None:
         super().__init__(data, embedding_size, num_layers)
         self.noise = noise
         self.weight = weight
@@ -52,8 +59,9 @@ class SimGCL(LightGCN):
         encoding = super().encode(batch, x)
         adjacencies = [batch.graph.adjacency(x.dtype)] * self.num_layers
         encoding.views = tuple(
-            propagate(self.conv, x, adjacencies, self.perturb) if batch.augment
-            else encoding.layers for _ in range(2))
+            propagate(self.conv, x, adjacencies, self.perturb) if batch.augment else encoding.layers
+            for _ in range(2)
+        )
         return encoding
 
     def perturb(self, x: Tensor) -> Tensor:

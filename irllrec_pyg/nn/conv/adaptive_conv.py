@@ -50,13 +50,15 @@ class AdaptiveConv(SumConv):
         """The weighted neighbour, of shape :math:`(E, d)`."""
         return weight.view(-1, 1) * x_j
 
-    def message_and_aggregate(self, edge_index: InteractionGraph,  # type: ignore[override]
-                              x: Tensor, hidden: Tensor) -> Tensor:
+    def message_and_aggregate(  # type: ignore[override]
+        self, edge_index: InteractionGraph, x: Tensor, hidden: Tensor
+    ) -> Tensor:
         """Both sparse products at once; ``hidden`` has rows of unit length."""
         if x.dtype in (torch.float16, torch.bfloat16):
             return self.message_and_aggregate(edge_index, x.float(), hidden).to(x.dtype)
-        out: Tensor = apply_opaque(_AdaptiveProduct, x, hidden.to(x.dtype),
-                                   *Structure.of(edge_index))
+        out: Tensor = apply_opaque(
+            _AdaptiveProduct, x, hidden.to(x.dtype), *Structure.of(edge_index)
+        )
         return out
 
 

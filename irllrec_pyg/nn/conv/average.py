@@ -77,8 +77,9 @@ def average(structure: Structure, value: Tensor, x: Tensor) -> tuple[Tensor, Ten
     return structure.multiply(value, x) * scale, scale
 
 
-def average_backward(structure: Structure, value: Tensor, x: Tensor, out: Tensor, scale: Tensor,
-                     grad: Tensor) -> tuple[Tensor, Tensor]:
+def average_backward(
+    structure: Structure, value: Tensor, x: Tensor, out: Tensor, scale: Tensor, grad: Tensor
+) -> tuple[Tensor, Tensor]:
     r"""Gradients of :func:`average`.
 
     With the incoming gradient :math:`g`: :math:`\partial x_j = \sum_i s_i a_{ij} g_i` and
@@ -89,5 +90,7 @@ def average_backward(structure: Structure, value: Tensor, x: Tensor, out: Tensor
     """
     grad = grad * scale
     bias = -(grad * out).sum(1)
-    return (structure.multiply_t(value, grad),
-            structure.add_dots(bias.index_select(0, structure.rows()), grad, x))
+    return (
+        structure.multiply_t(value, grad),
+        structure.add_dots(bias.index_select(0, structure.rows()), grad, x),
+    )

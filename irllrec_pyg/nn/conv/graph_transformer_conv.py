@@ -43,8 +43,9 @@ class GraphTransformerConv(SumConv):
     def __init__(self, channels: int, heads: int = 4) -> None:
         super().__init__(node_dim=0)
         if heads < 1 or channels % heads:
-            raise ValueError(f"'channels' must be a multiple of 'heads', got {channels} and "
-                             f"{heads}.")
+            raise ValueError(
+                f"'channels' must be a multiple of 'heads', got {channels} and {heads}."
+            )
         self.heads = heads
         self.query = torch.nn.Linear(channels, channels, bias=False)
         self.key = torch.nn.Linear(channels, channels, bias=False)
@@ -59,21 +60,25 @@ class GraphTransformerConv(SumConv):
     def forward(self, x: Tensor, edge_index: InteractionGraph | Tensor) -> Tensor:
         """Runs one layer."""
         dtype = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
-        q, k, v = (layer(x).to(dtype).view(x.size(0), self.heads, -1)
-                   for layer in (self.query, self.key, self.value))
+        q, k, v = (
+            layer(x).to(dtype).view(x.size(0), self.heads, -1)
+            for layer in (self.query, self.key, self.value)
+        )
         if isinstance(edge_index, InteractionGraph):
             return self.message_and_aggregate(edge_index, q, k, v).to(x.dtype)
         out: Tensor = self.propagate(edge_index, q=q, k=k, v=v)
         return out.flatten(1).to(x.dtype)
 
-    def message(self, q_i: Tensor, k_j: Tensor, v_j: Tensor,  # type: ignore[override]
-                index: Tensor, size_i: int) -> Tensor:
+    def message(  # type: ignore[override]
+        self, q_i: Tensor, k_j: Tensor, v_j: Tensor, index: Tensor, size_i: int
+    ) -> Tensor:
         """The weighted value of the neighbour, of shape :math:`(E, H, d / H)`."""
         score = (q_i * k_j).sum(-1).clamp(-LIMIT, LIMIT)
         return softmax(score, index, num_nodes=size_i).unsqueeze(-1) * v_j
 
-    def message_and_aggregate(self, edge_index: InteractionGraph,  # type: ignore[override]
-                              q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def message_and_aggregate(  # type: ignore[override]
+        self, edge_index: InteractionGraph, q: Tensor, k: Tensor, v: Tensor
+    ) -> Tensor:
         """Sparse products, one head at a time; never holds an :math:`(E, d)` matrix."""
         structure = Structure.of(edge_index)
         parts = zip(q.unbind(1), k.unbind(1), v.unbind(1), strict=True)
@@ -104,5 +109,9 @@ class _Attention(torch.autograd.Function):
         to_v, to_value = average_backward(entries, value, v, out, scale, grad)
         # Nothing flows through scores that were cut off.
         to_score = to_value * value * (value.log().abs() < LIMIT * (1 - 1e-6))
-        return (entries.multiply(to_score, k), entries.multiply_t(to_score, q), to_v,
-                *[None] * len(structure))
+        return (
+            entries.multiply(to_score, k),
+            entries.multiply_t(to_score, q),
+            to_v,
+            *[None] * len(structure),
+        )

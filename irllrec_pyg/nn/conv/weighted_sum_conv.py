@@ -34,8 +34,9 @@ class WeightedSumConv(SumConv):
         - **output:** node features :math:`(N, d)`
     """
 
-    def forward(self, x: Tensor, edge_index: Adjacency | Tensor,
-                edge_weight: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, edge_index: Adjacency | Tensor, edge_weight: Tensor | None = None
+    ) -> Tensor:
         """Runs one propagation."""
         if isinstance(edge_index, Adjacency):
             # Not through `propagate`: it expands a CSR matrix to edge indices at every call,
@@ -44,13 +45,15 @@ class WeightedSumConv(SumConv):
         out: Tensor = self.propagate(edge_index, x=x, edge_weight=edge_weight)
         return out
 
-    def message(self, x_j: Tensor, edge_weight: OptTensor  # type: ignore[override]
-                ) -> Tensor:
+    def message(  # type: ignore[override]
+        self, x_j: Tensor, edge_weight: OptTensor
+    ) -> Tensor:
         """The weighted neighbour, of shape :math:`(E, d)`."""
         return x_j if edge_weight is None else edge_weight.view(-1, 1) * x_j
 
-    def message_and_aggregate(self, edge_index: Adjacency,  # type: ignore[override]
-                              x: Tensor) -> Tensor:
+    def message_and_aggregate(  # type: ignore[override]
+        self, edge_index: Adjacency, x: Tensor
+    ) -> Tensor:
         """The sparse matrix product."""
         return spmm(edge_index, x)
 
@@ -110,11 +113,13 @@ def product(matrix: Sequence[Tensor], x: Tensor, add: Tensor | None = None) -> T
             # A row of the product is a bag of weighted rows of x. PyTorch's kernel for that
             # fetches ahead and takes a third of the time of its CSR product, or less.
             # Detached, or it would also note which row went into which bag.
-            out = torch.embedding_bag(x.detach(), col, rowptr, mode=0, per_sample_weights=value,
-                                      include_last_offset=True)[0]
+            out = torch.embedding_bag(
+                x.detach(), col, rowptr, mode=0, per_sample_weights=value, include_last_offset=True
+            )[0]
             return out if add is None else out.add_(add)
-        return torch.addmm(x if add is None else add, csr(rowptr, col, value), x,
-                           beta=0 if add is None else 1)
+        return torch.addmm(
+            x if add is None else add, csr(rowptr, col, value), x, beta=0 if add is None else 1
+        )
 
 
 class _Chain(torch.autograd.Function):

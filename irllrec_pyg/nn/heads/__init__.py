@@ -5,5 +5,11 @@ from .intent import IntentAlignment, InteractionTower
 from .profile import ProfileAlignment
 from .reconstruction import ProfileReconstruction
 
-__all__ = ["Head", "IntentAlignment", "InteractionTower", "ProfileAlignment",
-           "ProfileReconstruction", "TextHead"]
+__all__ = [
+    "Head",
+    "IntentAlignment",
+    "InteractionTower",
+    "ProfileAlignment",
+    "ProfileReconstruction",
+    "TextHead",
+]

@@ -95,8 +95,9 @@ class TextRows(NamedTuple):
         return self.item.index_select(0, torch.searchsorted(self.item_node, node))
 
 
-def align(nodes: Tensor, text: TextRows, batch: Triplets, temperature: float,
-          negatives: bool = True) -> Tensor:
+def align(
+    nodes: Tensor, text: TextRows, batch: Triplets, temperature: float, negatives: bool = True
+) -> Tensor:
     r"""The contrastive alignment that RLMRec-Con and IRLLRec's pairwise part share.
 
     .. math::
@@ -119,6 +120,7 @@ def align(nodes: Tensor, text: TextRows, batch: Triplets, temperature: float,
     total = info_nce(user, users.of(text.user), text.user, temperature, weight=users.count)
     for items, x in zip(sides, rest, strict=True):
         profile = text.of_items(items.index)
-        total = total + info_nce(x, profile, profile, temperature,
-                                 weight=items.count, candidate_weight=items.count)
+        total = total + info_nce(
+            x, profile, profile, temperature, weight=items.count, candidate_weight=items.count
+        )
     return total / batch.size

@@ -97,13 +97,25 @@ class IntentAlignment(TextHead):
         MissingTextError: If the data set has no intent embeddings.
     """
 
-    def __init__(self, data: HeteroData, embedding_size: int, num_intents: int = 128,
-                 weight: float = 0.02, temperature: float = 0.2,
-                 translation_weight: float = 5e-4, matching_weight: float = 1e-4,
-                 momentum: float = 0.999, alpha: float = 0.6, noise: float = 0.1,
-                 all_nodes: bool | None = None, negatives: bool = True,
-                 mode: Mode = "as_published", prototypes: IntentPrototypes | None = None,
-                 view: int | None = None, shift: int = 0) -> None:
+    def __init__(
+        self,
+        data: HeteroData,
+        embedding_size: int,
+        num_intents: int = 128,
+        weight: float = 0.02,
+        temperature: float = 0.2,
+        translation_weight: float = 5e-4,
+        matching_weight: float = 1e-4,
+        momentum: float = 0.999,
+        alpha: float = 0.6,
+        noise: float = 0.1,
+        all_nodes: bool | None = None,
+        negatives: bool = True,
+        mode: Mode = "as_published",
+        prototypes: IntentPrototypes | None = None,
+        view: int | None = None,
+        shift: int = 0,
+    ) -> None:
         super().__init__(text_features(data, "intent"))
         if mode not in ("as_published", "as_in_paper"):
             raise ValueError(f"'mode' must be 'as_published' or 'as_in_paper', got {mode!r}.")
@@ -159,10 +171,13 @@ class IntentAlignment(TextHead):
         """The losses ``intent``, ``translation`` and ``matching``; moves the teacher."""
         prototypes = self.prototypes or encoding.intents
         if prototypes is None:
-            raise ValueError("This head was built for a backbone that has prototypes of its own; "
-                             "this one's encodings carry none.")
-        known = self.matching_weight > 0 and self._following.knows(self.teacher["mlp"],
-                                                                   self.features)
+            raise ValueError(
+                "This head was built for a backbone that has prototypes of its own; "
+                "this one's encodings carry none."
+            )
+        known = self.matching_weight > 0 and self._following.knows(
+            self.teacher["mlp"], self.features
+        )
         if self.training:
             self._move_teacher(1 - self.momentum, prototypes)
         layers = encoding.layers if self.view is None else encoding.views[self.view]
@@ -186,17 +201,22 @@ class IntentAlignment(TextHead):
             if self.matching_weight > 0:
                 with torch.no_grad():
                     teacher_z = self.teacher["mlp"](self.text_of(batch, nodes))
-        losses = {"intent": self.weight * align(interaction, text, batch, self.temperature,
-                                                self.negatives)}
+        losses = {
+            "intent": self.weight
+            * align(interaction, text, batch, self.temperature, self.negatives)
+        }
         if translates:
             translation = self._translation(z, encoding, nodes, batch.augment)
             losses["translation"] = self.translation_weight * translation
         if self.matching_weight > 0:
             matching = (
-                self._prediction_matching(z, teacher_z) if self.mode == "as_published"
-                else self._similarity_matching(z, teacher_z, interaction, layers, nodes, batch))
+                self._prediction_matching(z, teacher_z)
+                if self.mode == "as_published"
+                else self._similarity_matching(z, teacher_z, interaction, layers, nodes, batch)
+            )
             losses["matching"] = self.matching_weight * (
-                (1 - self.alpha) * losses["translation"] + self.alpha * matching)
+                (1 - self.alpha) * losses["translation"] + self.alpha * matching
+            )
         return losses
 
     def _translation(self, z: Tensor, encoding: Encoding, nodes: Tensor, augment: bool) -> Tensor:
@@ -213,8 +233,7 @@ class IntentAlignment(TextHead):
             return x * (1 + torch.randn_like(x))
         return x + self.noise * x.detach().std() * torch.randn_like(x)
 
-    def _teach(self, batch: Triplets, x: Tensor, hidden: Sequence[Tensor],
-               known: bool) -> Tensor:
+    def _teach(self, batch: Triplets, x: Tensor, hidden: Sequence[Tensor], known: bool) -> Tensor:
         teacher: TextMLP = self.teacher["mlp"]  # type: ignore[assignment]
         if batch.graph.n_id is not None:  # other rows at every step
             with torch.no_grad():
@@ -228,8 +247,15 @@ class IntentAlignment(TextHead):
     def _prediction_matching(self, z: Tensor, teacher_z: Tensor) -> Tensor:
         return -(teacher_z.softmax(1) * z.log_softmax(1)).sum(1).mean()
 
-    def _similarity_matching(self, z: Tensor, teacher_z: Tensor, interaction: Tensor,
-                             layers: Sequence[Tensor], nodes: Tensor, batch: Triplets) -> Tensor:
+    def _similarity_matching(
+        self,
+        z: Tensor,
+        teacher_z: Tensor,
+        interaction: Tensor,
+        layers: Sequence[Tensor],
+        nodes: Tensor,
+        batch: Triplets,
+    ) -> Tensor:
         with torch.no_grad():
             teacher_r = self.tower(layers, self.teacher["prototypes"], batch.graph)[nodes]
         r = interaction[nodes]
@@ -238,8 +264,10 @@ class IntentAlignment(TextHead):
         for side in (users, ~users):
             parts = r[side], z[side], teacher_r[side], teacher_z[side]
             x, y, x_m, y_m = parts
-            total = total + 0.5 * (distill(x, y, x_m, y_m, self.temperature)
-                                   + distill(y, x, y_m, x_m, self.temperature))
+            total = total + 0.5 * (
+                distill(x, y, x_m, y_m, self.temperature)
+                + distill(y, x, y_m, x_m, self.temperature)
+            )
         return total
 
 
@@ -257,8 +285,9 @@ class InteractionTower(torch.nn.Module):
         self.conv = AdaptiveConv()
         self.shift = shift
 
-    def forward(self, layers: Sequence[Tensor], prototypes: torch.nn.Module,
-                graph: InteractionGraph) -> Tensor:
+    def forward(
+        self, layers: Sequence[Tensor], prototypes: torch.nn.Module, graph: InteractionGraph
+    ) -> Tensor:
         r"""Averages the intent-weighted neighbours over the layers, shape :math:`(N, d)`."""
         last = len(layers) - 1
         pairs = zip(layers[:last], layers[self.shift : last + self.shift], strict=True)

@@ -33,8 +33,14 @@ class ProfileAlignment(TextHead):
         MissingTextError: If the data set has no profile embeddings.
     """
 
-    def __init__(self, data: HeteroData, out_channels: int, weight: float = 0.01,
-                 temperature: float = 0.2, negatives: bool = True) -> None:
+    def __init__(
+        self,
+        data: HeteroData,
+        out_channels: int,
+        weight: float = 0.01,
+        temperature: float = 0.2,
+        negatives: bool = True,
+    ) -> None:
         super().__init__(text_features(data, "x"))
         self.weight = weight
         self.temperature = temperature

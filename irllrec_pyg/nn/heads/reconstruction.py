@@ -35,8 +35,15 @@ class ProfileReconstruction(TextHead):
         MissingTextError: If the data set has no profile embeddings.
     """
 
-    def __init__(self, data: HeteroData, embedding_size: int, out_channels: int,
-                 mask_ratio: float = 0.1, weight: float = 0.1, temperature: float = 0.2) -> None:
+    def __init__(
+        self,
+        data: HeteroData,
+        embedding_size: int,
+        out_channels: int,
+        mask_ratio: float = 0.1,
+        weight: float = 0.1,
+        temperature: float = 0.2,
+    ) -> None:
         super().__init__(text_features(data, "x"))
         check_rate("mask_ratio", mask_ratio)
         self.mask_ratio = mask_ratio

@@ -41,8 +41,14 @@ class FollowingTeacher:
         """Whether the hidden layer is that of the teacher's present weights for these rows."""
         return self.hidden is not None and self.stamps == _stamps(teacher, rows)
 
-    def __call__(self, teacher: TextMLP, rows: Tensor, x: Tensor,
-                 student_hidden: Sequence[Tensor], step: float | None) -> Tensor:
+    def __call__(
+        self,
+        teacher: TextMLP,
+        rows: Tensor,
+        x: Tensor,
+        student_hidden: Sequence[Tensor],
+        step: float | None,
+    ) -> Tensor:
         r"""The teacher's outputs, shape :math:`(M, d)`.
 
         Args:
@@ -58,11 +64,15 @@ class FollowingTeacher:
             if self.hidden is None or (step is None and not self.knows(teacher, rows)):
                 step = None
                 # Steps of a thousandth would be lost in bfloat16.
-                self.hidden = [hidden.to(torch.promote_types(hidden.dtype, torch.float32))
-                               for hidden in teacher.hidden(x)]
+                self.hidden = [
+                    hidden.to(torch.promote_types(hidden.dtype, torch.float32))
+                    for hidden in teacher.hidden(x)
+                ]
             layer, self.hidden = self.hidden, None  # known again when every row has moved
-            out = [teacher.output([_move(slow, fast, step)])
-                   for slow, fast in zip(layer, student_hidden, strict=True)]
+            out = [
+                teacher.output([_move(slow, fast, step)])
+                for slow, fast in zip(layer, student_hidden, strict=True)
+            ]
             if not layer[0].is_inference():  # such a layer could not move in training
                 self.hidden, self.stamps = layer, _stamps(teacher, rows)
             return torch.cat(out)

@@ -48,7 +48,8 @@ def cosines(x, y):
 def nce(query, positive, candidates, tau):
     """Sum over the queries."""
     return (cosines(query, candidates) / tau).logsumexp(1).sum() - (
-        cosines(query, positive).diagonal() / tau).sum()
+        cosines(query, positive).diagonal() / tau
+    ).sum()
 
 
 def ssl(query, positive, tau):
@@ -73,8 +74,12 @@ def contrast(first, second, tau, negatives):
 
 def intents(x, prototypes):
     """Soft assignments of users and of items to their prototypes."""
-    return torch.cat([torch.softmax(part @ c, 1) @ c.t() for part, c in (
-        (x[:USERS], prototypes.user), (x[USERS:], prototypes.item))])
+    return torch.cat(
+        [
+            torch.softmax(part @ c, 1) @ c.t()
+            for part, c in ((x[:USERS], prototypes.user), (x[USERS:], prototypes.item))
+        ]
+    )
 
 
 def adaptive(matrix, x, hidden):
@@ -86,6 +91,9 @@ def adaptive(matrix, x, hidden):
 def same(ours, expected, parameters):
     """Compares values and gradients."""
     torch.testing.assert_close(ours, expected, rtol=1e-6, atol=1e-8)
-    for a, b in zip(torch.autograd.grad(ours, parameters, retain_graph=True),
-                    torch.autograd.grad(expected, parameters, retain_graph=True), strict=True):
+    for a, b in zip(
+        torch.autograd.grad(ours, parameters, retain_graph=True),
+        torch.autograd.grad(expected, parameters, retain_graph=True),
+        strict=True,
+    ):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-8)

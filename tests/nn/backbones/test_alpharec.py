@@ -61,8 +61,10 @@ def test_scores_are_dot_products_or_cosines(tiny_data):
     user = torch.arange(12)
     torch.testing.assert_close(model.score(user), e[:12] @ e[12:].t())
     torch.testing.assert_close(cosine.score(user), dense.cosines(e[:12], e[12:]))
-    torch.testing.assert_close(cosine.losses(dense.USER, dense.POS, NEG)["bpr"],
-                               model.losses(dense.USER, dense.POS, NEG)["bpr"])
+    torch.testing.assert_close(
+        cosine.losses(dense.USER, dense.POS, NEG)["bpr"],
+        model.losses(dense.USER, dense.POS, NEG)["bpr"],
+    )
 
 
 def test_missing_item_texts_are_named(tiny_data):

@@ -28,8 +28,10 @@ def test_equals_the_formulas_with_their_gradients(tiny_data, augment):
         layers.append(attention(conv, layers[-1], decoder.edge_index))
     e = sum(layers)
     users, items = dense.USER.unique(), 12 + dense.POS.unique()
-    expected = 0.5 * ((e[users] @ e[:12].t()).exp().sum(1).log().mean()
-                      + (e[items] @ e[12:].t()).exp().sum(1).log().mean())
+    expected = 0.5 * (
+        (e[users] @ e[:12].t()).exp().sum(1).log().mean()
+        + (e[items] @ e[12:].t()).exp().sum(1).log().mean()
+    )
     expected = expected + (e[dense.USER] @ e[12:].t()).exp().sum(1).log().mean()
     parameters = [backbone.embedding, *(conv.query.weight for conv in backbone.transformers)]
     dense.same(losses["ssl"], expected, parameters)

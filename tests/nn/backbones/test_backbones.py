@@ -24,17 +24,23 @@ from irllrec_pyg.nn import (
 from . import dense
 
 BACKBONES = [GCCF, LightGCN, SGL, SimGCL, DCCF, AutoCF, BIGCF, AlphaRec]
-OPTIONS = {BIGCF: {"num_intents": 3}, DCCF: {"num_intents": 3}, AutoCF: {"num_seeds": 1},
-           LightGCN: {"keep_rate": 0.8}, AlphaRec: {"keep_rate": 0.8}}
+OPTIONS = {
+    BIGCF: {"num_intents": 3},
+    DCCF: {"num_intents": 3},
+    AutoCF: {"num_seeds": 1},
+    LightGCN: {"keep_rate": 0.8},
+    AlphaRec: {"keep_rate": 0.8},
+}
 
 
 def build(kind, data, heads=True):
     torch.manual_seed(0)
     backbone = kind(data, 4, num_layers=2, **OPTIONS.get(kind, {}))
-    every = [ProfileAlignment(data, backbone.out_channels),
-             ProfileReconstruction(data, 4, backbone.out_channels),
-             IntentAlignment(data, 4, num_intents=3, mode="as_in_paper",
-                             prototypes=backbone.intents)]
+    every = [
+        ProfileAlignment(data, backbone.out_channels),
+        ProfileReconstruction(data, 4, backbone.out_channels),
+        IntentAlignment(data, 4, num_intents=3, mode="as_in_paper", prototypes=backbone.intents),
+    ]
     return Recommender(backbone, every if heads else [], reg_weight=1e-3)
 
 
@@ -42,8 +48,9 @@ def build(kind, data, heads=True):
 def test_every_head_trains_every_weight(tiny_data, kind):
     model = build(kind, tiny_data)
     losses = model.losses(dense.USER, dense.POS, dense.NEG)
-    assert {"bpr", "reg", "profile", "reconstruction", "intent", "translation",
-            "matching"} <= set(losses)
+    assert {"bpr", "reg", "profile", "reconstruction", "intent", "translation", "matching"} <= set(
+        losses
+    )
     torch.testing.assert_close(losses["total"], sum(losses[k] for k in losses if k != "total"))
     (losses["total"] - losses["reg"]).backward()
     for name, parameter in model.named_parameters():
@@ -87,11 +94,13 @@ def test_whole_neighbourhoods_are_exact(tiny_data, kind):
     # Adaptive weights read one hop more a layer; hidden states of the last hop need theirs too.
     sampled = list(triplet_loader(tiny_data, num_neighbors=[-1] * 5, **options))
     for a, b in zip(exact, sampled, strict=True):
-        ours, expected = (model.losses_from_batch(batch, augment=False)["bpr"]
-                          for batch in (b, a))
+        ours, expected = (model.losses_from_batch(batch, augment=False)["bpr"] for batch in (b, a))
         torch.testing.assert_close(ours, expected)
-        for x, y in zip(torch.autograd.grad(ours, parameters, allow_unused=True),
-                        torch.autograd.grad(expected, parameters, allow_unused=True), strict=True):
+        for x, y in zip(
+            torch.autograd.grad(ours, parameters, allow_unused=True),
+            torch.autograd.grad(expected, parameters, allow_unused=True),
+            strict=True,
+        ):
             torch.testing.assert_close(x, y, rtol=1e-4, atol=1e-6)  # loaded weights are float32
 
 

@@ -28,8 +28,12 @@ def test_equals_the_formulas_with_their_gradients(tiny_data):
     losses = model.losses(dense.USER, dense.POS, dense.NEG)
     e, parts = branches(backbone)
     users, items = dense.USER.unique(), 12 + dense.POS.unique()
-    expected = sum(dense.nce(g[nodes], y[nodes], y[nodes], 0.3)
-                   for g, *others in parts for y in others for nodes in (users, items))
+    expected = sum(
+        dense.nce(g[nodes], y[nodes], y[nodes], 0.3)
+        for g, *others in parts
+        for y in others
+        for nodes in (users, items)
+    )
     parameters = [backbone.embedding, backbone.intents.user, backbone.intents.item]
     dense.same(losses["ssl"], 0.5 * expected / len(users), parameters)
     dense.same(losses["bpr"], dense.bpr(e), parameters)
@@ -37,27 +41,37 @@ def test_equals_the_formulas_with_their_gradients(tiny_data):
 
 @pytest.mark.parametrize("mode", ["as_published", "as_in_paper"])
 def test_its_ready_layers_are_what_the_tower_would_compute(tiny_data, mode):
-    model, backbone = build(tiny_data, lambda backbone: [IntentAlignment(
-        tiny_data, 4, prototypes=backbone.intents, mode=mode)])
+    model, backbone = build(
+        tiny_data,
+        lambda backbone: [IntentAlignment(tiny_data, 4, prototypes=backbone.intents, mode=mode)],
+    )
     head = next(iter(model.heads))
     encoding = backbone()
     r = head.tower(encoding.layers, backbone.intents, backbone.graph)
     torch.testing.assert_close(torch.stack(encoding.interaction).mean(0), r)
-    torch.testing.assert_close(r, sum(part[3] for part in branches(backbone)[1]) / 2,
-                               rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(
+        r, sum(part[3] for part in branches(backbone)[1]) / 2, rtol=1e-6, atol=1e-8
+    )
 
 
 def test_the_teacher_follows_prototypes_that_are_the_backbones(tiny_data):
-    model, backbone = build(tiny_data, lambda backbone: [IntentAlignment(
-        tiny_data, 4, prototypes=backbone.intents, mode="as_in_paper", momentum=0.9)])
+    model, backbone = build(
+        tiny_data,
+        lambda backbone: [
+            IntentAlignment(
+                tiny_data, 4, prototypes=backbone.intents, mode="as_in_paper", momentum=0.9
+            )
+        ],
+    )
     head = next(iter(model.heads))
     assert sum("intents" in name for name in model.state_dict()) == 2  # stored once
     with torch.no_grad():
         backbone.intents.user.add_(1.0)
     before = head.teacher["prototypes"].user.clone()
     model.losses(dense.USER, dense.POS, dense.NEG)
-    torch.testing.assert_close(head.teacher["prototypes"].user,
-                               0.9 * before + 0.1 * backbone.intents.user)
+    torch.testing.assert_close(
+        head.teacher["prototypes"].user, 0.9 * before + 0.1 * backbone.intents.user
+    )
     with pytest.raises(ValueError, match="prototypes"):
         head.reset_teacher()
     head.reset_teacher(backbone.intents)

@@ -31,8 +31,10 @@ def test_a_node_without_interactions_keeps_its_embedding(tiny_data):
 
 def test_heads_take_the_width_they_need(tiny_data):
     backbone = GCCF(tiny_data, 4, num_layers=2)
-    heads = [ProfileAlignment(tiny_data, backbone.out_channels),
-             IntentAlignment(tiny_data, 4, num_intents=3, mode="as_in_paper")]
+    heads = [
+        ProfileAlignment(tiny_data, backbone.out_channels),
+        IntentAlignment(tiny_data, 4, num_intents=3, mode="as_in_paper"),
+    ]
     losses = Recommender(backbone, heads).losses(dense.USER, dense.POS, dense.NEG)
     losses["total"].backward()
     assert heads[0].mlp[2].out_features == 12

@@ -10,8 +10,16 @@ MODES = ["edge_drop", "node_drop", "random_walk"]
 
 def build(data, augmentation="edge_drop", **kwargs):
     torch.manual_seed(0)
-    backbone = SGL(data, 4, num_layers=3, augmentation=augmentation, keep_rate=0.6, weight=0.5,
-                   temperature=0.3, **kwargs)
+    backbone = SGL(
+        data,
+        4,
+        num_layers=3,
+        augmentation=augmentation,
+        keep_rate=0.6,
+        weight=0.5,
+        temperature=0.3,
+        **kwargs,
+    )
     return Recommender(backbone).double(), backbone
 
 
@@ -42,8 +50,9 @@ def test_equals_dense_passes_with_their_gradients(tiny_data, augmentation):
 def test_several_negatives_count_as_one_on_average(tiny_data):
     model, _ = build(tiny_data)
     one = model.losses(dense.USER, dense.POS, dense.NEG, augment=False)["ssl"]
-    three = model.losses(dense.USER, dense.POS, dense.NEG.view(-1, 1).repeat(1, 3),
-                         augment=False)["ssl"]
+    three = model.losses(dense.USER, dense.POS, dense.NEG.view(-1, 1).repeat(1, 3), augment=False)[
+        "ssl"
+    ]
     torch.testing.assert_close(one, three)
 
 

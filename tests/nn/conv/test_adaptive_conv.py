@@ -13,8 +13,11 @@ def naive(x, hidden, edge_index):
     for node in range(len(x)):
         neighbours = edge_index[0][edge_index[1] == node].tolist()
         a = [(torch.cosine_similarity(hidden[node], hidden[j], dim=0) + 1) / 2 for j in neighbours]
-        rows.append(sum(w * x[j] for w, j in zip(a, neighbours, strict=True)) / sum(a)
-                    if neighbours else 0 * x[node])
+        rows.append(
+            sum(w * x[j] for w, j in zip(a, neighbours, strict=True)) / sum(a)
+            if neighbours
+            else 0 * x[node]
+        )
     return torch.stack(rows)
 
 
@@ -23,19 +26,24 @@ def subgraph():
     return Subgraph(edge_index, torch.ones(5), 4, 4, torch.arange(8))
 
 
-@pytest.mark.parametrize("graph", [InteractionGraph(EDGES, 4, 4), subgraph()],
-                         ids=["whole", "sampled"])
+@pytest.mark.parametrize(
+    "graph", [InteractionGraph(EDGES, 4, 4), subgraph()], ids=["whole", "sampled"]
+)
 @pytest.mark.parametrize("fused", [True, False])
 def test_equals_a_loop_with_its_gradients(graph, fused):
     generator = torch.Generator().manual_seed(0)
-    x, hidden, weight = (torch.randn(8, 3, dtype=torch.float64, generator=generator)
-                         for _ in range(3))
+    x, hidden, weight = (
+        torch.randn(8, 3, dtype=torch.float64, generator=generator) for _ in range(3)
+    )
     inputs = x.requires_grad_(), hidden.requires_grad_()
     out = AdaptiveConv()(x, hidden, graph if fused else graph.edge_index)
     expected = naive(x, hidden, graph.edge_index)
     torch.testing.assert_close(out, expected, rtol=1e-6, atol=1e-7)
-    for a, b in zip(torch.autograd.grad((out * weight).sum(), inputs),
-                    torch.autograd.grad((expected * weight).sum(), inputs), strict=True):
+    for a, b in zip(
+        torch.autograd.grad((out * weight).sum(), inputs),
+        torch.autograd.grad((expected * weight).sum(), inputs),
+        strict=True,
+    ):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 
 

@@ -15,15 +15,19 @@ def naive(conv, x, edge_index):
         for head in range(conv.heads):
             own = slice(head * width, (head + 1) * width)
             a = [(q[node, own] @ k[j, own]).clamp(-10, 10).exp() for j in neighbours]
-            parts.append(sum(w * v[j, own] for w, j in zip(a, neighbours, strict=True)) / sum(a)
-                         if neighbours else 0 * v[node, own])
+            parts.append(
+                sum(w * v[j, own] for w, j in zip(a, neighbours, strict=True)) / sum(a)
+                if neighbours
+                else 0 * v[node, own]
+            )
         rows.append(torch.cat(parts))
     return torch.stack(rows)
 
 
 @pytest.mark.parametrize("size", [1.0, 6.0], ids=["small", "cut off"])
-@pytest.mark.parametrize("graph", [InteractionGraph(EDGES, 4, 4), subgraph()],
-                         ids=["whole", "sampled"])
+@pytest.mark.parametrize(
+    "graph", [InteractionGraph(EDGES, 4, 4), subgraph()], ids=["whole", "sampled"]
+)
 @pytest.mark.parametrize("fused", [True, False])
 def test_equals_a_loop_with_its_gradients(graph, fused, size):
     torch.manual_seed(0)
@@ -34,8 +38,11 @@ def test_equals_a_loop_with_its_gradients(graph, fused, size):
     expected = naive(conv, x, graph.edge_index)
     torch.testing.assert_close(out, expected)
     inputs = x, conv.query.weight, conv.key.weight, conv.value.weight
-    for a, b in zip(torch.autograd.grad((out * weight).sum(), inputs),
-                    torch.autograd.grad((expected * weight).sum(), inputs), strict=True):
+    for a, b in zip(
+        torch.autograd.grad((out * weight).sum(), inputs),
+        torch.autograd.grad((expected * weight).sum(), inputs),
+        strict=True,
+    ):
         torch.testing.assert_close(a, b)
     scores = (conv.query(x) @ conv.key(x).t()).abs().max()
     assert (scores > 10) == (size > 1)

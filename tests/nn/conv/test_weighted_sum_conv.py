@@ -22,8 +22,9 @@ def graph():
 
 def test_equals_lgconv(graph):
     x = torch.randn(8, 5)
-    torch.testing.assert_close(WeightedSumConv()(x, graph.adjacency(torch.float32)),
-                               LGConv()(x, graph.edge_index))
+    torch.testing.assert_close(
+        WeightedSumConv()(x, graph.adjacency(torch.float32)), LGConv()(x, graph.edge_index)
+    )
 
 
 @pytest.mark.parametrize("keep_rate", [1.0, 0.5])
@@ -38,15 +39,18 @@ def test_gradient_under_edge_drop_equals_dense_autograd(graph, keep_rate):
         out = WeightedSumConv()(out, adjacency)
     expected = matrix @ (matrix @ (matrix @ x))
     torch.testing.assert_close(out, expected)
-    torch.testing.assert_close(torch.autograd.grad((out * weight).sum(), x),
-                               torch.autograd.grad((expected * weight).sum(), x))
+    torch.testing.assert_close(
+        torch.autograd.grad((out * weight).sum(), x),
+        torch.autograd.grad((expected * weight).sum(), x),
+    )
 
 
 def test_messages_equal_the_fused_product(graph):
     adjacency = graph.drop_edges(torch.float64, 0.5)
     x = torch.randn(8, 5, dtype=torch.float64)
     torch.testing.assert_close(
-        WeightedSumConv()(x, graph.edge_index, adjacency.value), spmm(adjacency, x))
+        WeightedSumConv()(x, graph.edge_index, adjacency.value), spmm(adjacency, x)
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -67,8 +71,10 @@ def test_a_chain_has_the_gradient_of_whatever_layers_are_used(graph, used):
     for adjacency in adjacencies:
         expected.append(dense(adjacency) @ (expected[-1] if expected else x))
     torch.testing.assert_close(layers, tuple(expected))
-    ours, naive = (torch.autograd.grad(sum((out[at] * weight[at]).sum() for at in used), x)
-                   for out in (layers, expected))
+    ours, naive = (
+        torch.autograd.grad(sum((out[at] * weight[at]).sum() for at in used), x)
+        for out in (layers, expected)
+    )
     torch.testing.assert_close(ours, naive)
 
 
@@ -86,16 +92,19 @@ def test_products_in_both_kernels_equal_dense_ones(graph, dtype, keep_rate):
     out = spmm_chain(adjacencies, x)
     expected = first @ x, second @ first @ x
     torch.testing.assert_close(out, expected)
-    grads = [torch.autograd.grad(sum((w * y).sum() for w, y in zip(weight, ys, strict=True)), x)
-             for ys in (out, expected)]
+    grads = [
+        torch.autograd.grad(sum((w * y).sum() for w, y in zip(weight, ys, strict=True)), x)
+        for ys in (out, expected)
+    ]
     torch.testing.assert_close(*grads)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_graph_without_edges_gives_zeros(dtype):
     graph = InteractionGraph(EDGES[:, :0], 4, 4)
-    assert torch.equal(spmm(graph.adjacency(dtype), torch.ones(8, 3, dtype=dtype)),
-                       torch.zeros(8, 3, dtype=dtype))
+    assert torch.equal(
+        spmm(graph.adjacency(dtype), torch.ones(8, 3, dtype=dtype)), torch.zeros(8, 3, dtype=dtype)
+    )
 
 
 @pytest.mark.parametrize("keep_rate", [1.0, 0.5])

@@ -21,8 +21,12 @@ def towers(head, encoding, graph, prototypes, mlp):
     """Both towers by their formulas, for all nodes."""
     layers = []
     for layer in encoding.layers[:-1]:
-        hidden = torch.cat([torch.softmax(layer[:12] @ prototypes.user, 1) @ prototypes.user.t(),
-                            torch.softmax(layer[12:] @ prototypes.item, 1) @ prototypes.item.t()])
+        hidden = torch.cat(
+            [
+                torch.softmax(layer[:12] @ prototypes.user, 1) @ prototypes.user.t(),
+                torch.softmax(layer[12:] @ prototypes.item, 1) @ prototypes.item.t(),
+            ]
+        )
         layers.append(naive_adaptive(layer, hidden, graph.edge_index))
     return sum(layers) / len(layers), mlp(head.features)
 
@@ -37,13 +41,19 @@ def test_as_published_equals_the_formulas(tiny_data):
     e = model.backbone()
     r, z = towers(head, e, model.backbone.graph, head.prototypes, head.mlp)
     pos, neg = 12 + POS, 12 + NEG
-    pairwise = (naive_nce(r[USER], z[USER], z[:12], 0.3) + naive_nce(r[pos], z[pos], z[pos], 0.3)
-                + naive_nce(r[neg], z[neg], z[neg], 0.3)) / 6
+    pairwise = (
+        naive_nce(r[USER], z[USER], z[:12], 0.3)
+        + naive_nce(r[pos], z[pos], z[pos], 0.3)
+        + naive_nce(r[neg], z[neg], z[neg], 0.3)
+    ) / 6
     translation = naive_ssl(z, e.nodes, 1.0)
     target = head.teacher["mlp"](head.features).softmax(1)
     entropy = -(target * z.softmax(1).log()).sum() / 21
-    expected = {"intent": 0.5 * pairwise, "translation": 0.2 * translation,
-                "matching": 0.7 * (0.4 * 0.2 * translation + 0.6 * entropy)}
+    expected = {
+        "intent": 0.5 * pairwise,
+        "translation": 0.2 * translation,
+        "matching": 0.7 * (0.4 * 0.2 * translation + 0.6 * entropy),
+    }
     for name, value in expected.items():
         torch.testing.assert_close(losses[name], value, rtol=1e-6, atol=1e-7)
 
@@ -63,17 +73,19 @@ def test_as_in_paper_equals_the_formulas(tiny_data):
     translation = naive_ssl(z[users + items], e.nodes[users + items], 1.0)
     divergence = 0.0
     for nodes in (users, items):
-        student = torch.stack([torch.stack([cosine(r[a], z[b]) / 0.3 for b in nodes])
-                               for a in nodes])
-        teacher = torch.stack([torch.stack([cosine(r_m[a], z_m[b]) / 0.3 for b in nodes])
-                               for a in nodes])
+        student = torch.stack(
+            [torch.stack([cosine(r[a], z[b]) / 0.3 for b in nodes]) for a in nodes]
+        )
+        teacher = torch.stack(
+            [torch.stack([cosine(r_m[a], z_m[b]) / 0.3 for b in nodes]) for a in nodes]
+        )
         for s, t in ((student, teacher), (student.t(), teacher.t())):
             p = t.softmax(1)
             divergence += 0.5 * (p * (p.log() - s.softmax(1).log())).sum() / len(nodes)
     torch.testing.assert_close(losses["translation"], 0.2 * translation)
-    torch.testing.assert_close(losses["matching"],
-                               0.7 * (0.4 * 0.2 * translation + 0.6 * divergence),
-                               rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(
+        losses["matching"], 0.7 * (0.4 * 0.2 * translation + 0.6 * divergence), rtol=1e-6, atol=1e-7
+    )
 
 
 def test_translation_over_the_batch_alone(tiny_data):
@@ -134,8 +146,12 @@ def test_parts_with_zero_weight_are_left_out(tiny_data):
 def test_the_intent_loss_reaches_every_weight(tiny_data):
     model, head = build(tiny_data)
     model.losses(USER, POS, NEG)["intent"].backward()
-    for weight in (model.backbone.embedding, head.mlp[0].weight, head.prototypes.user,
-                   head.prototypes.item):
+    for weight in (
+        model.backbone.embedding,
+        head.mlp[0].weight,
+        head.prototypes.user,
+        head.prototypes.item,
+    ):
         assert weight.grad.abs().sum() > 0
 
 

@@ -36,7 +36,8 @@ print((peak - before) / 1024)
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
 def test_a_full_step_stays_under_one_and_a_half_gigabytes_above_the_embeddings():
-    out = subprocess.run([sys.executable, "-W", "ignore", "-c", SCRIPT], capture_output=True,
-                         text=True, check=True)
+    out = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", SCRIPT], capture_output=True, text=True, check=True
+    )
     megabytes = float(out.stdout)
     assert 100 < megabytes < 1500

@@ -25,8 +25,9 @@ def test_equals_the_formula_over_repeated_rows(tiny_data, negatives):
     expected = 0.5 * expected / 6
     torch.testing.assert_close(loss, expected)
     weights = [*head.parameters(), backbone.embedding]
-    for a, b in zip(torch.autograd.grad(loss, weights),
-                    torch.autograd.grad(expected, weights), strict=True):
+    for a, b in zip(
+        torch.autograd.grad(loss, weights), torch.autograd.grad(expected, weights), strict=True
+    ):
         torch.testing.assert_close(a, b)
 
 

@@ -23,8 +23,9 @@ def test_equals_the_formula_on_the_masked_pass(tiny_data):
     x[masked] = head.mask_token
     e = model.backbone(x=x).nodes
     text = torch.cat([tiny_data["user"].x, tiny_data["item"].x]).double()[masked]
-    torch.testing.assert_close(losses["reconstruction"],
-                               0.5 * naive_ssl(head.mlp(e[masked]), text, 0.3))
+    torch.testing.assert_close(
+        losses["reconstruction"], 0.5 * naive_ssl(head.mlp(e[masked]), text, 0.3)
+    )
     user, pos, neg = e[TRIPLETS[0]], e[12 + TRIPLETS[1]], e[12 + TRIPLETS[2]]
     bpr = torch.nn.functional.softplus((user * neg).sum(1) - (user * pos).sum(1)).mean()
     torch.testing.assert_close(losses["bpr"], bpr)

@@ -39,23 +39,34 @@ def nothing(model, head):
     pass
 
 
-@pytest.mark.parametrize("between", [
-    nothing, change_by_hand, load, turn_to_float_and_back, give_other_texts, change_texts,
-    change_the_momentum])
+@pytest.mark.parametrize(
+    "between",
+    [
+        nothing,
+        change_by_hand,
+        load,
+        turn_to_float_and_back,
+        give_other_texts,
+        change_texts,
+        change_the_momentum,
+    ],
+)
 @pytest.mark.parametrize("mode", ["as_published", "as_in_paper"])
-@pytest.mark.parametrize(("module", "size", "value"), [
-    (mlp, "BLOCK_BYTES", 1), (teachers, "MOVED", 2)])
-def test_follows_the_teachers_weights_over_many_steps(tiny_data, mode, between, module, size,
-                                                      value, monkeypatch):
+@pytest.mark.parametrize(
+    ("module", "size", "value"), [(mlp, "BLOCK_BYTES", 1), (teachers, "MOVED", 2)]
+)
+def test_follows_the_teachers_weights_over_many_steps(
+    tiny_data, mode, between, module, size, value, monkeypatch
+):
     monkeypatch.setattr(module, size, value)
     model, head = build(tiny_data, momentum=0.9, mode=mode, all_nodes=True)
     seen, products = [], []
     head._following.forget()
-    monkeypatch.setattr(head, "_teach", lambda *args, teach=head._teach: seen.append(
-        teach(*args)) or seen[-1])
+    monkeypatch.setattr(
+        head, "_teach", lambda *args, teach=head._teach: seen.append(teach(*args)) or seen[-1]
+    )
     hidden = head.teacher["mlp"].hidden
-    monkeypatch.setattr(head.teacher["mlp"], "hidden",
-                        lambda x: products.append(1) or hidden(x))
+    monkeypatch.setattr(head.teacher["mlp"], "hidden", lambda x: products.append(1) or hidden(x))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
     for step in range(8):
         model.train(step != 6)
