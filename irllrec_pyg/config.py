@@ -1,0 +1,176 @@
+"""Typed configurations: what an object is, as values that can be checked, written and read back."""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from .files import write_text
+
+
+class ConfigError(ValueError):
+    """A value that a configuration does not take; the message names the field."""
+
+
+def field(
+    default: Any,
+    *,
+    help: str,
+    search: Sequence[Any] | None = None,
+    log: bool = False,
+    **bounds: Any,
+) -> Any:
+    """A field of a :class:`Config`.
+
+    Args:
+        default: Its value where none is given.
+        help (str): One line, without a full stop, for messages, the command line and documents.
+        search (sequence, optional): What a search chooses from: the lowest and the highest number,
+            or, where these are not two numbers, every value. (default: it is not searched)
+        log (bool, optional): Whether the search takes the logarithm. (default: ``False``)
+        **bounds: ``ge``, ``gt``, ``le``, ``lt``, ``min_length``, as in :func:`pydantic.Field`.
+    """
+    extra: dict[str, Any] = {} if search is None else {"search": list(search), "log": log}
+    return Field(default, description=help, json_schema_extra=extra, **bounds)
+
+
+class Config(BaseModel):
+    """Base class of configurations: immutable, without unknown fields, and strict about types.
+
+    An integer is taken for a float, and nothing else for anything else: ``"2"``, ``2.0`` and
+    ``True`` are no integers. NaN and infinity are refused.
+
+    Example:
+        >>> class Layers(Config):
+        ...     num_layers: int = field(3, ge=0, help="number of propagations")
+        >>> Layers(num_layers=2).num_layers
+        2
+        >>> Layers(num_layers=-1)
+        Traceback (most recent call last):
+        irllrec_pyg.config.ConfigError: 'num_layers' must be at least 0, got -1.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=()
+    )
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ConfigError(_message(type(self), error)) from None
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any] | Self | None = None, **fields: Any) -> Self:
+        """A configuration from values, another configuration of this class, or both.
+
+        Args:
+            values (mapping or Config, optional): Values by field. (default: the defaults)
+            **fields: Values that take the place of these.
+
+        Raises:
+            ConfigError: If a value or a field is wrong; it is named.
+        """
+        if isinstance(values, Config):
+            if type(values) is cls and not fields:
+                return values
+            values = {name: getattr(values, name) for name in values.model_fields_set}
+        return cls(**{**(values or {}), **fields})
+
+    def replace(self, **fields: Any) -> Self:
+        """A copy with other values, which are checked."""
+        return type(self).read(self, **fields)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every field as plain values for JSON and YAML; :meth:`read` takes them back."""
+        return self.model_dump(mode="json")
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name, info in type(self).model_fields.items():
+            value = getattr(self, name)
+            if value != info.default:
+                yield name, value
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Reads a YAML file of settings, in which ``1e-7`` is a number, as in YAML 1.2.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ConfigError: If it is no YAML or no mapping.
+    """
+    try:
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold settings by name, got {type(content).__name__}.")
+    return content
+
+
+def write_yaml(path: str | Path, values: Mapping[str, Any]) -> None:
+    """Writes settings, in their order, completely or not at all."""
+    write_text(path, yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True))
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML follows YAML 1.1, in which ``1e-7`` is text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+\Z"),
+    list("-+.0123456789"),
+)
+
+
+def bounds_of(info: FieldInfo) -> dict[str, Any]:
+    """The bounds of a field by name: ``ge``, ``gt``, ``le``, ``lt``."""
+    found = {}
+    for part in info.metadata:
+        for name in ("ge", "gt", "le", "lt"):
+            if (value := getattr(part, name, None)) is not None:
+                found[name] = value
+    return found
+
+
+_KINDS = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "finite_number": "a finite number",
+    "greater_than_equal": "at least {ge}",
+    "greater_than": "greater than {gt}",
+    "less_than_equal": "at most {le}",
+    "less_than": "less than {lt}",
+    "literal_error": "{expected}",
+}
+
+
+def _message(cls: type[Config], error: ValidationError) -> str:
+    """What is wrong with the first of the wrong fields, in one sentence."""
+    found = error.errors()[0]
+    where, kind = ".".join(map(str, found["loc"])), found["type"]
+    if kind == "extra_forbidden":
+        return unknown_name("field", where, list(cls.model_fields))
+    if kind == "value_error":
+        cause = found["ctx"]["error"]
+        if isinstance(cause, ConfigError) and where:  # of a configuration within this one
+            return str(cause).replace("'", f"'{where}.", 1)
+        return str(cause)
+    wanted = _KINDS.get(kind, "").format(**found.get("ctx", {}))
+    wanted = wanted or found["msg"].removeprefix("Input should be ")
+    return f"{where!r} must be {wanted}, got {found['input']!r}."
+
+
+def unknown_name(what: str, name: str, known: list[str]) -> str:
+    """Says that there is no such name, which one was probably meant, and which ones there are."""
+    close = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {close[0]!r}? There" if close else "there"
+    return f"Unknown {what} {name!r}; {hint} are {', '.join(known) or 'none'}."
