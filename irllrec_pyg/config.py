@@ -113,6 +113,14 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def read_scalar(text: str) -> Any:
+    """A number, true or false, null, a list, or else text, as YAML reads it."""
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError:
+        return text
+
+
 def write_yaml(path: str | Path, values: Mapping[str, Any]) -> None:
     """Writes settings, in their order, completely or not at all."""
     write_text(path, yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True))
@@ -145,10 +153,10 @@ _KINDS = {
     "string_type": "text",
     "bool_type": "true or false",
     "finite_number": "a finite number",
-    "greater_than_equal": "at least {ge}",
-    "greater_than": "greater than {gt}",
-    "less_than_equal": "at most {le}",
-    "less_than": "less than {lt}",
+    "greater_than_equal": "at least {ge:g}",
+    "greater_than": "greater than {gt:g}",
+    "less_than_equal": "at most {le:g}",
+    "less_than": "less than {lt:g}",
     "literal_error": "{expected}",
 }
 

@@ -1,361 +1,340 @@
-"""Names, hyper-parameters and weights of the published code."""
+"""Names, hyper-parameters and weights of the published code.
+
+A published name is a backbone, alone (``lightgcn``) or with ``_plus`` (RLMRec-Con), ``_gene``
+(RLMRec-Gen) or ``_int`` (IRLLRec) after it, and stands for a :class:`~irllrec_pyg.nn.ModelConfig`.
+``published.yaml`` holds the published values under their published names; the tables here say which
+setting each of these names is, and where the published code departs from its papers.
+"""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from .nn import (
-    BIGCF,
-    DCCF,
-    GCCF,
-    SGL,
-    AlphaRec,
-    AutoCF,
-    Backbone,
-    Head,
-    IntentAlignment,
-    LightGCN,
-    ProfileAlignment,
-    ProfileReconstruction,
-    Recommender,
-    SimGCL,
-)
+from .config import ConfigError, read_yaml, unknown_name
+from .nn.recommender import ModelConfig, Recommender
+from .registry import lookup, names
 
-Hyperparameters = dict[str, Any]
 log = logging.getLogger(__name__)
+Settings = dict[str, Any]  # by path, such as "heads.profile.weight"
 
-# What a model needs that no published configuration of it names.
-DEFAULTS: Hyperparameters = {"embedding_size": 32, "intent_num": 128, "reg_weight": 1e-6}
-BACKBONE_DEFAULTS: dict[str, Hyperparameters] = {
-    "gccf": {"self_loops": True},
-    "alpharec": {"num_negatives": 256, "cosine": False},
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "": (),
+    "plus": ("profile",),
+    "gene": ("reconstruction",),
+    "int": ("profile", "intent"),
 }
-VARIANT_DEFAULTS: dict[str, Hyperparameters] = {
-    "plus": {"profile_negatives": True},
-    "int": {
-        "profile_negatives": True,
-        "intent_negatives": True,
-        "intent_view": None,
-        "intent_shift": 0,
-        "pairwise_only": False,
-    },
+# Published hyper-parameter -> setting. Those of training are settings of `fit`.
+ALIASES: dict[str, str] = {
+    "embedding_size": "backbone.embedding_size",
+    "layer_num": "backbone.num_layers",
+    "keep_rate": "backbone.keep_rate",
+    "augmentation": "backbone.augmentation",
+    "cl_weight": "backbone.weight",
+    "temperature": "backbone.temperature",
+    "cl_temperature": "backbone.temperature",  # its name in the variants with texts
+    "eps": "backbone.noise",
+    "cen_weight": "backbone.center_weight",
+    "gcn_layer": "backbone.num_layers",
+    "gt_layer": "backbone.num_transformers",
+    "head_num": "backbone.heads",
+    "seed_num": "backbone.num_seeds",
+    "mask_depth": "backbone.mask_depth",
+    "fix_steps": "backbone.redraw_every",
+    "ssl_reg": "backbone.weight",
+    "tau": "backbone.temperature",
+    "intent_num": "heads.intent.num_intents",
+    "kd_weight": "heads.profile.weight",
+    "kd_temperature": "heads.profile.temperature",
+    "mask_ratio": "heads.reconstruction.mask_ratio",
+    "recon_weight": "heads.reconstruction.weight",
+    "re_temperature": "heads.reconstruction.temperature",
+    "kd_int_weight": "heads.intent.pairwise.weight",
+    "kd_int_temperature": "heads.intent.temperature",
+    "kd_int_weight_2": "heads.intent.translation.weight",
+    "kd_int_weight_3": "heads.intent.matching.weight",
+    "reg_weight": "reg_weight",
+    "batch_size": "training.batch_size",
+    "lr": "training.lr",
+    "eval_every": "training.eval_every",
+    "patience": "training.patience",
+    "num_negatives": "training.num_negatives",
 }
-# AutoCF has no use for negative items, in any loss of any variant.
-MODEL_DEFAULTS: dict[str, Hyperparameters] = {
-    "autocf_plus": {"profile_negatives": False},
-    "autocf_int": {"profile_negatives": False},
+OWN_ALIASES: dict[str, dict[str, str]] = {  # of single backbones
+    "dccf": {"intent_num": "backbone.num_intents"},
+    "bigcf": {"intent_num": "backbone.num_intents"},
 }
-# Where the published code of a variant differs from its siblings, on purpose or not.
-AS_PUBLISHED: dict[str, Hyperparameters] = {
-    "gccf_plus": {"self_loops": False},
-    "gccf_gene": {"self_loops": False},
-    "sgl_int": {"intent_view": 1, "pairwise_only": True},
-    "simgcl_int": {"intent_negatives": False, "pairwise_only": True},
-    "dccf_int": {"pairwise_only": True},
-    "bigcf_int": {"intent_shift": 1, "pairwise_only": True},
-}
-# The newest published configuration sets both weights to 1e-7; these are those before it.
-AS_IN_PAPER: dict[str, Hyperparameters] = {
-    "lightgcn_int": {"kd_int_weight_2": 5e-4, "kd_int_weight_3": 1e-4}
-}
-# What the configurations name and neither the published code nor this one reads, by backbone or
-# model: nothing would change if it was set, so it cannot be.
+# Named by published configurations and read by no published code.
 UNREAD: dict[str, tuple[str, ...]] = {
     "gccf": ("keep_rate",),
     "simgcl": ("keep_rate",),
     "alpharec": ("lm_model",),
     "bigcf_gene": ("cl_temperature",),
 }
-# Of training: arguments of `fit`, not of a model.
-TRAINING = ("batch_size", "lr", "eval_every", "patience", "num_negatives")
-
-
-def _gccf(data: HeteroData, h: Hyperparameters) -> Backbone:
-    return GCCF(data, h["embedding_size"], h["layer_num"], self_loops=h["self_loops"])
-
-
-def _lightgcn(data: HeteroData, h: Hyperparameters) -> Backbone:
-    return LightGCN(data, h["embedding_size"], h["layer_num"], keep_rate=h["keep_rate"])
-
-
-def _sgl(data: HeteroData, h: Hyperparameters) -> Backbone:
-    return SGL(
-        data,
-        h["embedding_size"],
-        h["layer_num"],
-        augmentation=h["augmentation"],
-        keep_rate=h["keep_rate"],
-        **_contrast(h),
-    )
-
-
-def _simgcl(data: HeteroData, h: Hyperparameters) -> Backbone:
-    return SimGCL(data, h["embedding_size"], h["layer_num"], noise=h["eps"], **_contrast(h))
-
-
-def _dccf(data: HeteroData, h: Hyperparameters) -> Backbone:
-    return DCCF(data, h["embedding_size"], h["layer_num"], h["intent_num"], **_contrast(h))
-
-
-def _bigcf(data: HeteroData, h: Hyperparameters) -> Backbone:
-    return BIGCF(
-        data,
-        h["embedding_size"],
-        h["layer_num"],
-        h["intent_num"],
-        center_weight=h["cen_weight"],
-        **_contrast(h),
-    )
-
-
-def _autocf(data: HeteroData, h: Hyperparameters) -> Backbone:
-    return AutoCF(
-        data,
-        h["embedding_size"],
-        h["gcn_layer"],
-        h["gt_layer"],
-        heads=h["head_num"],
-        num_seeds=h["seed_num"],
-        mask_depth=h["mask_depth"],
-        keep_rate=h["keep_rate"],
-        redraw_every=h["fix_steps"],
-        weight=h["ssl_reg"],
-    )
-
-
-def _alpharec(data: HeteroData, h: Hyperparameters) -> Backbone:
-    return AlphaRec(
-        data,
-        h["embedding_size"],
-        h["layer_num"],
-        keep_rate=h["keep_rate"],
-        temperature=h["tau"],
-        cosine=h["cosine"],
-    )
-
-
-def _contrast(h: Hyperparameters) -> Hyperparameters:
-    # The variants with texts call the temperature of the backbone's own loss by another name.
-    temperature = h["temperature"] if "temperature" in h else h["cl_temperature"]
-    return {"weight": h["cl_weight"], "temperature": temperature}
-
-
-def _plus(data: HeteroData, backbone: Backbone, h: Hyperparameters) -> list[Head]:
-    return [
-        ProfileAlignment(
-            data,
-            backbone.out_channels,
-            weight=h["kd_weight"],
-            temperature=h["kd_temperature"],
-            negatives=h["profile_negatives"],
-        )
-    ]
-
-
-def _gene(data: HeteroData, backbone: Backbone, h: Hyperparameters) -> list[Head]:
-    return [
-        ProfileReconstruction(
-            data,
-            backbone.embedding_size,
-            backbone.out_channels,
-            mask_ratio=h["mask_ratio"],
-            weight=h["recon_weight"],
-            temperature=h["re_temperature"],
-        )
-    ]
-
-
-def _int(data: HeteroData, backbone: Backbone, h: Hyperparameters) -> list[Head]:
-    used = 0.0 if h["pairwise_only"] else 1.0
-    return [
-        *_plus(data, backbone, h),
-        IntentAlignment(
-            data,
-            backbone.embedding_size,
-            num_intents=h["intent_num"],
-            weight=h["kd_int_weight"],
-            temperature=h["kd_int_temperature"],
-            translation_weight=used * h["kd_int_weight_2"],
-            matching_weight=used * h["kd_int_weight_3"],
-            negatives=h["intent_negatives"],
-            mode=h["mode"],
-            prototypes=backbone.intents,
-            view=h["intent_view"],
-            shift=h["intent_shift"],
-        ),
-    ]
-
-
-BACKBONES: dict[str, Callable[[HeteroData, Hyperparameters], Backbone]] = {
-    "gccf": _gccf,
-    "lightgcn": _lightgcn,
-    "sgl": _sgl,
-    "simgcl": _simgcl,
-    "dccf": _dccf,
-    "autocf": _autocf,
-    "bigcf": _bigcf,
-    "alpharec": _alpharec,
+# What a model needs that no published configuration of it names, by backbone or model.
+DEFAULTS: dict[str, Settings] = {
+    "": {"reg_weight": 1e-6},
+    "alpharec": {"training.num_negatives": 256},
+    # AutoCF has no use for negative items, in any loss of any variant.
+    "autocf_plus": {"heads.profile.negatives": False},
+    "autocf_int": {"heads.profile.negatives": False},
 }
-VARIANTS: dict[str, Callable[[HeteroData, Backbone, Hyperparameters], list[Head]]] = {
-    "": lambda data, backbone, h: [],
-    "plus": _plus,
-    "gene": _gene,
-    "int": _int,
+PAIRWISE_ONLY: Settings = {
+    "heads.intent.translation.weight": 0.0,
+    "heads.intent.matching.weight": 0.0,
+}
+# Where the published code of a variant differs from its siblings or its paper.
+AS_PUBLISHED: dict[str, Settings] = {
+    "gccf_plus": {"backbone.self_loops": False},
+    "gccf_gene": {"backbone.self_loops": False},
+    "lightgcn_int": {
+        "heads.intent.translation.noise": "multiplicative",
+        "heads.intent.translation.nodes": "all",
+        "heads.intent.matching.target": "predictions",
+    },
+    "sgl_int": {"heads.intent.view": 1, **PAIRWISE_ONLY},
+    "simgcl_int": {"heads.intent.pairwise.negatives": False, **PAIRWISE_ONLY},
+    "dccf_int": PAIRWISE_ONLY,
+    "bigcf_int": {"heads.intent.shift": 1, **PAIRWISE_ONLY},
+}
+# The newest published configuration sets both weights to 1e-7; these are those before it.
+AS_IN_PAPER: dict[str, Settings] = {
+    "lightgcn_int": {"heads.intent.translation.weight": 5e-4, "heads.intent.matching.weight": 1e-4}
 }
 # Where a variant of a backbone was never published, a published one lends what the heads need.
 HEAD_LENDER = "lightgcn"
 
 
+def published_table() -> dict[str, dict[str, Any]]:
+    """The published values by model; see the head of ``published.yaml``."""
+    with resources.as_file(resources.files(__package__) / "published.yaml") as path:
+        return read_yaml(path)
+
+
 def model_names() -> list[str]:
-    """Every published name that :func:`build_model` takes."""
-    return [name for name in sorted(_configured()) if name.partition("_")[0] in BACKBONES]
+    """Every model that was published."""
+    return [name for name in published_table() if name.partition("_")[0] in names("backbone")]
 
 
-def split_name(name: str) -> tuple[str, str]:
-    """Splits a published name into backbone and variant, ``lightgcn_int`` into two words.
-
-    Raises:
-        ValueError: If there is no such backbone or variant.
-    """
-    backbone, _, variant = name.partition("_")
-    if backbone not in BACKBONES or variant not in VARIANTS:
-        raise ValueError(
-            f"Unknown model {name!r}; a name is one of {', '.join(BACKBONES)}, alone "
-            "or with _plus, _gene or _int behind it."
-        )
-    return backbone, variant
-
-
-def _configured() -> set[str]:
-    folder = resources.files("irllrec_pyg.configs")
-    return {
-        path.name.removesuffix(".yaml") for path in folder.iterdir() if path.name.endswith(".yaml")
-    }
-
-
-def load_hyperparameters(
-    model: str, dataset: str | None = None, mode: str | None = None
-) -> Hyperparameters:
-    """The published configuration of a model on a data set, under the published names.
-
-    What no configuration names (``self_loops``, ``intent_view``, ...) stands beside it, by the
-    published code or by the paper. A variant that nobody published takes what the backbone needs
-    from its ``_plus`` variant and what the heads need from that of LightGCN.
+def split_name(name: str) -> tuple[str, tuple[str, ...]]:
+    """The backbone and the heads that a model's name stands for.
 
     Args:
-        model (str): As in :func:`build_model`.
-        dataset (str, optional): ``amazon``, ``yelp``, ``movie`` or ``steam``; ``movielens``, for
-            which nobody published any, has settings of this package. Where the model has no
-            configuration for it, Amazon's is taken and a log line says so. (default: ``None``)
-        mode (str, optional): ``"as_published"`` or ``"as_in_paper"``. (default:
-            ``"as_published"`` where the model was published)
+        name (str): A published name (``lightgcn_int``), or a backbone with any heads
+            (``gnn+profile+intent``).
 
     Raises:
-        ValueError: If the model is unknown, or was not published but is wanted as published.
+        ConfigError: If there is no such backbone, variant or head.
     """
-    backbone, variant = split_name(model)
-    published = model in _configured()
-    mode = mode or ("as_published" if published else "as_in_paper")
-    if mode not in ("as_published", "as_in_paper"):
-        raise ValueError(f"'mode' must be 'as_published' or 'as_in_paper', got {mode!r}.")
-    if mode == "as_published" and not published:
-        raise ValueError(f"{model} was never published; take mode='as_in_paper'.")
-    if published:
-        config = _published_config(model, dataset)
-    else:
-        own = next(name for name in (f"{backbone}_plus", backbone) if name in _configured())
-        lender = f"{HEAD_LENDER}_{variant}"
-        log.info(
-            "%s was never published; hyper-parameters are those of %s, and of %s for the texts.",
-            model,
-            own,
-            lender,
-        )
-        config = {**_head_config(lender, dataset), **_published_config(own, dataset)}
-    extra = AS_PUBLISHED.get(model, {})
-    if mode == "as_in_paper":
-        extra = AS_IN_PAPER.get(model if published else lender, {})
-    return {
-        **DEFAULTS,
-        **BACKBONE_DEFAULTS.get(backbone, {}),
-        **VARIANT_DEFAULTS.get(variant, {}),
-        **MODEL_DEFAULTS.get(model, {}),
-        **config,
-        **extra,
-        "mode": mode,
-    }
+    backbone, plus, heads = name.partition("+")
+    if plus:
+        for part in [("backbone", backbone), *(("head", head) for head in heads.split("+"))]:
+            lookup(*part)
+        return backbone, tuple(heads.split("+"))
+    backbone, _, variant = name.partition("_")
+    if backbone not in names("backbone") or variant not in VARIANTS:
+        known = [*names("backbone"), *(f"{backbone}_{part}" for part in VARIANTS if part)]
+        raise ConfigError(unknown_name("model", name, known))
+    return backbone, VARIANTS[variant]
 
 
-def _published_config(model: str, dataset: str | None) -> Hyperparameters:
-    file = resources.files("irllrec_pyg.configs") / f"{model}.yaml"
-    by_dataset = yaml.safe_load(file.read_text())
-    if dataset not in by_dataset:
+def published_values(model: str, dataset: str | None = None) -> dict[str, Any]:
+    """The published hyper-parameters of a model on a data set, under the published names.
+
+    A variant that nobody published takes what the backbone needs from its ``_plus`` variant and
+    what the heads need from that of LightGCN. Where the model has no configuration for a data set,
+    Amazon's is taken. Both are logged.
+
+    Args:
+        model (str): A published name.
+        dataset (str, optional): ``amazon``, ``yelp``, ``movie`` or ``steam``; ``movielens``, for
+            which nobody published any, has settings of this package. (default: ``None``)
+    """
+    table = published_table()
+    if model in table:
+        return _values(table[model], model, dataset)
+    backbone, _, variant = model.partition("_")
+    own = next((name for name in (f"{backbone}_plus", backbone) if name in table), None)
+    lender = f"{HEAD_LENDER}_{variant}"
+    if own is None or (variant and lender not in table):
+        return {}
+    log.info(
+        "%s was never published; hyper-parameters are those of %s, and of %s for the texts.",
+        model,
+        own,
+        lender,
+    )
+    lent = _values(table[lender], lender, dataset) if variant else {}
+    heads = {name: value for name, value in lent.items() if ALIASES[name].startswith("heads.")}
+    return {**heads, **_values(table[own], own, dataset)}
+
+
+def _values(row: Mapping[str, Any], model: str, dataset: str | None) -> dict[str, Any]:
+    if dataset not in row["datasets"]:
         log.info(
             "%s has no published hyper-parameters for %s; Amazon-book's are used.", model, dataset
         )
-    config: Hyperparameters = by_dataset.get(dataset, by_dataset["amazon"])
-    return config
-
-
-def _head_config(model: str, dataset: str | None) -> Hyperparameters:
-    alone = _published_config(HEAD_LENDER, dataset)
+        dataset = "amazon"
     return {
-        key: value for key, value in _published_config(model, dataset).items() if key not in alone
+        name: value[dataset] if isinstance(value, Mapping) else value
+        for name, value in row.items()
+        if name != "datasets"
     }
 
 
-def unread(model: str) -> set[str]:
-    """Hyper-parameters that a model has only on paper: setting them would change nothing."""
-    backbone, variant = split_name(model)
-    names = {*UNREAD.get(backbone, ()), *UNREAD.get(model, ())}
-    return names if variant == "int" or backbone in ("dccf", "bigcf") else {*names, "intent_num"}
+def aliases(model: str) -> dict[str, str]:
+    """The published names that a model's settings can be given by, and the settings."""
+    backbone, heads = split_name(model)
+    parts = {"backbone": lookup("backbone", backbone)}
+    parts |= {f"heads.{head}": lookup("head", head) for head in heads}
+    unread = {*UNREAD.get(backbone, ()), *UNREAD.get(model, ())}
+    found = {}
+    for name, path in {**ALIASES, **OWN_ALIASES.get(backbone, {})}.items():
+        part = next((part for part in parts if path.startswith(f"{part}.")), None)
+        own = part is None or path[len(part) + 1 :].split(".")[0] in parts[part].Config.model_fields
+        elsewhere = part is None and path.startswith(("backbone.", "heads."))
+        if own and not elsewhere and name not in unread:
+            found[name] = path
+    return found
+
+
+def published_settings(
+    model: str,
+    dataset: str | None = None,
+    mode: str | None = None,
+    values: Mapping[str, Any] | None = None,
+) -> Settings:
+    """The published settings of a model, of its training too, by their path.
+
+    Args:
+        model (str): As in :func:`build_model`.
+        dataset (str, optional): As in :func:`published_values`. (default: ``None``)
+        mode (str, optional): ``"as_published"`` or ``"as_in_paper"``: whether to follow the code
+            that was published, quirks and all, or the papers. (default: ``"as_published"`` where
+            the model was published)
+        values (mapping, optional): Hyper-parameters under their published names, in place of the
+            published ones. (default: ``None``)
+
+    Raises:
+        ConfigError: If the model is unknown, or was not published but is wanted as published.
+    """
+    published = model in published_table()
+    mode = mode or ("as_published" if published else "as_in_paper")
+    if mode not in ("as_published", "as_in_paper"):
+        raise ConfigError(f"'mode' must be 'as_published' or 'as_in_paper', got {mode!r}.")
+    if mode == "as_published" and not published:
+        raise ConfigError(f"{model} was never published; take mode='as_in_paper'.")
+    known = aliases(model)
+    found = {} if "+" in model else published_values(model, dataset)
+    settings = {
+        known[name]: value for name, value in {**found, **(values or {})}.items() if name in known
+    }
+    backbone, _, variant = model.partition("_")
+    own = AS_PUBLISHED if mode == "as_published" else AS_IN_PAPER
+    departs = model if published else f"{HEAD_LENDER}_{variant}"
+    defaults = {**DEFAULTS[""], **DEFAULTS.get(backbone, {}), **DEFAULTS.get(model, {})}
+    return {**defaults, **settings, **own.get(departs, {})}
+
+
+def model_config(model: str, settings: Mapping[str, Any]) -> ModelConfig:
+    """The configuration of a named model with some settings, given by their path.
+
+    Example:
+        >>> model_config("lightgcn_plus", {"heads.profile.weight": 0.5}).heads["profile"]["weight"]
+        0.5
+    """
+    backbone, heads = split_name(model)
+    tree: dict[str, Any] = {"backbone": {"name": backbone}, "heads": {head: {} for head in heads}}
+    for path, value in settings.items():
+        *parents, name = path.split(".")
+        if parents and parents[0] == "training":
+            continue
+        branch = tree
+        for parent in parents:
+            if branch.get(parent) is None:
+                branch[parent] = {}
+            branch = branch[parent]
+        branch[name] = value
+    return ModelConfig.read(tree)
 
 
 def build_model(
-    name: str, data: HeteroData, dataset: str | None = None, **overrides: Any
+    name: str,
+    data: HeteroData,
+    dataset: str | None = None,
+    mode: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    **overrides: Any,
 ) -> Recommender:
-    """Builds a published model.
+    """Builds a model by name.
 
     Args:
         name (str): A backbone, alone (``lightgcn``) or with ``_plus`` (RLMRec-Con), ``_gene``
-            (RLMRec-Gen) or ``_int`` (IRLLRec) behind it. Every combination works, also those that
-            nobody published.
-        data (HeteroData): Data set; the variants need its texts.
+            (RLMRec-Gen) or ``_int`` (IRLLRec) after it; or any backbone with any heads
+            (``gnn+profile``). Every combination works, also those that nobody published.
+        data (HeteroData): Data set; the heads need its texts.
         dataset (str, optional): Whose published hyper-parameters to take.
             (default: ``data.name``)
-        **overrides: Hyper-parameters under their published names, and ``mode``
-            (``"as_published"`` or ``"as_in_paper"``): whether to follow the code that was
-            published, quirks and all, or the papers.
+        mode (str, optional): As in :func:`published_settings`. (default: ``None``)
+        settings (mapping, optional): Settings by their path, such as
+            ``{"heads.intent.translation.weight": 0.01}``. (default: ``None``)
+        **overrides: Hyper-parameters under their published names.
 
     Raises:
-        ValueError: If the model or a hyper-parameter is unknown.
+        ConfigError: If the model or a setting is unknown or out of bounds; it is named.
         MissingTextError: If the model needs texts that the data set lacks.
 
     Example:
-        >>> model = build_model("lightgcn_int", data, dataset="movie", layer_num=2)
+        >>> build_model("lightgcn_int", data, dataset="movie", layer_num=2).backbone.num_layers
+        2
     """
-    backbone_name, variant = split_name(name)
-    hparams = load_hyperparameters(name, dataset or data.get("name"), overrides.get("mode"))
-    if wrong := sorted(set(overrides) & set(TRAINING)):
-        raise ValueError(f"{', '.join(wrong)} is of training; pass it to 'fit'.")
-    known = set(hparams) - unread(name)
-    if unknown := sorted(set(overrides) - known):
-        raise ValueError(
-            f"{name} has no hyper-parameter {', '.join(unknown)}; it has "
-            f"{', '.join(sorted(known))}."
-        )
-    hparams.update(overrides)
-    backbone = BACKBONES[backbone_name](data, hparams)
-    heads = VARIANTS[variant](data, backbone, hparams)
-    return Recommender(backbone, heads, reg_weight=hparams["reg_weight"])
+    own = published_settings(name, dataset or data.get("name"), mode)
+    return Recommender.from_config(
+        model_config(name, {**own, **rename(name, overrides), **(settings or {})}), data
+    )
 
 
+def rename(model: str, overrides: Mapping[str, Any]) -> Settings:
+    """Settings of a model by their path, from hyper-parameters under their published names.
+
+    Raises:
+        ConfigError: If the model has no such hyper-parameter, or it is one of training.
+    """
+    known = aliases(model)
+    for name in overrides:
+        if name not in known:
+            raise ConfigError(f"{model}: {unknown_name('hyper-parameter', name, list(known))}")
+        if known[name].startswith("training."):
+            raise ConfigError(f"{name!r} is of training; pass it to 'fit'.")
+    return {known[name]: value for name, value in overrides.items()}
+
+
+# Own parameters (by the name of the part, then a prefix) -> published ones.
+WEIGHTS: dict[str, dict[str, str]] = {
+    "profile": {"mlp": "mlp"},
+    "reconstruction": {"mlp": "mlp", "mask_token": "masker.mask_token"},
+    "intent": {
+        "mlp": "int_mlp",
+        "matching.teacher.mlp": "int_mlp_m",
+        "prototypes.user": "user_intent",
+        "prototypes.item": "item_intent",
+    },
+}
+BACKBONE_WEIGHTS = {
+    "embedding": "embedding",
+    "mlp": "mlp",
+    "intents.user": "user_intent",
+    "intents.item": "item_intent",
+    **{
+        f"transformers.{layer}.{part}.weight": f"gtLayers.{layer}.{part[0]}Trans"
+        for layer in range(8)
+        for part in ("query", "key", "value")
+    },
+}
 # Parameters of the published modules that no forward pass of theirs reads.
 UNUSED = ("gcnLayers.", "itm_head.", "itm_mlp.", "logit_scale")
 EMBEDDINGS = [
@@ -397,16 +376,13 @@ def load_published(
     for user, item in EMBEDDINGS:
         if user in state:
             state["embedding"] = torch.cat([state.pop(user), state.pop(item)])
-    sizes = {
-        "embedding_size": (embedding_size, "embedding"),
-        "intent_num": (intent_num, "user_intent"),
-    }
-    found = {
-        key: given or (state[tensor].size(1) if tensor in state else DEFAULTS[key])
-        for key, (given, tensor) in sizes.items()
-    }
-    given = {**dict(hparams or {}), **found}
-    model = build_model(name, data, **{key: given[key] for key in given if key not in unread(name)})
+    sizes = {"embedding_size": embedding_size, "intent_num": intent_num}
+    for key, tensor in (("embedding_size", "embedding"), ("intent_num", "user_intent")):
+        if sizes[key] is None and tensor in state:
+            sizes[key] = state[tensor].size(1)
+    values = {**(hparams or {}), **{key: size for key, size in sizes.items() if size is not None}}
+    settings = published_settings(name, data.get("name"), values=values)
+    model = Recommender.from_config(model_config(name, settings), data)
     model.to(next(iter(state.values())).dtype)
     targets = _published_names(model)
     left = sorted(set(state) - set(targets))
@@ -423,38 +399,21 @@ def load_published(
                     f"wants {tuple(targets[key].shape)}."
                 )
             targets[key].copy_(value)
-    for head in model.heads:
-        if isinstance(head, IntentAlignment) and "int_mlp_m.0.weight" not in state:
-            head.reset_teacher(model.backbone.intents)
+    if "int_mlp_m.0.weight" not in state:
+        for _, head in model.named_heads():
+            head.reset_teacher()
     return model
 
 
 def _published_names(model: Recommender) -> dict[str, Tensor]:
     names: dict[str, Tensor] = {}
-    backbone = model.backbone
-    prototypes = backbone.intents
-    if backbone.learns_embedding:
-        names["embedding"] = backbone.embedding
-    if isinstance(backbone, AlphaRec):
-        names |= {f"mlp.{key}": value for key, value in backbone.mlp.named_parameters()}
-    if isinstance(backbone, AutoCF):
-        for i, layer in enumerate(backbone.transformers):  # published: x W, not x W^T
-            names |= {
-                f"gtLayers.{i}.{key[0]}Trans": value.t() for key, value in layer.named_parameters()
-            }
-    for head in model.heads:
-        if isinstance(head, (ProfileAlignment, ProfileReconstruction)):
-            names |= {f"mlp.{key}": value for key, value in head.mlp.named_parameters()}
-        if isinstance(head, ProfileReconstruction):
-            names["masker.mask_token"] = head.mask_token
-        if isinstance(head, IntentAlignment):
-            names |= {f"int_mlp.{key}": value for key, value in head.mlp.named_parameters()}
-            prototypes = prototypes or head.prototypes
-            if "mlp" in head.teacher:
-                names |= {
-                    f"int_mlp_m.{key}": value
-                    for key, value in head.teacher["mlp"].named_parameters()
-                }
-    if prototypes is not None:
-        names |= {"user_intent": prototypes.user, "item_intent": prototypes.item}
+    parts = [(BACKBONE_WEIGHTS, model.backbone)]
+    parts += [(WEIGHTS[head.registered_name], head) for _, head in model.named_heads()]
+    for table, part in parts:
+        for own, tensor in part.named_parameters():
+            prefix = next((key for key in table if f"{own}.".startswith(f"{key}.")), None)
+            if prefix is not None:
+                published = table[prefix] + own[len(prefix) :]
+                # The published transformer multiplies x W, where ours multiplies x W^T.
+                names[published] = tensor.t() if published.startswith("gtLayers.") else tensor
     return names

@@ -42,6 +42,7 @@ class Configured:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        cls.registered_name = ""  # a subclass is another thing, until it is registered
         for name in cls.Config.model_fields:
             if not hasattr(cls, name):
                 setattr(cls, name, _Setting(name, cls.Config.model_fields[name].description))

@@ -5,12 +5,19 @@ import logging
 
 import pytest
 import torch
-import yaml
 
 import irllrec_pyg.published as published
 from irllrec_pyg import IRLLRecDataset, build_model, triplet_loader
-from irllrec_pyg.evaluation import evaluate
-from irllrec_pyg.published import load_hyperparameters, load_published, model_names
+from irllrec_pyg.ranking import evaluate
+from irllrec_pyg.config import read_scalar
+from irllrec_pyg.published import (
+    load_published,
+    model_config,
+    model_names,
+    published_settings,
+    published_values,
+    split_name,
+)
 
 from .conftest import shared_path
 from .test_composition import Popularity
@@ -73,13 +80,46 @@ def test_configurations_equal_the_published_ones():
         for row in csv.DictReader(file):
             key = row["model"], row["dataset"], row["parameter"]
             if sources.get(key[:2]) != "IRLLRec" or row["source"] == "IRLLRec":
-                table[key] = yaml.safe_load(row["value"])
+                table[key] = read_scalar(row["value"])
                 sources[key[:2]] = row["source"]
     assert len({model for model, _, _ in table}) == 27
-    loaded = {key: load_hyperparameters(*key) for key in {key[:2] for key in table}}
+    loaded = {key: published_values(*key) for key in {key[:2] for key in table}}
     for (model, dataset, parameter), value in table.items():
-        ours = loaded[model, dataset][parameter]
-        assert ours == (float(value) if isinstance(ours, float) else value), (model, dataset)
+        assert loaded[model, dataset][parameter] == value, (model, dataset)
+
+
+@pytest.mark.parametrize("name", [*model_names(), *UNPUBLISHED])
+def test_every_published_value_reaches_the_setting_that_it_names(name):
+    """A value changed under its published name changes one setting, and the one of its alias."""
+    values, known = published_values(name, "amazon"), published.aliases(name)
+    plain = published_settings(name, "amazon")
+    unread = {key for key in values if key not in known}
+    assert unread <= {"lm_model", "keep_rate", "cl_temperature", "intent_num"}
+    config = model_config(name, plain)
+    for key in set(values) - unread:
+        value = plain[known[key]]
+        if known[key].startswith("training.") or isinstance(value, str):
+            continue
+        other = value * 2 if isinstance(value, int) and value > 1 else value / 2 or 0.5
+        changed = model_config(name, {**plain, **published.rename(name, {key: other})})
+        found = {
+            path
+            for path, (before, after) in flat(config.to_dict(), changed.to_dict()).items()
+            if before != after
+        }
+        assert found == {known[key]}, key
+
+
+def flat(first, second, prefix=""):
+    """Values of two trees by path, side by side."""
+    found = {}
+    for key in first:
+        path = f"{prefix}{key}"
+        if isinstance(first[key], dict):
+            found |= flat(first[key], second[key], f"{path}.")
+        else:
+            found[path] = first[key], second[key]
+    return found
 
 
 @pytest.mark.parametrize(
@@ -95,14 +135,14 @@ def test_configurations_equal_the_published_ones():
 )
 def test_a_data_set_without_configuration_takes_amazons_and_says_so(model, dataset, caplog):
     with caplog.at_level(logging.INFO):
-        assert load_hyperparameters(model, dataset) == load_hyperparameters(model, "amazon")
+        assert published_values(model, dataset) == published_values(model, "amazon")
     assert f"{model} has no published hyper-parameters for {dataset}" in caplog.text
 
 
 @pytest.mark.parametrize("model", ["lightgcn", "lightgcn_plus", "lightgcn_gene", "lightgcn_int"])
 def test_movielens_has_settings_for_a_small_data_set(model, caplog):
     with caplog.at_level(logging.INFO):
-        own, amazon = (load_hyperparameters(model, name) for name in ("movielens", "amazon"))
+        own, amazon = (published_values(model, name) for name in ("movielens", "amazon"))
     assert not caplog.text
     changed = {key: own[key] for key in amazon if own[key] != amazon[key]}
     weight = {"kd_int_weight": 0.005} if model == "lightgcn_int" else {}
@@ -112,43 +152,49 @@ def test_movielens_has_settings_for_a_small_data_set(model, caplog):
 
 def test_a_published_configuration_says_nothing(caplog):
     with caplog.at_level(logging.INFO):
-        load_hyperparameters("sgl_int", "movie")
+        published_settings("sgl_int", "movie")
     assert not caplog.text
 
 
 def test_variants_that_nobody_published_borrow_and_say_so(caplog):
     with caplog.at_level(logging.INFO):
-        found = load_hyperparameters("autocf_int", "yelp")
+        found = published_values("autocf_int", "yelp")
     assert (
         "autocf_int was never published; hyper-parameters are those of autocf_plus" in caplog.text
     )
-    own = load_hyperparameters("autocf_plus", "yelp")
-    lent = load_hyperparameters("lightgcn_int", "yelp", "as_in_paper")
-    assert all(found[key] == value for key, value in own.items() if key != "mode")
+    own = published_values("autocf_plus", "yelp")
+    lent = published_values("lightgcn_int", "yelp")
+    assert all(found[key] == value for key, value in own.items())
     assert found["kd_int_weight"] == lent["kd_int_weight"] == 0.01
-    assert found["mode"] == "as_in_paper"
     assert "layer_num" not in found  # LightGCN's own
+    settings = published_settings("autocf_int", "yelp")
+    assert settings["heads.intent.translation.weight"] == 5e-4  # as in the paper
     with pytest.raises(ValueError, match="never published"):
-        load_hyperparameters("autocf_int", mode="as_published")
+        published_settings("autocf_int", mode="as_published")
 
 
 def test_modes_differ_where_the_published_code_differs_from_the_papers(tiny_data):
     def intent(name, **options):
-        return list(build_model(name, tiny_data, "amazon", **options).heads)[1]
+        return build_model(name, tiny_data, "amazon", **options).heads["intent"].config
 
     for name in INTENTS:
         code, paper = intent(name), intent(name, mode="as_in_paper")
-        assert (code.translation_weight > 0) == (name == "lightgcn_int")
-        assert paper.translation_weight > 0 < paper.matching_weight
-        assert (paper.view, paper.shift, paper.negatives) == (None, 0, True)
-        assert (paper.prototypes is None) == (name in ("dccf_int", "bigcf_int"))
-    assert intent("lightgcn_int").translation_weight == 1e-7
-    assert intent("lightgcn_int", mode="as_in_paper").translation_weight == 5e-4
-    assert intent("lightgcn_int", mode="as_in_paper").matching_weight == 1e-4
-    assert intent("lightgcn_int", mode="as_in_paper", kd_int_weight_2=0.3).translation_weight == 0.3
-    assert intent("simgcl_int", mode="as_in_paper").translation_weight == 5e-4  # its own
+        assert (code.translation.weight > 0) == (name == "lightgcn_int")
+        assert paper.translation.weight > 0 < paper.matching.weight
+        assert (paper.view, paper.shift, paper.pairwise.negatives) == (None, 0, True)
+        assert (paper.translation.noise, paper.translation.nodes) == ("additive", "batch")
+        assert paper.matching.target == "similarities"
+    code = intent("lightgcn_int")
+    assert (code.translation.noise, code.translation.nodes) == ("multiplicative", "all")
+    assert code.matching.target == "predictions"
+    assert code.translation.weight == 1e-7
+    assert intent("lightgcn_int", mode="as_in_paper").translation.weight == 5e-4
+    assert intent("lightgcn_int", mode="as_in_paper").matching.weight == 1e-4
+    given = intent("lightgcn_int", mode="as_in_paper", kd_int_weight_2=0.3)
+    assert given.translation.weight == 0.3
+    assert intent("simgcl_int", mode="as_in_paper").translation.weight == 5e-4  # its own
     assert (intent("sgl_int").view, intent("bigcf_int").shift) == (1, 1)
-    assert not intent("simgcl_int").negatives
+    assert not intent("simgcl_int").pairwise.negatives
     for name, mode, loops in (
         ("gccf", None, True),
         ("gccf_plus", None, False),
@@ -156,50 +202,39 @@ def test_modes_differ_where_the_published_code_differs_from_the_papers(tiny_data
         ("gccf_plus", "as_in_paper", True),
         ("gccf_int", None, True),
     ):
-        options = {"mode": mode} if mode else {}
-        assert build_model(name, tiny_data, **options).backbone.self_loops == loops
-    assert not next(iter(build_model("autocf_plus", tiny_data).heads)).negatives
+        assert build_model(name, tiny_data, mode=mode).backbone.self_loops == loops
+    for name in ("autocf_plus", "autocf_int"):
+        assert not build_model(name, tiny_data).heads["profile"].negatives
 
 
-class Reading(dict):
-    """Notes which of its values are asked for."""
-
-    def __init__(self, values):
-        super().__init__(values)
-        self.read = set()
-
-    def __getitem__(self, key):
-        self.read.add(key)
-        return super().__getitem__(key)
-
-
-@pytest.mark.parametrize("name", [*model_names(), *UNPUBLISHED])
-def test_exactly_what_is_read_can_be_set(name, tiny_data):
-    hparams = Reading(load_hyperparameters(name))
-    backbone, variant = published.split_name(name)
-    built = published.BACKBONES[backbone](tiny_data, hparams)
-    published.VARIANTS[variant](tiny_data, built, hparams)
-    # The mode is read where hyper-parameters are loaded, the weight by every recommender.
-    assert set(hparams) - published.unread(name) == (
-        hparams.read | {"mode", "reg_weight"} | set(published.TRAINING) & set(hparams)
-    )
+def test_any_backbone_goes_with_any_heads(tiny_data):
+    model = build_model("gnn+profile+intent", tiny_data, settings={"backbone.gnn": "GCN"})
+    assert type(model.backbone.network).__name__ == "GCN"
+    assert list(model.heads) == ["profile", "intent"]
+    assert model.reg_weight == 1e-6
+    assert split_name("gccf_int") == ("gccf", ("profile", "intent"))
 
 
 def test_alpharec_asks_for_many_negatives():
-    assert load_hyperparameters("alpharec")["num_negatives"] == 256
-    assert "num_negatives" in published.TRAINING
+    assert published_settings("alpharec")["training.num_negatives"] == 256
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "lightgnc"}, "Unknown model 'lightgnc'"),
+        ({"name": "lightgnc"}, "Unknown model 'lightgnc'; did you mean 'lightgcn'"),
         ({"name": "lightgcn_best"}, "Unknown model 'lightgcn_best'"),
-        ({"name": "sgl", "layers": 2}, "sgl has no hyper-parameter layers"),
+        ({"name": "lightgcn+best"}, "Unknown head 'best'"),
+        ({"name": "best+intent"}, "Unknown backbone 'best'"),
+        ({"name": "sgl", "layers": 2}, "sgl: Unknown hyper-parameter 'layers'"),
+        ({"name": "sgl", "layer_num": -1}, "backbone 'sgl': 'num_layers' must be at least 0"),
         ({"name": "sgl", "mode": "as_dreamt"}, "'mode' must be"),
-        ({"name": "alpharec", "lm_model": "bert"}, "alpharec has no hyper-parameter lm_model"),
-        ({"name": "lightgcn", "intent_num": 4}, "lightgcn has no hyper-parameter intent_num"),
-        ({"name": "sgl", "patience": 4}, "patience is of training; pass it to 'fit'"),
+        ({"name": "alpharec", "lm_model": "bert"}, "Unknown hyper-parameter 'lm_model'"),
+        ({"name": "lightgcn", "intent_num": 4}, "Unknown hyper-parameter 'intent_num'"),
+        ({"name": "lightgcn", "kd_weight": 4}, "Unknown hyper-parameter 'kd_weight'"),
+        ({"name": "sgl", "patience": 4}, "'patience' is of training; pass it to 'fit'"),
+        ({"name": "sgl", "settings": {"backbone.size": 4}}, "Unknown field 'size'"),
+        ({"name": "sgl", "settings": {"heads.profile.weight": -4}}, "'weight' must be at least 0"),
     ],
 )
 def test_what_is_unknown_is_named(tiny_data, arguments, message):

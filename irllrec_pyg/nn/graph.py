@@ -28,6 +28,12 @@ class Adjacency(NamedTuple):
         """Number of rows and columns."""
         return self.rowptr.numel() - 1
 
+    @property
+    def edge_index(self) -> Tensor:
+        """Entries as PyG's ``edge_index`` (source over target), int64 of shape :math:`(2, M)`."""
+        nodes = torch.arange(self.num_nodes, device=self.col.device)
+        return torch.stack([self.col.long(), nodes.repeat_interleave(self.rowptr.diff())])
+
     def to(self, dtype: torch.dtype) -> "Adjacency":
         """Casts the values."""
         if self.value.dtype == dtype:

@@ -1,15 +1,43 @@
-"""A ranking loss that any backbone can be trained with instead of its own."""
+"""Ranking losses that any backbone can be trained with instead of its own."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..config import Config, field
+from ..registry import Configured, register
 from .backbones import Encoding
 from .batch import Triplets
 from .losses import softmax_loss
 from .ranker import Ranker
 
 
-class InBatchSoftmax(torch.nn.Module):
+class RankingLoss(Configured, torch.nn.Module):
+    """Base class of losses that rank in place of a backbone's own; reported by their name.
+
+    Args:
+        config (Config or mapping, optional): Settings. (default: those of the class)
+        **settings: Settings that take the place of these.
+    """
+
+    kind = "ranking-loss"
+
+    def __init__(self, config: Config | Mapping[str, Any] | None = None, **settings: Any) -> None:
+        super().__init__()
+        self.config = self.Config.read(config, **settings)
+
+    def forward(self, encoding: Encoding, batch: Triplets, ranker: Ranker) -> Tensor:
+        """The loss of a batch."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return repr(self.config).replace("Config", type(self).__name__, 1)
+
+
+@register("softmax")
+class InBatchSoftmax(RankingLoss):
     r"""Softmax over the cosines of a user with the positive items of the batch.
 
     .. math::
@@ -24,22 +52,18 @@ class InBatchSoftmax(torch.nn.Module):
     <https://doi.org/10.1145/3298689.3346996>`_ paper, with :math:`p_i` the item's share of the
     training interactions over the mean share.
 
-    Args:
-        temperature (float, optional): :math:`\tau`. (default: ``0.15``)
-        log_popularity (bool, optional): Whether to correct for popularity. (default: ``False``)
-
     Example:
-        >>> model = Recommender(LightGCN(data, 256), ranking_loss=InBatchSoftmax())
+        >>> loss = InBatchSoftmax(temperature=0.2)
+        >>> model = Recommender(LightGCN(data), ranking_loss=loss)  # doctest: +SKIP
     """
 
-    name = "softmax"
+    class Config(Config):
+        temperature: float = field(
+            0.15, gt=0, help="temperature of the cosines", search=(0.05, 0.5)
+        )
+        log_popularity: bool = field(False, help="whether to correct for popularity")
 
-    def __init__(self, temperature: float = 0.15, log_popularity: bool = False) -> None:
-        super().__init__()
-        if temperature <= 0:
-            raise ValueError(f"'temperature' must be positive, got {temperature}.")
-        self.temperature = temperature
-        self.log_popularity = log_popularity
+    config: Config
 
     def forward(self, encoding: Encoding, batch: Triplets, ranker: Ranker) -> Tensor:
         """The loss of a batch whose positive items are training items.
@@ -60,21 +84,15 @@ class InBatchSoftmax(torch.nn.Module):
         row, seen = ranker.seen(user)
         hits = torch.stack([row, column[seen]])
         share = item.new_ones(ranker.num_items, dtype=torch.get_default_dtype())
-        if self.log_popularity:
+        if self.config.log_popularity:
             degree = torch.bincount(ranker.seen_item, minlength=ranker.num_items)
             share = degree.clamp(min=1) / (degree.sum() / ranker.num_items)
         return softmax_loss(
             nodes.index_select(0, batch.user),
             nodes.index_select(0, batch.pos_node),
             candidates.of(nodes),
-            self.temperature,
+            self.config.temperature,
             exclude=hits[:, hits[1] >= 0],
             weight=1 / share[pos],
             candidate_weight=candidates.count / share[item],
-        )
-
-    def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}(temperature={self.temperature}, "
-            f"log_popularity={self.log_popularity})"
         )

@@ -1,19 +1,72 @@
 """A model is the sum of a backbone and heads."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, Self
 
 import torch
+from pydantic import field_validator
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from ..config import Config, ConfigError, field
+from ..registry import lookup, read_part
 from .backbones import Backbone, Encoding
 from .batch import Triplets
 from .graph import EDGE_TYPE
 from .heads import Head
-from .losses import sum_of_squares
+from .losses import normalize, sum_of_squares
 from .ranker import DotProductRanker
-from .ranking_loss import InBatchSoftmax
+from .ranking_loss import RankingLoss
 from .subgraph import Subgraph
+
+Part = dict[str, Any]  # a registered name, as "name", and its settings
+
+
+class ModelConfig(Config):
+    """What a :class:`Recommender` is: a backbone, heads, and what ranks, each by its name.
+
+    Example:
+        >>> config = ModelConfig(backbone="lightgcn", heads={"profile": {"weight": 0.1}})
+        >>> config.backbone["num_layers"], config.heads["profile"]["temperature"]
+        (3, 0.2)
+    """
+
+    backbone: Part = field("lightgcn", help="the backbone", validate_default=True)
+    heads: dict[str, Part] = field({}, help="the heads by label; a label is a head's name")
+    ranking_loss: Part | None = field(None, help="ranks in place of the backbone's own loss")
+    reg_weight: float = field(
+        0.0,
+        ge=0,
+        help="weight of the squares of all trainable parameters",
+        search=(1e-8, 1e-3),
+        log=True,
+    )
+    similarity: Literal["dot", "cosine"] = field(
+        "dot",
+        help="what ranks: dot products of the final embeddings, or their cosines",
+        search=("dot", "cosine"),
+    )
+
+    @field_validator("backbone", "ranking_loss", mode="before")
+    @classmethod
+    def _read_part(cls, part: Any, info: Any) -> Any:
+        return None if part is None else _complete(info.field_name.replace("_", "-"), part)
+
+    @field_validator("heads", mode="before")
+    @classmethod
+    def _read_heads(cls, heads: Any) -> Any:
+        parts = heads if isinstance(heads, Mapping) else {name: {} for name in heads}
+        # A label is a name, or one with a number: "profile-2" is the second head of its kind.
+        return {
+            label: _complete("head", {"name": re.sub(r"-\d+$", "", label), **(part or {})})
+            for label, part in parts.items()
+        }
+
+
+def _complete(kind: str, part: Any) -> Part:
+    cls, config = read_part(kind, part)
+    return {"name": cls.registered_name, **config.to_dict()}
 
 
 class Recommender(DotProductRanker):
@@ -21,25 +74,29 @@ class Recommender(DotProductRanker):
 
     Args:
         backbone (Backbone): Turns the graph into node embeddings.
-        heads (sequence of Head, optional): Add losses in training; inference does not use them.
-            (default: none)
+        heads (sequence or mapping of Head, optional): Add losses in training; inference does not
+            use them. Keys label what a head reports; in a sequence the label is the head's name,
+            with ``-2``, ``-3``, ... where a name repeats. (default: none)
         reg_weight (float, optional): Weight of :math:`\sum \|\theta\|^2` over all trainable
             parameters. (default: ``0.0``)
-        ranking_loss (InBatchSoftmax, optional): Takes the place of the backbone's own ranking
+        ranking_loss (RankingLoss, optional): Takes the place of the backbone's own ranking
             loss. (default: ``None``)
+        similarity (str, optional): Whether ``"dot"`` products or ``"cosine"`` s of the final
+            embeddings rank. (default: ``"dot"``)
 
     Example:
-        >>> data = IRLLRecDataset(root, name="movie")[0]
-        >>> backbone = LightGCN(data, embedding_size=32, num_layers=3)
-        >>> model = Recommender(backbone, [ProfileAlignment(data, backbone.out_channels)])
+        >>> data = IRLLRecDataset(root, name="movie")[0]  # doctest: +SKIP
+        >>> backbone = LightGCN(data, embedding_size=32, num_layers=3)  # doctest: +SKIP
+        >>> model = Recommender(backbone, [ProfileAlignment(data, backbone)])  # doctest: +SKIP
     """
 
     def __init__(
         self,
         backbone: Backbone,
-        heads: Sequence[Head] = (),
+        heads: Iterable[Head] | Mapping[str, Head] = (),
         reg_weight: float = 0.0,
-        ranking_loss: InBatchSoftmax | None = None,
+        ranking_loss: RankingLoss | None = None,
+        similarity: Literal["dot", "cosine"] = "dot",
     ) -> None:
         graph = backbone.graph
         row, col = graph.row[graph.row < graph.num_users], graph.col[graph.row < graph.num_users]
@@ -50,16 +107,76 @@ class Recommender(DotProductRanker):
             backbone.user_ids,
             backbone.item_ids,
         )
+        own = ModelConfig(reg_weight=reg_weight, similarity=similarity)
+        self.reg_weight, self.similarity = own.reg_weight, own.similarity
         self.backbone = backbone
-        self.heads: Iterable[Head] = torch.nn.ModuleList(heads)  # type: ignore[assignment]
-        self.reg_weight = reg_weight
+        self.heads = torch.nn.ModuleDict(heads if isinstance(heads, Mapping) else _labelled(heads))
         self.ranking_loss = ranking_loss
+
+    @classmethod
+    def from_config(cls, config: ModelConfig | Mapping[str, Any], data: HeteroData) -> Self:
+        """Builds the model that a configuration describes.
+
+        Args:
+            config (ModelConfig or mapping): The description, as :attr:`config` gives it.
+            data (HeteroData): Data set; heads need its texts.
+
+        Raises:
+            ConfigError: If a name or a setting is unknown or out of bounds; it is named.
+            MissingTextError: If a head needs texts that the data set lacks.
+        """
+        config = ModelConfig.read(config)
+        backbone = _build("backbone", config.backbone, data)
+        heads = {
+            label: _build("head", part, data, backbone) for label, part in config.heads.items()
+        }
+        loss = config.ranking_loss
+        return cls(
+            backbone,
+            heads,
+            config.reg_weight,
+            None if loss is None else _build("ranking-loss", loss),
+            config.similarity,
+        )
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What the model is, as plain values: every part by name, with all settings."""
+        return {
+            "backbone": self.backbone.description,
+            "heads": {label: head.description for label, head in self.named_heads()},
+            "ranking_loss": None if self.ranking_loss is None else self.ranking_loss.description,
+            "reg_weight": self.reg_weight,
+            "similarity": self.similarity,
+        }
+
+    @property
+    def config(self) -> ModelConfig:
+        """The description, checked, from which :meth:`from_config` builds such a model again.
+
+        Raises:
+            ConfigError: If a part is not registered, so that nothing could build it by name.
+        """
+        return ModelConfig.read(self.description)
+
+    def named_heads(self) -> list[tuple[str, Head]]:
+        """The heads with their labels."""
+        return list(self.heads.items())  # type: ignore[arg-type]
 
     def begin_epoch(self) -> None:
         """Tells the backbone and the heads that an epoch begins."""
         self.backbone.begin_epoch()
-        for head in self.heads:
+        for _, head in self.named_heads():
             head.begin_epoch()
+
+    def begin_step(self) -> None:
+        """Tells the heads that an optimiser step begins: momentum teachers move here.
+
+        A teacher whose student has not changed since stays where it is, so a second call before
+        the next optimiser step changes nothing.
+        """
+        for _, head in self.named_heads():
+            head.begin_step()
 
     def losses(
         self,
@@ -70,8 +187,6 @@ class Recommender(DotProductRanker):
         masked_nodes: Tensor | None = None,
     ) -> dict[str, Tensor]:
         r"""Losses of a batch of triplets over the whole graph.
-
-        In training mode, momentum teachers take their step here: call it once a training step.
 
         Args:
             user (Tensor): User ids, int64 of shape :math:`(B,)`.
@@ -84,7 +199,8 @@ class Recommender(DotProductRanker):
 
         Returns:
             Scalars by name, weighted as they enter ``total``: ``bpr`` (``softmax`` with
-            :class:`InBatchSoftmax`), ``reg`` and what the backbone and the heads add.
+            :class:`InBatchSoftmax`), ``reg`` and what the backbone and the heads add; losses of a
+            head whose label is not its name carry the label, such as ``profile-2.profile``.
         """
         return self._losses(Triplets(user, pos, neg, self.backbone.graph, augment, masked_nodes))
 
@@ -103,8 +219,10 @@ class Recommender(DotProductRanker):
         return self.losses(user.n_id[ids[0]], item.n_id[ids[1]], item.n_id[ids[2]], augment)
 
     def _losses(self, batch: Triplets) -> dict[str, Tensor]:
+        if self.training:
+            self.begin_step()
         x = self.backbone.inputs(batch.graph)
-        for head in self.heads:
+        for _, head in self.named_heads():
             x = head.corrupt(x, batch)
         encoding = self.backbone.encode(batch, x)
         losses = {
@@ -112,22 +230,44 @@ class Recommender(DotProductRanker):
             "reg": self._penalty(),
             **self.backbone.losses(encoding, batch),
         }
-        for head in self.heads:
-            losses.update(head(encoding, batch))
+        for label, head in self.named_heads():
+            for name, value in head(encoding, batch).items():
+                name = name if label == head.registered_name else f"{label}.{name}"
+                if name in losses:
+                    raise ValueError(f"Two losses are called {name!r}; give a head another label.")
+                losses[name] = value
         return {**losses, "total": torch.stack(list(losses.values())).sum()}
 
     def _rank(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:
         if self.ranking_loss is None:
             return {"bpr": self.backbone.ranking_loss(encoding, batch)}
-        return {self.ranking_loss.name: self.ranking_loss(encoding, batch, self)}
+        return {self.ranking_loss.registered_name: self.ranking_loss(encoding, batch, self)}
 
     def _penalty(self) -> Tensor:
-        norms = [
-            sum_of_squares(parameter) for parameter in self.parameters() if parameter.requires_grad
-        ]
+        norms = [sum_of_squares(p) for p in self.parameters() if p.requires_grad]
         return self.reg_weight * torch.stack(norms).sum()
 
     def embed(self) -> tuple[Tensor, Tensor]:
-        r"""Final embeddings of users :math:`(U, d)` and items :math:`(I, d)`."""
+        r"""Final embeddings of users :math:`(U, d)` and items :math:`(I, d)`, of unit length
+        where cosines rank.
+        """
         nodes = self.backbone().nodes
+        nodes = normalize(nodes) if self.similarity == "cosine" else nodes
         return nodes[: self.num_users], nodes[self.num_users :]
+
+
+def _labelled(heads: Iterable[Head]) -> dict[str, Head]:
+    labelled: dict[str, Head] = {}
+    for head in heads:
+        name = head.registered_name or type(head).__name__
+        count = sum(other == name or other.startswith(f"{name}-") for other in labelled)
+        labelled[f"{name}-{count + 1}" if count else name] = head
+    return labelled
+
+
+def _build(kind: str, part: Part, *parts: Any) -> Any:
+    settings = {name: value for name, value in part.items() if name != "name"}
+    try:
+        return lookup(kind, part["name"])(*parts, settings)  # type: ignore[call-arg]
+    except ConfigError as error:
+        raise ConfigError(f"{kind} {part['name']!r}: {error}") from None

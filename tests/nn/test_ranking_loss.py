@@ -18,7 +18,9 @@ def training_triplets(data):
 
 def model_of(data, **arguments):
     torch.manual_seed(0)
-    return Recommender(LightGCN(data, 6), ranking_loss=InBatchSoftmax(**arguments)).double()
+    return Recommender(
+        LightGCN(data, embedding_size=6), ranking_loss=InBatchSoftmax(**arguments)
+    ).double()
 
 
 def naive(model, data, user, pos, tau, log_popularity):

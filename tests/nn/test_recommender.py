@@ -20,7 +20,7 @@ TRIPLETS = torch.tensor([0, 3, 7]), torch.tensor([1, 2, 8]), torch.tensor([5, 6,
 def everything(data, backbone=None):
     """A model with every head."""
     torch.manual_seed(0)
-    backbone = backbone or LightGCN(data, 4, keep_rate=0.8)
+    backbone = backbone or LightGCN(data, embedding_size=4, keep_rate=0.8)
     heads = [
         ProfileAlignment(data, backbone.out_channels),
         ProfileReconstruction(data, 4, backbone.out_channels),
@@ -93,7 +93,7 @@ def test_dtypes_autocast_and_compile(tiny_data, keep):
     "gnn", [lambda: GAT(4, 4, num_layers=2, heads=2), lambda: GraphSAGE(4, 4, num_layers=2)]
 )
 def test_any_pyg_model_takes_every_head(tiny_data, gnn):
-    model = everything(tiny_data, GNNBackbone(gnn(), tiny_data, 4))
+    model = everything(tiny_data, GNNBackbone(tiny_data, gnn=gnn(), embedding_size=4))
     losses = model.losses(*TRIPLETS)
     (losses["intent"] + losses["translation"] + losses["matching"]).backward()
     assert all(
@@ -107,13 +107,13 @@ def test_any_pyg_model_takes_every_head(tiny_data, gnn):
 
 def test_gnn_backbone_refuses_what_does_not_fit(tiny_data):
     with pytest.raises(ValueError, match="returns 8 columns"):
-        GNNBackbone(GraphSAGE(4, 8, num_layers=1), tiny_data, 4)
+        GNNBackbone(tiny_data, gnn=GraphSAGE(4, 8, num_layers=1), embedding_size=4)
     with pytest.raises(ValueError, match="takes no 'edge_weight'"):
         GNNBackbone(torch.nn.Bilinear(4, 4, 4), tiny_data, 4, edge_weight=True)
 
 
 def test_whole_neighbourhoods_give_the_ranking_loss_of_the_whole_graph(tiny_data):
-    model = Recommender(LightGCN(tiny_data, 4, num_layers=2)).double()
+    model = Recommender(LightGCN(tiny_data, embedding_size=4, num_layers=2)).double()
     kwargs = {"batch_size": 5, "seed": 3}
     exact = list(triplet_loader(tiny_data, **kwargs))
     sampled = list(triplet_loader(tiny_data, num_neighbors=[-1, -1], **kwargs))

@@ -138,7 +138,7 @@ def test_gradients_can_be_clipped(tiny_data, precision):
 
 def test_any_pyg_model_trains_with_intents(sample):
     torch.manual_seed(0)
-    backbone = GNNBackbone(GAT(32, 32, num_layers=2), sample)
+    backbone = GNNBackbone(sample, gnn=GAT(32, 32, num_layers=2))
     model = Recommender(backbone, [IntentAlignment(sample, 32, weight=0.1, num_intents=16)])
     before = {name: value.detach().clone() for name, value in backbone.gnn.named_parameters()}
     result = fit(

@@ -1,20 +1,26 @@
 """AlphaRec."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from ...config import field
+from ...registry import register
 from ..batch import Triplets
 from ..conv import spmm
 from ..features import text_features
 from ..graph import InteractionGraph
-from ..losses import normalize, sampled_softmax
+from ..losses import sampled_softmax
 from ..mlp import TextMLP
 from .base import Encoding
 from .lightgcn import LightGCN
 
 
+@register("alpharec")
 class AlphaRec(LightGCN):
     r"""The AlphaRec model from the `"Language Representations Can be What Recommenders Need:
     Findings and Potentials" <https://arxiv.org/abs/2407.05441>`_ paper.
@@ -31,45 +37,37 @@ class AlphaRec(LightGCN):
     (:func:`~irllrec_pyg.nn.losses.sampled_softmax`), which needs many of them: the authors take
     256. The published copy of RLMRec's authors hands it a single one, where its loss cannot run.
 
-    Args:
-        data (HeteroData): Data set with profile embeddings ``x`` of items, whose training
-            interactions make the graph.
-        embedding_size (int, optional): Width of the embeddings. (default: ``32``)
-        num_layers (int, optional): Number of propagations :math:`L`. (default: ``2``)
-        keep_rate (float, optional): Share of directed edges kept in training.
-            (default: ``1.0``)
-        temperature (float, optional): Of the softmax. (default: ``0.15``)
-        hidden_ratio (float, optional): Width of the hidden layer over that of the texts.
-            (default: ``0.5``)
-        cosine (bool, optional): If set, scores are cosines as in the authors' code; the published
-            copy takes plain dot products. (default: ``False``)
-
     Raises:
         MissingTextError: If the items have no profile embeddings.
     """
 
     features: Tensor
 
+    learns_embedding = False
+
+    class Config(LightGCN.Config):
+        num_layers: int = field(2, ge=0, help="number of propagations", search=(1, 4))
+        temperature: float = field(
+            0.15, gt=0, help="temperature of the softmax", search=(0.05, 0.5)
+        )
+        hidden_ratio: float = field(
+            0.5, gt=0, help="width of the hidden layer over that of the texts"
+        )
+
+    config: Config
+
     def __init__(
-        self,
-        data: HeteroData,
-        embedding_size: int = 32,
-        num_layers: int = 2,
-        keep_rate: float = 1.0,
-        temperature: float = 0.15,
-        hidden_ratio: float = 0.5,
-        cosine: bool = False,
+        self, data: HeteroData, config: Config | Mapping[str, Any] | None = None, **settings: Any
     ) -> None:
-        super().__init__(data, embedding_size, num_layers, keep_rate, learns_embedding=False)
-        self.temperature = temperature
-        self.cosine = cosine
+        super().__init__(data, config, **settings)
         users = self.graph.num_users
         item = text_features(data, "x", sides=["item"])
         nodes = torch.cat([item.new_zeros(users, item.size(1)), item])
         share = 1 / self.graph.degree.clamp(min=1).to(item.dtype)
         nodes[:users] = spmm(self.graph.matrix(share[self.graph.row]), nodes)[:users]
         self.register_buffer("features", nodes, persistent=False)
-        self.mlp = TextMLP(item.size(1), embedding_size, max(1, int(item.size(1) * hidden_ratio)))
+        hidden = max(1, int(item.size(1) * self.config.hidden_ratio))
+        self.mlp = TextMLP(item.size(1), self.embedding_size, hidden)
 
     def reset_parameters(self) -> None:
         """Draws a new map."""
@@ -87,8 +85,7 @@ class AlphaRec(LightGCN):
     ) -> Encoding:
         """Propagates ``num_layers`` times and averages the layers; see :class:`LightGCN`."""
         encoding = super().forward(graph, x, augment)
-        nodes = encoding.nodes / len(encoding.layers)
-        encoding.nodes = normalize(nodes) if self.cosine else nodes
+        encoding.nodes = encoding.nodes / len(encoding.layers)
         return encoding
 
     def ranking_loss(self, encoding: Encoding, batch: Triplets) -> Tensor:
@@ -99,5 +96,5 @@ class AlphaRec(LightGCN):
             e.index_select(0, batch.user),
             e.index_select(0, batch.pos_node),
             negatives,
-            self.temperature,
+            self.config.temperature,
         )

@@ -1,20 +1,25 @@
 """AutoCF."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from ...config import field
+from ...registry import register
 from ..batch import Triplets, select
 from ..conv import GraphTransformerConv, WeightedSumConv
 from ..graph import Adjacency, InteractionGraph
 from ..losses import log_partition
 from .base import Backbone, Encoding
 from .masking import gumbel, local_global_scores, mask_edges, reconnect, without
-from .propagation import check_rate, propagate, sum_layers
+from .propagation import propagate, sum_layers
 
 
+@register("autocf")
 class AutoCF(Backbone):
     r"""The AutoCF model from the `"Automated Self-Supervised Learning for Recommendation"
     <https://arxiv.org/abs/2303.07797>`_ paper.
@@ -46,44 +51,34 @@ class AutoCF(Backbone):
 
     Whenever the graphs are redrawn, the loss ``infomax`` is minus the mean of the noisy scores.
     A sampled neighbourhood is a graph of its own, for which they are always redrawn.
-
-    Args:
-        data (HeteroData): Data set whose training interactions make the graph.
-        embedding_size (int, optional): Width of the embeddings. (default: ``32``)
-        num_layers (int, optional): Number of propagations. (default: ``2``)
-        num_transformers (int, optional): Number of decoder layers. (default: ``1``)
-        heads (int, optional): Attention heads of the decoder. (default: ``4``)
-        num_seeds (int, optional): Nodes to start masking at. (default: ``100``)
-        mask_depth (int, optional): Hops of edges to remove. (default: ``2``)
-        keep_rate (float, optional): :math:`\rho`. (default: ``0.2``)
-        redraw_every (int, optional): Batches that share their graphs. (default: ``10``)
-        weight (float, optional): :math:`w`. (default: ``1.0``)
     """
 
+    class Config(Backbone.Config):
+        num_layers: int = field(2, ge=0, help="number of propagations", search=(1, 4))
+        num_transformers: int = field(1, ge=0, help="layers of the decoder", search=(1, 2))
+        heads: int = field(4, ge=1, help="attention heads of the decoder, a divisor of the width")
+        num_seeds: int = field(100, ge=1, help="nodes at which masking starts")
+        mask_depth: int = field(2, ge=1, help="hops of edges that are removed")
+        keep_rate: float = field(0.2, gt=0, le=1, help="share of further nodes that are connected")
+        redraw_every: int = field(10, ge=1, help="batches that share their graphs")
+        weight: float = field(
+            1.0,
+            ge=0,
+            help="weight of the loss that keeps embeddings apart",
+            search=(0.1, 10),
+            log=True,
+        )
+
+    config: Config
+
     def __init__(
-        self,
-        data: HeteroData,
-        embedding_size: int = 32,
-        num_layers: int = 2,
-        num_transformers: int = 1,
-        heads: int = 4,
-        num_seeds: int = 100,
-        mask_depth: int = 2,
-        keep_rate: float = 0.2,
-        redraw_every: int = 10,
-        weight: float = 1.0,
+        self, data: HeteroData, config: Config | Mapping[str, Any] | None = None, **settings: Any
     ) -> None:
-        super().__init__(data, embedding_size)
-        check_rate("keep_rate", keep_rate)
-        if redraw_every < 1:
-            raise ValueError(f"'redraw_every' must be at least 1, got {redraw_every}.")
-        self.num_layers = num_layers
-        self.num_seeds, self.mask_depth, self.keep_rate = num_seeds, mask_depth, keep_rate
-        self.redraw_every = redraw_every
-        self.weight = weight
+        super().__init__(data, config, **settings)
         self.conv = WeightedSumConv()
         self.transformers = torch.nn.ModuleList(
-            GraphTransformerConv(embedding_size, heads) for _ in range(num_transformers)
+            GraphTransformerConv(self.embedding_size, self.config.heads)
+            for _ in range(self.config.num_transformers)
         )
         self._step = 0
         self._drawn: _Drawn | None = None
@@ -107,25 +102,25 @@ class AutoCF(Backbone):
         encoder, decoder, infomax = graph.adjacency(x.dtype), graph, x.new_zeros(())
         if augment:
             encoder, decoder, infomax = self._masked(graph)
-        layers = list(propagate(self.conv, x, [encoder] * self.num_layers))
+        layers = list(propagate(self.conv, x, [encoder] * self.config.num_layers))
         for transformer in self.transformers:
             layers.append(transformer(layers[-1], decoder))
         return Encoding(sum_layers(layers), tuple(layers), losses={"infomax": infomax})
 
     def _masked(self, graph: InteractionGraph) -> tuple[Adjacency, InteractionGraph, Tensor]:
         x = self.inputs(graph)
-        due = self._step % self.redraw_every == 0
+        due = self._step % self.config.redraw_every == 0
         self._step += 1
         drawn = self._drawn
         if not due and drawn is not None and drawn.of is graph and drawn.device == x.device:
             return drawn.encoder, drawn.decoder, x.new_zeros(())
         scores = gumbel(local_global_scores(graph, x))
         with torch.no_grad():
-            seeds = scores.topk(min(self.num_seeds, graph.num_nodes)).indices
-            keep, nodes = mask_edges(graph, seeds, self.mask_depth)
+            seeds = scores.topk(min(self.config.num_seeds, graph.num_nodes)).indices
+            keep, nodes = mask_edges(graph, seeds, self.config.mask_depth)
             # With replacement, as published: fewer distinct nodes than the rate says.
             others = torch.randint(
-                graph.num_nodes, (int(self.keep_rate * graph.num_nodes),), device=x.device
+                graph.num_nodes, (int(self.config.keep_rate * graph.num_nodes),), device=x.device
             )
             nodes[others] = True
             self._drawn = _Drawn(
@@ -145,7 +140,7 @@ class AutoCF(Backbone):
         """The losses ``ssl`` and ``infomax``."""
         user, item = encoding.nodes.split([batch.graph.num_users, batch.graph.num_items])
         users, items = select(encoding.nodes, batch.users, batch.pos_items)
-        loss = self.weight * (log_partition(users, user) + log_partition(items, item))
+        loss = self.config.weight * (log_partition(users, user) + log_partition(items, item))
         loss = loss + log_partition(users, item, batch.users.count)
         return {"ssl": loss, **encoding.losses}
 

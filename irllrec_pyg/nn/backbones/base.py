@@ -1,11 +1,16 @@
 """What every backbone shares: embeddings, the graph, and the ranking loss."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from ...config import Config, field
+from ...registry import Configured
 from ..batch import Triplets
 from ..graph import InteractionGraph
 from ..losses import bpr
@@ -34,10 +39,10 @@ class Encoding:
     views: tuple[tuple[Tensor, ...], ...] = ()
     intents: IntentPrototypes | None = None
     interaction: tuple[Tensor, ...] = ()
-    losses: dict[str, Tensor] = field(default_factory=dict)
+    losses: dict[str, Tensor] = dataclass_field(default_factory=dict)
 
 
-class Backbone(torch.nn.Module):
+class Backbone(Configured, torch.nn.Module):
     r"""Base class of graph recommenders with one learnable embedding a node.
 
     A backbone implements :meth:`forward`; it may add losses of its own in :meth:`losses`, views
@@ -45,29 +50,45 @@ class Backbone(torch.nn.Module):
 
     Args:
         data (HeteroData): Data set whose training interactions make the graph.
-        embedding_size (int, optional): Width :math:`d` of the embeddings. (default: ``32``)
-        learns_embedding (bool, optional): If ``False``, ``embedding`` is ``None`` and the backbone
-            makes its own :meth:`inputs`. (default: ``True``)
+        config (Config or mapping, optional): Settings. (default: those of the class)
+        **settings: Settings that take the place of these.
+
+    Raises:
+        ConfigError: If a setting is unknown or out of its bounds; it is named.
     """
 
+    kind = "backbone"
+    learns_embedding: ClassVar[bool] = True  #: If not, a backbone makes its own :meth:`inputs`.
+
+    class Config(Config):
+        embedding_size: int = field(
+            32, ge=1, help="width of the embeddings", search=(32, 256), log=True
+        )
+
+    config: Config
     embedding: torch.nn.Parameter
     intents: IntentPrototypes | None
 
     def __init__(
-        self, data: HeteroData, embedding_size: int = 32, learns_embedding: bool = True
+        self, data: HeteroData, config: Config | Mapping[str, Any] | None = None, **settings: Any
     ) -> None:
         super().__init__()
-        self.embedding_size = embedding_size
-        self.learns_embedding = learns_embedding
+        self.config = self.Config.read(config, **settings)
         self.graph = InteractionGraph.from_data(data)
         self.intents = None
-        shape = self.graph.num_nodes, embedding_size
-        self.register_parameter(
-            "embedding", torch.nn.Parameter(torch.empty(shape)) if learns_embedding else None
-        )
+        embedding = None
+        if self.learns_embedding:
+            shape = self.graph.num_nodes, self.embedding_size
+            embedding = torch.nn.Parameter(torch.empty(shape))
+        self.register_parameter("embedding", embedding)
         self._draw_embedding()
         self.user_ids: list[int | str] | None = data["user"].get("raw_id")
         self.item_ids: list[int | str] | None = data["item"].get("raw_id")
+
+    @property
+    def embedding_size(self) -> int:
+        """Width :math:`d` of the embeddings and of every layer."""
+        return self.config.embedding_size
 
     @property
     def out_channels(self) -> int:

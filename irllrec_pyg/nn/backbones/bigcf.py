@@ -1,18 +1,24 @@
 """BIGCF."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from ...config import field
+from ...registry import register
 from ..batch import Triplets, select
 from ..graph import InteractionGraph
 from ..losses import ssl_loss
 from .base import Encoding
 from .intents import IntentPrototypes
-from .lightgcn import LightGCN
+from .propagation import LayerSum
 
 
-class BIGCF(LightGCN):
+@register("bigcf")
+class BIGCF(LayerSum):
     r"""The BIGCF model from the `"Exploring the Individuality and Collectivity of Intents behind
     Interactions for Graph Collaborative Filtering" <https://arxiv.org/abs/2405.09042>`_ paper.
 
@@ -36,34 +42,29 @@ class BIGCF(LightGCN):
     :math:`\boldsymbol{\epsilon}` at evaluation too, so that the same model ranks differently at
     every call; here it is zero without augmentation. The published variant with reconstruction
     masks nodes but encodes the unmasked ones; here the masked ones are encoded.
-
-    Args:
-        data (HeteroData): Data set whose training interactions make the graph.
-        embedding_size (int, optional): Width of the embeddings. (default: ``32``)
-        num_layers (int, optional): Number of propagations :math:`L`. (default: ``3``)
-        num_intents (int, optional): Prototypes on each side. (default: ``128``)
-        weight (float, optional): :math:`w`. (default: ``0.05``)
-        temperature (float, optional): Of the contrastive sums. (default: ``0.2``)
-        center_weight (float, optional): :math:`w_c`. (default: ``1e-5``)
     """
 
     intents: IntentPrototypes
 
+    class Config(LayerSum.Config):
+        num_intents: int = field(
+            128, ge=1, help="prototypes on each side", search=(32, 256), log=True
+        )
+        weight: float = field(
+            0.05, ge=0, help="weight of the contrastive loss", search=(1e-3, 1.0), log=True
+        )
+        temperature: float = field(
+            0.2, gt=0, help="temperature of the contrastive sums", search=(0.1, 0.5)
+        )
+        center_weight: float = field(1e-5, ge=0, help="weight of the prototypes' squares")
+
+    config: Config
+
     def __init__(
-        self,
-        data: HeteroData,
-        embedding_size: int = 32,
-        num_layers: int = 3,
-        num_intents: int = 128,
-        weight: float = 0.05,
-        temperature: float = 0.2,
-        center_weight: float = 1e-5,
+        self, data: HeteroData, config: Config | Mapping[str, Any] | None = None, **settings: Any
     ) -> None:
-        super().__init__(data, embedding_size, num_layers)
-        self.intents = IntentPrototypes(embedding_size, num_intents)
-        self.weight = weight
-        self.temperature = temperature
-        self.center_weight = center_weight
+        super().__init__(data, config, **settings)
+        self.intents = IntentPrototypes(self.embedding_size, self.config.num_intents)
 
     def forward(
         self, graph: InteractionGraph | None = None, x: Tensor | None = None, augment: bool = False
@@ -87,12 +88,12 @@ class BIGCF(LightGCN):
         loss = ssl_loss(
             e.index_select(0, batch.user),
             e.index_select(0, batch.pos_node),
-            self.temperature,
+            self.config.temperature,
             candidates=items.of(e),
             candidate_weight=items.count,
         )
         for nodes in (e, hidden):
             for rows, x in zip((users, items), select(nodes, users, items), strict=True):
-                loss = loss + ssl_loss(x, x, self.temperature, weight=rows.count)
+                loss = loss + ssl_loss(x, x, self.config.temperature, weight=rows.count)
         center = self.intents.user.square().sum() + self.intents.item.square().sum()
-        return {"ssl": self.weight * loss, "center": self.center_weight * center}
+        return {"ssl": self.config.weight * loss, "center": self.config.center_weight * center}

@@ -1,9 +1,14 @@
 """DCCF."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from ...config import field
+from ...registry import register
 from ..batch import Triplets, select
 from ..conv import AdaptiveConv, WeightedSumConv
 from ..graph import InteractionGraph
@@ -13,6 +18,7 @@ from .intents import IntentPrototypes
 from .propagation import sum_layers
 
 
+@register("dccf")
 class DCCF(Backbone):
     r"""The DCCF model from the `"Disentangled Contrastive Collaborative Filtering"
     <https://arxiv.org/abs/2305.02759>`_ paper.
@@ -39,32 +45,29 @@ class DCCF(Backbone):
         + \mathrm{nce}(\mathbf{g}_i, \mathbf{y}_i, \mathbf{y}_i) \big]
 
     As published, the items' part too is divided by the number of *users*.
-
-    Args:
-        data (HeteroData): Data set whose training interactions make the graph.
-        embedding_size (int, optional): Width of the embeddings. (default: ``32``)
-        num_layers (int, optional): Number of layers :math:`L`. (default: ``2``)
-        num_intents (int, optional): Prototypes on each side. (default: ``128``)
-        weight (float, optional): :math:`w`. (default: ``1e-3``)
-        temperature (float, optional): Of the contrastive sums. (default: ``0.1``)
     """
 
     intents: IntentPrototypes
 
+    class Config(Backbone.Config):
+        num_layers: int = field(2, ge=1, help="number of layers", search=(1, 4))
+        num_intents: int = field(
+            128, ge=1, help="prototypes on each side", search=(32, 256), log=True
+        )
+        weight: float = field(
+            0.001, ge=0, help="weight of the contrastive loss", search=(1e-3, 1.0), log=True
+        )
+        temperature: float = field(
+            0.1, gt=0, help="temperature of the contrastive sums", search=(0.1, 0.5)
+        )
+
+    config: Config
+
     def __init__(
-        self,
-        data: HeteroData,
-        embedding_size: int = 32,
-        num_layers: int = 2,
-        num_intents: int = 128,
-        weight: float = 1e-3,
-        temperature: float = 0.1,
+        self, data: HeteroData, config: Config | Mapping[str, Any] | None = None, **settings: Any
     ) -> None:
-        super().__init__(data, embedding_size)
-        self.num_layers = num_layers
-        self.weight = weight
-        self.temperature = temperature
-        self.intents = IntentPrototypes(embedding_size, num_intents)
+        super().__init__(data, config, **settings)
+        self.intents = IntentPrototypes(self.embedding_size, self.config.num_intents)
         self.conv = WeightedSumConv()
         self.adaptive = AdaptiveConv()
 
@@ -76,7 +79,7 @@ class DCCF(Backbone):
         layers = [self.inputs(graph) if x is None else x]
         adjacency = graph.adjacency(layers[0].dtype)
         branches: list[tuple[Tensor, ...]] = []
-        for _ in range(self.num_layers):
+        for _ in range(self.config.num_layers):
             x = layers[-1]
             g, h = self.conv(x, adjacency), self.intents(x, graph.num_users)
             branches.append((g, h, self.adaptive(x, g, graph), self.adaptive(x, h, graph)))
@@ -91,9 +94,9 @@ class DCCF(Backbone):
             for view in encoding.views
         )
         losses = [
-            info_nce(g, y, y, self.temperature)
+            info_nce(g, y, y, self.config.temperature)
             for view in others
             for layer in zip(anchors, view, strict=True)
             for g, y in zip(*layer, strict=True)
         ]
-        return {"ssl": self.weight * torch.stack(losses).sum() / batch.users.index.numel()}
+        return {"ssl": self.config.weight * torch.stack(losses).sum() / batch.users.index.numel()}

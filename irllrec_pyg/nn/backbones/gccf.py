@@ -1,15 +1,21 @@
 """GCCF (LR-GCCF)."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from ...config import field
+from ...registry import register
 from ..conv import WeightedSumConv
 from ..graph import InteractionGraph
 from .base import Backbone, Encoding
 from .propagation import propagate
 
 
+@register("gccf")
 class GCCF(Backbone):
     r"""The LR-GCCF model from the `"Revisiting Graph Based Collaborative Filtering: A Linear
     Residual Graph Convolutional Network Approach" <https://arxiv.org/abs/2001.10167>`_ paper.
@@ -21,32 +27,24 @@ class GCCF(Backbone):
     with the degrees :math:`\mathbf{D}` of :math:`\mathbf{A} + \mathbf{I}`. The weight matrices of
     the published module are read by no pass of it and do not exist here. Nothing is augmented,
     though its configuration has a ``keep_rate``.
-
-    Args:
-        data (HeteroData): Data set whose training interactions make the graph.
-        embedding_size (int, optional): Width :math:`d` of the embeddings; the final ones are
-            :math:`(L + 1) \cdot d` wide. (default: ``32``)
-        num_layers (int, optional): Number of propagations :math:`L`. (default: ``2``)
-        self_loops (bool, optional): Whether nodes are neighbours of themselves. The published
-            variants with texts forget this. (default: ``True``)
     """
 
+    class Config(Backbone.Config):
+        num_layers: int = field(2, ge=0, help="number of propagations", search=(1, 4))
+        self_loops: bool = field(True, help="whether nodes are neighbours of themselves")
+
+    config: Config
+
     def __init__(
-        self,
-        data: HeteroData,
-        embedding_size: int = 32,
-        num_layers: int = 2,
-        self_loops: bool = True,
+        self, data: HeteroData, config: Config | Mapping[str, Any] | None = None, **settings: Any
     ) -> None:
-        super().__init__(data, embedding_size)
-        self.num_layers = num_layers
-        self.self_loops = self_loops
+        super().__init__(data, config, **settings)
         self.conv = WeightedSumConv()
 
     @property
     def out_channels(self) -> int:
         """Width of the concatenated layers."""
-        return (self.num_layers + 1) * self.embedding_size
+        return (self.config.num_layers + 1) * self.embedding_size
 
     def forward(
         self, graph: InteractionGraph | None = None, x: Tensor | None = None, augment: bool = False
@@ -54,10 +52,10 @@ class GCCF(Backbone):
         """Propagates and concatenates the layers; see :class:`Backbone`."""
         graph = graph or self.graph
         x = self.inputs(graph) if x is None else x
-        if self.self_loops:
+        if self.config.self_loops:
             degree = None if graph.n_id is None else self.graph.degree[graph.n_id]
             adjacency = graph.looped(x.dtype, degree)
         else:
             adjacency = graph.adjacency(x.dtype)
-        layers = propagate(self.conv, x, [adjacency] * self.num_layers)
+        layers = propagate(self.conv, x, [adjacency] * self.config.num_layers)
         return Encoding(torch.cat(layers, dim=1), layers)

@@ -1,20 +1,52 @@
 """What backbones with fixed-weight propagation have in common."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch_geometric.data import HeteroData
 
+from ...config import field
 from ..batch import Triplets, select
-from ..conv import WeightedSumConv, spmm_chain
-from ..graph import Adjacency
+from ..conv import WeightedSumConv
+from ..graph import Adjacency, InteractionGraph
 from ..losses import info_nce
+from .base import Backbone, Encoding
 
 
-def check_rate(name: str, value: float) -> None:
-    """Refuses a share that does not lie in (0, 1]."""
-    if not 0.0 < value <= 1.0:
-        raise ValueError(f"{name!r} must lie in (0, 1], got {value}.")
+class LayerSum(Backbone):
+    r"""Base class of backbones that propagate over the training graph and sum the layers.
+
+    .. math::
+        \mathbf{E}^{l+1} = \hat{\mathbf{A}} \mathbf{E}^{l}, \qquad
+        \mathbf{E} = \sum_{l=0}^{L} \mathbf{E}^{l}
+    """
+
+    class Config(Backbone.Config):
+        num_layers: int = field(3, ge=0, help="number of propagations", search=(1, 4))
+
+    config: Config
+
+    def __init__(
+        self, data: HeteroData, config: Config | Mapping[str, Any] | None = None, **settings: Any
+    ) -> None:
+        super().__init__(data, config, **settings)
+        self.conv = WeightedSumConv()
+
+    def adjacency(self, graph: InteractionGraph, dtype: torch.dtype, augment: bool) -> Adjacency:
+        r""":math:`\hat{A}`, whether augmented or not."""
+        return graph.adjacency(dtype)
+
+    def forward(
+        self, graph: InteractionGraph | None = None, x: Tensor | None = None, augment: bool = False
+    ) -> Encoding:
+        """Propagates ``num_layers`` times and sums the layers; see :class:`Backbone`."""
+        graph = graph or self.graph
+        x = self.inputs(graph) if x is None else x
+        adjacency = self.adjacency(graph, x.dtype, augment)
+        layers = propagate(self.conv, x, [adjacency] * self.config.num_layers)
+        return Encoding(sum_layers(layers), layers)
 
 
 def propagate(
@@ -29,7 +61,7 @@ def propagate(
         \mathbf{E}^{l+1} = \mathbf{A}_l \mathbf{E}^{l}
 
     Args:
-        conv (WeightedSumConv): The layer. Without ``perturb``, all layers run as one function.
+        conv (WeightedSumConv): The layer. Without ``perturb`` it is called once for all layers.
         x (Tensor): :math:`E^0`, shape :math:`(N, d)`.
         adjacencies (sequence of Adjacency): :math:`A_0, \ldots, A_{L-1}`.
         perturb (callable, optional): Changes each layer after it was computed. (default: none)
@@ -38,7 +70,7 @@ def propagate(
         :math:`E^0, \ldots, E^L`, each of shape :math:`(N, d)`.
     """
     if perturb is None:
-        return x, *spmm_chain(adjacencies, x)
+        return x, *conv(x, adjacencies)
     layers = [x]
     for adjacency in adjacencies:
         layers.append(perturb(conv(layers[-1], adjacency)))

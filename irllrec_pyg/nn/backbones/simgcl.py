@@ -3,15 +3,16 @@
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch_geometric.data import HeteroData
 
+from ...config import field
+from ...registry import register
 from ..batch import Triplets
 from .base import Encoding
-from .lightgcn import LightGCN
-from .propagation import contrast_views, propagate, sum_layers
+from .propagation import LayerSum, contrast_views, propagate, sum_layers
 
 
-class SimGCL(LightGCN):
+@register("simgcl")
+class SimGCL(LayerSum):
     r"""The SimGCL model from the `"Are Graph Augmentations Necessary? Simple Graph Contrastive
     Learning for Recommendation" <https://arxiv.org/abs/2112.08679>`_ paper.
 
@@ -30,34 +31,23 @@ class SimGCL(LightGCN):
     As published, the input embeddings belong to the sum of layers (the paper leaves them out) and
     all nodes are candidates (the paper takes the batch's). No edges are dropped, though the
     published configuration has a ``keep_rate``.
-
-    Args:
-        data (HeteroData): Data set whose training interactions make the graph.
-        embedding_size (int, optional): Width of the embeddings. (default: ``32``)
-        num_layers (int, optional): Number of propagations :math:`L`. (default: ``3``)
-        noise (float, optional): :math:`\epsilon`, the length of the noise. (default: ``0.9``)
-        weight (float, optional): :math:`w`. (default: ``0.1``)
-        temperature (float, optional): Of the contrastive sums. (default: ``0.2``)
     """
 
-    def __init__(
-        self,
-        data: HeteroData,
-        embedding_size: int = 32,
-        num_layers: int = 3,
-        noise: float = 0.9,
-        weight: float = 0.1,
-        temperature: float = 0.2,
-    ) -> None:
-        super().__init__(data, embedding_size, num_layers)
-        self.noise = noise
-        self.weight = weight
-        self.temperature = temperature
+    class Config(LayerSum.Config):
+        noise: float = field(0.9, ge=0, help="length of the noise", search=(0.05, 1.0), log=True)
+        weight: float = field(
+            0.1, ge=0, help="weight of the contrastive loss", search=(1e-3, 1.0), log=True
+        )
+        temperature: float = field(
+            0.2, gt=0, help="temperature of the contrastive sums", search=(0.1, 0.5)
+        )
+
+    config: Config
 
     def encode(self, batch: Triplets, x: Tensor) -> Encoding:
         """Adds the two views."""
         encoding = super().encode(batch, x)
-        adjacencies = [batch.graph.adjacency(x.dtype)] * self.num_layers
+        adjacencies = [batch.graph.adjacency(x.dtype)] * self.config.num_layers
         encoding.views = tuple(
             propagate(self.conv, x, adjacencies, self.perturb) if batch.augment else encoding.layers
             for _ in range(2)
@@ -68,10 +58,10 @@ class SimGCL(LightGCN):
         """Adds noise of a fixed length that points into the orthant of each row."""
         with torch.no_grad():  # a sign has no gradient; autograd would fill a matrix with zeros
             noise = F.normalize(torch.rand_like(x), dim=-1).mul_(x.sign())
-        return x.add(noise, alpha=self.noise)
+        return x.add(noise, alpha=self.config.noise)
 
     def losses(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:
         """The loss ``ssl``."""
         first, second = map(sum_layers, encoding.views)
-        loss = contrast_views(first, second, batch, self.temperature, negatives=False)
-        return {"ssl": self.weight * loss}
+        loss = contrast_views(first, second, batch, self.config.temperature, negatives=False)
+        return {"ssl": self.config.weight * loss}

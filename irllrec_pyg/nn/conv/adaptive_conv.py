@@ -38,7 +38,9 @@ class AdaptiveConv(SumConv):
         """Runs one propagation."""
         hidden = normalize(hidden)
         if isinstance(edge_index, InteractionGraph):
-            return self.message_and_aggregate(edge_index, x, hidden)
+            if not self.explain:
+                return self.message_and_aggregate(edge_index, x, hidden)
+            edge_index = edge_index.edge_index
         source, target = edge_index[0], edge_index[1]
         weight = ((hidden[target] * hidden[source]).sum(1) + 1) / 2
         total = scatter(weight, target, dim_size=x.size(0), reduce="sum")

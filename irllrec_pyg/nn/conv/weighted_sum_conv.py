@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -29,19 +29,44 @@ class WeightedSumConv(SumConv):
     ``edge_weight`` sends edge-wise messages; sampled subgraphs and PyG's explainers use it.
 
     Shapes:
-        - **input:** node features :math:`(N, d)`; an adjacency, or edge indices
+        - **input:** node features :math:`(N, d)`; an adjacency, several of them, or edge indices
           :math:`(2, E)` and edge weights :math:`(E,)`
-        - **output:** node features :math:`(N, d)`
+        - **output:** node features :math:`(N, d)`; of several adjacencies one tensor for each
+          propagation
     """
 
+    @overload
     def forward(
         self, x: Tensor, edge_index: Adjacency | Tensor, edge_weight: Tensor | None = None
-    ) -> Tensor:
-        """Runs one propagation."""
+    ) -> Tensor: ...
+
+    @overload
+    def forward(self, x: Tensor, edge_index: list[Adjacency]) -> tuple[Tensor, ...]: ...
+
+    def forward(
+        self,
+        x: Tensor,
+        edge_index: Adjacency | list[Adjacency] | Tensor,
+        edge_weight: Tensor | None = None,
+    ) -> Tensor | tuple[Tensor, ...]:
+        """Runs one propagation, or one after the other over each of several adjacencies."""
+        if isinstance(edge_index, list) and not self.explain:
+            return spmm_chain(edge_index, x)
+        if isinstance(edge_index, list):
+            layers = [x]
+            for adjacency in edge_index:
+                layers.append(self(layers[-1], adjacency))
+            return tuple(layers[1:])
         if isinstance(edge_index, Adjacency):
-            # Not through `propagate`: it expands a CSR matrix to edge indices at every call,
-            # which costs as much as the product itself.
-            return self.message_and_aggregate(edge_index, x)
+            if not self.explain:
+                # Not through `propagate`: it expands a CSR matrix to edge indices at every call,
+                # which costs as much as the product itself.
+                return self.message_and_aggregate(edge_index, x)
+            # Loops come last, as PyG's explainers expect them.
+            source, target = edge_index.edge_index
+            order = (source == target).sort(stable=True).indices
+            edge_weight = edge_index.value[order]
+            edge_index = torch.stack([source, target])[:, order]
         out: Tensor = self.propagate(edge_index, x=x, edge_weight=edge_weight)
         return out
 

@@ -11,7 +11,7 @@ from . import dense
 def build(data, **kwargs):
     torch.manual_seed(0)
     kwargs = {"num_seeds": 2, "mask_depth": 1, "redraw_every": 3, "weight": 0.5, **kwargs}
-    backbone = AutoCF(data, 4, num_layers=2, num_transformers=2, heads=2, **kwargs)
+    backbone = AutoCF(data, embedding_size=4, num_layers=2, num_transformers=2, heads=2, **kwargs)
     return Recommender(backbone).double(), backbone
 
 

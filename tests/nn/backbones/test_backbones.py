@@ -6,42 +6,31 @@ import pytest
 import torch
 
 from irllrec_pyg import triplet_loader
-from irllrec_pyg.nn import (
-    BIGCF,
-    DCCF,
-    GCCF,
-    SGL,
-    AlphaRec,
-    AutoCF,
-    IntentAlignment,
-    LightGCN,
-    ProfileAlignment,
-    ProfileReconstruction,
-    Recommender,
-    SimGCL,
-)
+from irllrec_pyg.nn import Recommender
+from irllrec_pyg.registry import lookup, names
 
 from . import dense
 
-BACKBONES = [GCCF, LightGCN, SGL, SimGCL, DCCF, AutoCF, BIGCF, AlphaRec]
-OPTIONS = {
-    BIGCF: {"num_intents": 3},
-    DCCF: {"num_intents": 3},
-    AutoCF: {"num_seeds": 1},
-    LightGCN: {"keep_rate": 0.8},
-    AlphaRec: {"keep_rate": 0.8},
-}
+# Every registered backbone, those of plug-ins included, and nothing but a name is needed of them.
+BACKBONES = names("backbone")
+SMALL = {"embedding_size": 4, "num_intents": 3, "num_seeds": 1}
+AUGMENTED = {"lightgcn": {"keep_rate": 0.8}, "alpharec": {"keep_rate": 0.8}}
+
+
+def settings(kind):
+    own = lookup("backbone", kind).Config.model_fields
+    return {**{key: SMALL[key] for key in SMALL if key in own}, **AUGMENTED.get(kind, {})}
 
 
 def build(kind, data, heads=True):
     torch.manual_seed(0)
-    backbone = kind(data, 4, num_layers=2, **OPTIONS.get(kind, {}))
-    every = [
-        ProfileAlignment(data, backbone.out_channels),
-        ProfileReconstruction(data, 4, backbone.out_channels),
-        IntentAlignment(data, 4, num_intents=3, mode="as_in_paper", prototypes=backbone.intents),
-    ]
-    return Recommender(backbone, every if heads else [], reg_weight=1e-3)
+    every = {"profile": {}, "reconstruction": {}, "intent": {"num_intents": 3}}
+    config = {
+        "backbone": {"name": kind, **settings(kind)},
+        "heads": every if heads else {},
+        "reg_weight": 1e-3,
+    }
+    return Recommender.from_config(config, data)
 
 
 @pytest.mark.parametrize("kind", BACKBONES)

@@ -8,7 +8,9 @@ from . import dense
 
 def build(data, heads=lambda backbone: ()):
     torch.manual_seed(0)
-    backbone = DCCF(data, 4, num_layers=2, num_intents=3, weight=0.5, temperature=0.3)
+    backbone = DCCF(
+        data, embedding_size=4, num_layers=2, num_intents=3, weight=0.5, temperature=0.3
+    )
     return Recommender(backbone, heads(backbone)).double(), backbone
 
 
@@ -82,4 +84,6 @@ def test_a_head_for_another_backbone_says_so(tiny_data):
     _, backbone = build(tiny_data)
     head = IntentAlignment(tiny_data, 4, prototypes=backbone.intents)
     with pytest.raises(ValueError, match="prototypes of its own"):
-        Recommender(LightGCN(tiny_data, 4), [head]).losses(dense.USER, dense.POS, dense.NEG)
+        Recommender(LightGCN(tiny_data, embedding_size=4), [head]).losses(
+            dense.USER, dense.POS, dense.NEG
+        )

@@ -8,7 +8,7 @@ from . import dense
 
 @pytest.mark.parametrize("self_loops", [True, False])
 def test_equals_dense_propagation(tiny_data, self_loops):
-    backbone = GCCF(tiny_data, 4, num_layers=2, self_loops=self_loops)
+    backbone = GCCF(tiny_data, embedding_size=4, num_layers=2, self_loops=self_loops)
     model = Recommender(backbone).double()
     matrix = dense.ones(backbone.graph) + self_loops * torch.eye(21)
     layers = dense.lightgcn(backbone.embedding, [dense.normalized(matrix)] * 2)
@@ -25,12 +25,12 @@ def test_equals_dense_propagation(tiny_data, self_loops):
 def test_a_node_without_interactions_keeps_its_embedding(tiny_data):
     edge_index = tiny_data["user", "rates", "item"].edge_index
     tiny_data["user", "rates", "item"].edge_index = edge_index[:, edge_index[0] != 5]
-    backbone = GCCF(tiny_data, 4, num_layers=2)
+    backbone = GCCF(tiny_data, embedding_size=4, num_layers=2)
     assert torch.equal(backbone().nodes[5], backbone.embedding[5].repeat(3))
 
 
 def test_heads_take_the_width_they_need(tiny_data):
-    backbone = GCCF(tiny_data, 4, num_layers=2)
+    backbone = GCCF(tiny_data, embedding_size=4, num_layers=2)
     heads = [
         ProfileAlignment(tiny_data, backbone.out_channels),
         IntentAlignment(tiny_data, 4, num_intents=3, mode="as_in_paper"),

@@ -12,7 +12,7 @@ def build(data, augmentation="edge_drop", **kwargs):
     torch.manual_seed(0)
     backbone = SGL(
         data,
-        4,
+        embedding_size=4,
         num_layers=3,
         augmentation=augmentation,
         keep_rate=0.6,

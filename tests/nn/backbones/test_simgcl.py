@@ -7,7 +7,7 @@ from . import dense
 
 def build(data):
     torch.manual_seed(0)
-    backbone = SimGCL(data, 4, num_layers=3, noise=0.4, weight=0.5, temperature=0.3)
+    backbone = SimGCL(data, embedding_size=4, num_layers=3, noise=0.4, weight=0.5, temperature=0.3)
     return Recommender(backbone).double(), backbone
 
 
