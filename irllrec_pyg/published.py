@@ -150,7 +150,7 @@ def _plus(data: HeteroData, backbone: Backbone, h: Hyperparameters) -> list[Head
     return [
         ProfileAlignment(
             data,
-            backbone.out_channels,
+            backbone,
             weight=h["kd_weight"],
             temperature=h["kd_temperature"],
             negatives=h["profile_negatives"],
@@ -162,8 +162,7 @@ def _gene(data: HeteroData, backbone: Backbone, h: Hyperparameters) -> list[Head
     return [
         ProfileReconstruction(
             data,
-            backbone.embedding_size,
-            backbone.out_channels,
+            backbone,
             mask_ratio=h["mask_ratio"],
             weight=h["recon_weight"],
             temperature=h["re_temperature"],
@@ -172,22 +171,23 @@ def _gene(data: HeteroData, backbone: Backbone, h: Hyperparameters) -> list[Head
 
 
 def _int(data: HeteroData, backbone: Backbone, h: Hyperparameters) -> list[Head]:
-    used = 0.0 if h["pairwise_only"] else 1.0
+    translation: Hyperparameters = {"weight": h["kd_int_weight_2"]}
+    matching: Hyperparameters = {"weight": h["kd_int_weight_3"]}
+    if h["mode"] == "as_published":
+        translation |= {"noise": "multiplicative", "nodes": "all"}
+        matching |= {"target": "predictions"}
     return [
         *_plus(data, backbone, h),
         IntentAlignment(
             data,
-            backbone.embedding_size,
+            backbone,
             num_intents=h["intent_num"],
-            weight=h["kd_int_weight"],
             temperature=h["kd_int_temperature"],
-            translation_weight=used * h["kd_int_weight_2"],
-            matching_weight=used * h["kd_int_weight_3"],
-            negatives=h["intent_negatives"],
-            mode=h["mode"],
-            prototypes=backbone.intents,
             view=h["intent_view"],
             shift=h["intent_shift"],
+            pairwise={"weight": h["kd_int_weight"], "negatives": h["intent_negatives"]},
+            translation=None if h["pairwise_only"] else translation,
+            matching=None if h["pairwise_only"] else matching,
         ),
     ]
 
@@ -425,7 +425,7 @@ def load_published(
             targets[key].copy_(value)
     for head in model.heads:
         if isinstance(head, IntentAlignment) and "int_mlp_m.0.weight" not in state:
-            head.reset_teacher(model.backbone.intents)
+            head.reset_teacher()
     return model
 
 
@@ -449,11 +449,11 @@ def _published_names(model: Recommender) -> dict[str, Tensor]:
             names["masker.mask_token"] = head.mask_token
         if isinstance(head, IntentAlignment):
             names |= {f"int_mlp.{key}": value for key, value in head.mlp.named_parameters()}
-            prototypes = prototypes or head.prototypes
-            if "mlp" in head.teacher:
+            prototypes = head.student_intents
+            if head.matching is not None:
                 names |= {
                     f"int_mlp_m.{key}": value
-                    for key, value in head.teacher["mlp"].named_parameters()
+                    for key, value in head.matching.teacher["mlp"].named_parameters()
                 }
     if prototypes is not None:
         names |= {"user_intent": prototypes.user, "item_intent": prototypes.item}

@@ -31,7 +31,7 @@ class Recommender(DotProductRanker):
     Example:
         >>> data = IRLLRecDataset(root, name="movie")[0]
         >>> backbone = LightGCN(data, embedding_size=32, num_layers=3)
-        >>> model = Recommender(backbone, [ProfileAlignment(data, backbone.out_channels)])
+        >>> model = Recommender(backbone, [ProfileAlignment(data, backbone)])
     """
 
     def __init__(
@@ -61,6 +61,13 @@ class Recommender(DotProductRanker):
         for head in self.heads:
             head.begin_epoch()
 
+    def begin_step(self) -> None:
+        """Tells the heads that a training step begins; momentum teachers move here, and only if
+        their students changed since they last did. :meth:`losses` calls it in training mode.
+        """
+        for head in self.heads:
+            head.begin_step()
+
     def losses(
         self,
         user: Tensor,
@@ -71,7 +78,7 @@ class Recommender(DotProductRanker):
     ) -> dict[str, Tensor]:
         r"""Losses of a batch of triplets over the whole graph.
 
-        In training mode, momentum teachers take their step here: call it once a training step.
+        In training mode, this begins a step: momentum teachers move once an optimiser step.
 
         Args:
             user (Tensor): User ids, int64 of shape :math:`(B,)`.
@@ -103,6 +110,8 @@ class Recommender(DotProductRanker):
         return self.losses(user.n_id[ids[0]], item.n_id[ids[1]], item.n_id[ids[2]], augment)
 
     def _losses(self, batch: Triplets) -> dict[str, Tensor]:
+        if self.training:
+            self.begin_step()
         x = self.backbone.inputs(batch.graph)
         for head in self.heads:
             x = head.corrupt(x, batch)
