@@ -16,6 +16,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from .config import ConfigError, read_yaml, unknown_name
+from .nn import IntentAlignment
 from .nn.recommender import ModelConfig, Recommender
 from .registry import lookup, names
 
@@ -319,9 +320,9 @@ WEIGHTS: dict[str, dict[str, str]] = {
     "reconstruction": {"mlp": "mlp", "mask_token": "masker.mask_token"},
     "intent": {
         "mlp": "int_mlp",
-        "matching.teacher.mlp": "int_mlp_m",
-        "prototypes.user": "user_intent",
-        "prototypes.item": "item_intent",
+        "parts.matching.teacher.mlp": "int_mlp_m",
+        "intents.user": "user_intent",
+        "intents.item": "item_intent",
     },
 }
 BACKBONE_WEIGHTS = {
@@ -401,13 +402,14 @@ def load_published(
             targets[key].copy_(value)
     if "int_mlp_m.0.weight" not in state:
         for _, head in model.named_heads():
-            head.reset_teacher()
+            if isinstance(head, IntentAlignment):
+                head.reset_teacher()
     return model
 
 
 def _published_names(model: Recommender) -> dict[str, Tensor]:
     names: dict[str, Tensor] = {}
-    parts = [(BACKBONE_WEIGHTS, model.backbone)]
+    parts: list[tuple[dict[str, str], torch.nn.Module]] = [(BACKBONE_WEIGHTS, model.backbone)]
     parts += [(WEIGHTS[head.registered_name], head) for _, head in model.named_heads()]
     for table, part in parts:
         for own, tensor in part.named_parameters():

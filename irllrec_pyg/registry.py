@@ -21,7 +21,8 @@ from collections.abc import Callable, Mapping
 from importlib import metadata
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
-from .config import Config, ConfigError, unknown_name
+from .config import Config as BaseConfig
+from .config import ConfigError, unknown_name
 
 GROUP = "irllrec_pyg"
 Class = TypeVar("Class", bound="type[Configured]")
@@ -38,7 +39,11 @@ class Configured:
 
     kind: ClassVar[str]
     registered_name: ClassVar[str] = ""
-    Config: ClassVar[type[Config]] = Config
+
+    class Config(BaseConfig):
+        """The settings of the class."""
+
+    config: Config
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -50,8 +55,7 @@ class Configured:
     @property
     def description(self) -> dict[str, Any]:
         """The registered name and every setting, as plain values; :func:`build` takes it back."""
-        config: Config = self.config  # type: ignore[attr-defined]
-        return {"name": self.registered_name or type(self).__name__, **config.to_dict()}
+        return {"name": self.registered_name or type(self).__name__, **self.config.to_dict()}
 
 
 class _Setting:
@@ -120,7 +124,7 @@ def lookup(kind: str, name: str) -> "type[Configured]":
     return known[name]
 
 
-def read_part(kind: str, part: "str | Mapping[str, Any]") -> tuple["type[Configured]", Config]:
+def read_part(kind: str, part: "str | Mapping[str, Any]") -> tuple["type[Configured]", BaseConfig]:
     """The class and the configuration that a name, or a name with settings, stands for.
 
     Args:
@@ -141,7 +145,7 @@ def read_part(kind: str, part: "str | Mapping[str, Any]") -> tuple["type[Configu
         raise ConfigError(f"{kind} {name!r}: {error}") from None
 
 
-def arguments(config: type[Config]) -> str:
+def arguments(config: type[BaseConfig]) -> str:
     """The fields of a configuration as a section of a docstring."""
     lines = ["Settings:"]
     for name, info in config.model_fields.items():

@@ -1,13 +1,19 @@
 """Text features of a data set, and the one error for when they are not there."""
 
+import logging
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 from torch_geometric.data import HeteroData
 
+from .graph import EDGE_TYPE
+
 WHAT = {"x": "profile-text embeddings", "intent": "intent-text embeddings"}
+log = logging.getLogger(__name__)
+# Texts of items whose users' means were announced; a data set's copies share the tensor.
+_announced: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 
 class MissingTextError(ValueError):
@@ -17,6 +23,9 @@ class MissingTextError(ValueError):
 def text_features(data: HeteroData, field: str, sides: Sequence[str] = ("user", "item")) -> Tensor:
     r"""Stacks the text embeddings of users and items, users first.
 
+    Where the items alone have texts, users get :func:`user_means`, and a log line says so once
+    for each data set and field.
+
     Args:
         data (HeteroData): A data set as :class:`irllrec_pyg.IRLLRecDataset` yields it.
         field (str): ``"x"`` (profile texts) or ``"intent"`` (intent texts).
@@ -24,42 +33,85 @@ def text_features(data: HeteroData, field: str, sides: Sequence[str] = ("user", 
 
     Returns:
         Tensor of shape :math:`(|\mathcal{U}| + |\mathcal{I}|, T)` in the default dtype. It shares
-        the data set's memory where that holds both behind each other, as those here do.
+        the data set's memory where that holds the items right after the users, as the data sets
+        here do.
 
     Raises:
-        MissingTextError: If users or items have no such embeddings; it says where to get them.
+        MissingTextError: If the items, or the only side that was asked for, have no such
+            embeddings; it says where to get them.
+        ValueError: If a shape does not fit; it is named.
     """
-    parts = [data[side].get(field) for side in sides]
-    if any(part is None for part in parts):
-        hints = data.get("missing", {}) if "missing" in data else {}
-        bare = [side for side, part in zip(sides, parts, strict=True) if part is None]
-        raise MissingTextError(
-            hints.get(field)
-            or (
-                f"The data set has no {WHAT[field]} for its {' and '.join(bare)} nodes: set "
-                + " and ".join(f"data['{side}'].{field}" for side in bare)
-                + " to a tensor with one row a node."
-            )
-        )
-    for side, part in zip(sides, parts, strict=True):
+    given = {side: data[side].get(field) for side in sides}
+    missing = [side for side, part in given.items() if part is None]
+    means_of_items = missing == ["user"] and len(sides) == 2
+    if missing and not means_of_items:
+        raise _missing(data, field, missing)
+    texts = {side: part for side, part in given.items() if part is not None}
+    for side, part in texts.items():
         if part.dim() != 2 or part.size(0) != data[side].num_nodes:
             raise ValueError(
                 f"data['{side}'].{field} has shape {tuple(part.shape)}; expected one "
                 f"row for each of the {data[side].num_nodes} {side} nodes."
             )
-    if parts[0].size(1) != parts[-1].size(1):
+    if len({part.size(1) for part in texts.values()}) > 1:
         raise ValueError(
-            f"data['user'].{field} is {parts[0].size(1)} wide and "
-            f"data['item'].{field} is {parts[-1].size(1)} wide; one encoder must "
+            f"data['user'].{field} is {texts['user'].size(1)} wide and "
+            f"data['item'].{field} is {texts['item'].size(1)} wide; one encoder must "
             "have made both."
         )
-    return _stack([part.to(torch.get_default_dtype()) for part in parts])
+    parts = {side: part.to(torch.get_default_dtype()) for side, part in texts.items()}
+    if means_of_items:
+        edge_index = data[EDGE_TYPE].edge_index
+        parts["user"] = user_means(parts["item"], edge_index, data["user"].num_nodes)
+        _announce_means(texts["item"], field)
+    return _stack([parts[side] for side in sides])
 
 
-def stamp(tensor: Tensor) -> tuple[Any, ...]:
-    """Differs where a tensor is another one or was changed in place."""
-    version = 0 if tensor.is_inference() else tensor._version
-    return tensor.data_ptr(), tuple(tensor.shape), tensor.dtype, version
+def user_means(item: Tensor, edge_index: Tensor, num_users: int) -> Tensor:
+    r"""Vectors of users as the means of their training items' vectors.
+
+    Args:
+        item (Tensor): Vectors of the items, floating point of shape :math:`(|\mathcal{I}|, T)`.
+        edge_index (Tensor): Training interactions, user ids over item ids, int64 of shape
+            :math:`(2, E)`.
+        num_users (int): Number of users.
+
+    Returns:
+        Tensor of shape :math:`(|\mathcal{U}|, T)` in the dtype of ``item``; zeros for users
+        without items.
+    """
+    edge_index = edge_index.to(item.device)
+    wide = torch.promote_types(item.dtype, torch.float32)
+    count = torch.bincount(edge_index[0], minlength=num_users)
+    share = 1 / count.to(wide)
+    # A sparse product: gathering the rows would take memory for every interaction's vector.
+    matrix = torch.sparse_coo_tensor(
+        edge_index, share[edge_index[0]], (num_users, item.size(0)), check_invariants=True
+    )
+    means: Tensor = torch.sparse.mm(matrix, item.to(wide))
+    return means.to(item.dtype)
+
+
+def _announce_means(item: Tensor, field: str) -> None:
+    if item not in _announced:
+        _announced[item] = True
+        log.warning(
+            "The data set has %s of its items alone: each user's vector is the mean of their "
+            "training items' vectors.",
+            WHAT.get(field, field),
+        )
+
+
+def _missing(data: HeteroData, field: str, sides: Sequence[str]) -> MissingTextError:
+    hints = data.get("missing", {}) if "missing" in data else {}
+    return MissingTextError(
+        hints.get(field)
+        or (
+            f"The data set has no {WHAT[field]} for its {' and '.join(sides)} nodes: set "
+            + " and ".join(f"data['{side}'].{field}" for side in sides)
+            + " to a tensor with one row a node."
+        )
+    )
 
 
 def _stack(parts: Sequence[Tensor]) -> Tensor:
@@ -73,6 +125,6 @@ def _stack(parts: Sequence[Tensor]) -> Tensor:
         and last.is_contiguous()
         and last.storage_offset() == end
     ):
-        # They lie behind each other already: texts are frozen, and gigabytes are not copied.
+        # The items' rows follow the users' already: gigabytes of texts are not copied.
         return first.as_strided((first.size(0) + last.size(0), first.size(1)), (first.size(1), 1))
     return torch.cat(list(parts))

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..config import Config, field
+from ..config import field
 from ..registry import Configured, register
 from .backbones import Encoding
 from .batch import Triplets
@@ -23,6 +23,11 @@ class RankingLoss(Configured, torch.nn.Module):
     """
 
     kind = "ranking-loss"
+
+    class Config(Configured.Config):
+        """No settings."""
+
+    config: Config
 
     def __init__(self, config: Config | Mapping[str, Any] | None = None, **settings: Any) -> None:
         super().__init__()
@@ -57,7 +62,7 @@ class InBatchSoftmax(RankingLoss):
         >>> model = Recommender(LightGCN(data), ranking_loss=loss)  # doctest: +SKIP
     """
 
-    class Config(Config):
+    class Config(RankingLoss.Config):
         temperature: float = field(
             0.15, gt=0, help="temperature of the cosines", search=(0.05, 0.5)
         )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ...config import Config, field
+from ...config import field
 from ...registry import Configured
 from ..batch import Triplets
 from ..graph import InteractionGraph
@@ -60,7 +60,7 @@ class Backbone(Configured, torch.nn.Module):
     kind = "backbone"
     learns_embedding: ClassVar[bool] = True  #: If not, a backbone makes its own :meth:`inputs`.
 
-    class Config(Config):
+    class Config(Configured.Config):
         embedding_size: int = field(
             32, ge=1, help="width of the embeddings", search=(32, 256), log=True
         )

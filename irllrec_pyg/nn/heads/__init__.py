@@ -1,15 +1,24 @@
 """Heads: losses that tie node embeddings to language."""
 
 from .base import Head, TextHead
-from .intent import IntentAlignment, InteractionTower
+from .intent import IntentAlignment
+from .matching import MomentumMatching
+from .pairwise import PairwiseAlignment
 from .profile import ProfileAlignment
 from .reconstruction import ProfileReconstruction
+from .teacher import Teacher
+from .tower import InteractionTower
+from .translation import TranslationAlignment
 
 __all__ = [
     "Head",
     "IntentAlignment",
     "InteractionTower",
+    "MomentumMatching",
+    "PairwiseAlignment",
     "ProfileAlignment",
     "ProfileReconstruction",
+    "Teacher",
     "TextHead",
+    "TranslationAlignment",
 ]

@@ -1,25 +1,56 @@
 """What every head shares."""
 
-from typing import Any, NamedTuple, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
+from torch_geometric.data import HeteroData
 
-from ..backbones import Encoding
+from ...registry import Configured
+from ..backbones import Backbone, Encoding
 from ..batch import Triplets, select
-from ..features import stamp
+from ..features import text_features
 from ..losses import info_nce
+from ..snapshot import Snapshot
 
 
-class Head(torch.nn.Module):
+class Head(Configured, torch.nn.Module):
     """Base class of losses that tie a backbone's embeddings to language.
 
-    A head owns its parameters and takes its texts at construction, where it fails if they are
-    missing. Texts are kept as non-persistent buffers: checkpoints do not hold them.
+    Args:
+        data (HeteroData): Data set with the texts that the head needs.
+        backbone (Backbone): The backbone whose embeddings it reads; the head takes its widths
+            from it (``out_channels``, ``embedding_size``), and its ``intents`` where it has some.
+        config (Config or mapping, optional): Settings. (default: those of the class)
+        **settings: Settings that take the place of these.
+
+    Raises:
+        ConfigError: If a setting is unknown or out of its bounds; it is named.
     """
+
+    kind = "head"
+
+    class Config(Configured.Config):
+        """No settings."""
+
+    config: Config
+
+    def __init__(
+        self,
+        data: HeteroData,
+        backbone: Backbone,
+        config: Config | Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__()
+        self.config = self.Config.read(config, **settings)
 
     def begin_epoch(self) -> None:
         """Is called by the training loop when an epoch begins."""
+
+    def begin_step(self) -> None:
+        """Is called when a training step begins, possibly several times: teachers move here."""
 
     def corrupt(self, x: Tensor, batch: Triplets) -> Tensor:
         r"""May change the backbone's input :math:`E^0`, of shape :math:`(N, d)`, in training."""
@@ -31,18 +62,29 @@ class Head(torch.nn.Module):
 
 
 class TextHead(Head):
-    """A head with text features of the nodes.
+    """Base class of heads with text features of the nodes.
 
-    Args:
-        features (Tensor): Text embeddings, users first, shape :math:`(N, T)`.
+    The texts of ``data`` are kept as the non-persistent buffer ``features``, users first, of shape
+    :math:`(N, T)`: checkpoints do not hold them.
+
+    Raises:
+        MissingTextError: If the data set has no such texts.
     """
 
+    text_field: ClassVar[str] = "x"  #: Which texts: ``"x"`` or ``"intent"``.
     features: Tensor
 
-    def __init__(self, features: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("features", features, persistent=False)
-        self._narrow: tuple[tuple[Any, ...], Tensor] | None = None
+    def __init__(
+        self,
+        data: HeteroData,
+        backbone: Backbone,
+        config: Head.Config | Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__(data, backbone, config, **settings)
+        self.register_buffer("features", text_features(data, self.text_field), persistent=False)
+        self._narrow: Tensor | None = None
+        self._narrowed = Snapshot()
 
     def text_of(self, batch: Triplets, nodes: Tensor | slice) -> Tensor:
         """Features of some nodes of the batch's graph, shape :math:`(M, T)`; under autocast in its
@@ -58,12 +100,17 @@ class TextHead(Head):
         device = self.features.device.type
         if not torch.is_autocast_enabled(device) or self.features.dtype == torch.float64:
             return self.features
-        dtype = torch.get_autocast_dtype(device)
-        key = *stamp(self.features), dtype
-        if self._narrow is None or self._narrow[0] != key:
+        narrow: Tensor = self._cast(torch.get_autocast_dtype(device))
+        return narrow
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # compiled code knows no version counters
+    def _cast(self, dtype: torch.dtype) -> Tensor:
+        kept = self._narrow
+        if kept is None or kept.dtype != dtype or not self._narrowed.matches(self.features):
             with torch.inference_mode(False):  # what is kept must serve training too
-                self._narrow = key, self.features.to(dtype)
-        return self._narrow[1]
+                self._narrow = kept = self.features.to(dtype)
+            self._narrowed = Snapshot(self.features)
+        return kept
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         self._narrow = None

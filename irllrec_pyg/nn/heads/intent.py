@@ -1,26 +1,25 @@
 """IRLLRec: alignment of intents learnt from interactions with intents that an LLM wrote."""
 
-import copy
-from collections.abc import Sequence
-from typing import Any, Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ..backbones import Encoding, IntentPrototypes
+from ...config import field
+from ...registry import register
+from ..backbones import Backbone, Encoding, IntentPrototypes
 from ..batch import Triplets
-from ..conv import AdaptiveConv
-from ..features import text_features
-from ..graph import InteractionGraph
-from ..losses import distill, ssl_loss
 from ..mlp import TextMLP
-from .base import TextHead, TextRows, align
-from .teacher import FollowingTeacher
+from .base import TextHead, TextRows
+from .matching import Intents, MomentumMatching
+from .pairwise import PairwiseAlignment
+from .tower import InteractionTower
+from .translation import TranslationAlignment
 
-Mode = Literal["as_published", "as_in_paper"]
 
-
+@register("intent")
 class IntentAlignment(TextHead):
     r"""Intent alignment of the `"Intent Representation Learning with Large Language Model for
     Recommendation" <https://arxiv.org/abs/2502.03307>`_ paper (IRLLRec).
@@ -32,264 +31,231 @@ class IntentAlignment(TextHead):
         h^l = \mathrm{softmax}(E^l C) C^{\top}, \qquad r^l = \tilde{A}(h^l) E^l, \qquad
         r = \frac{1}{L} \sum_{l=0}^{L-1} r^l
 
-    *Text tower*: :math:`z = \mathrm{MLP}(t)` of the intent texts. Three losses tie them:
+    *Text tower*: :math:`z = \mathrm{MLP}(t)` of the intent texts. Three parts tie the towers, each
+    the loss of its name: ``intent`` (:class:`PairwiseAlignment`), ``translation``
+    (:class:`TranslationAlignment`) and ``matching`` (:class:`MomentumMatching`). A part that is
+    ``None`` or has a weight of zero is left out.
 
-    - ``intent``, pairwise alignment of :math:`r` and :math:`z`, weight ``weight``;
-    - ``translation``, of noisy :math:`z` and noisy final embeddings :math:`e`;
-    - ``matching``, which distils a momentum teacher (a moving average of the student that starts
-      as its copy, takes no gradient and is in the state dict) into the student.
-
-    ``mode="as_published"`` computes what the released code of LightGCN computes:
-
-    .. math::
-        \mathcal{L}_{tr} = w_2 \, \mathrm{ssl}(z \odot (1 + \epsilon_1), e \odot (1 + \epsilon_2),
-        1) \quad \text{over all nodes}
-
-        \mathcal{L}_{m} = w_3 \big[ 0.4 \, \mathcal{L}_{tr} - 0.6 \, \mathrm{mean}_n \sum_k
-        \mathrm{softmax}(z^m_n)_k \log \mathrm{softmax}(z_n)_k \big]
-
-    ``mode="as_in_paper"`` follows the paper's text and Figure 2; what these leave open is our
-    definition: the noise of translation is additive, :math:`x + \sigma \, \mathrm{std}(x)
-    \, \mathcal{N}(0, 1)`, over the batch's distinct users and items; matching distils
-    similarities between both towers, for users and for items and in both directions, with
-    :math:`S = \cos(r, z) / \tau`:
-
-    .. math::
-        \mathcal{L}_{m} = w_3 \big[ (1 - \alpha) \mathcal{L}_{tr} + \tfrac{\alpha}{2} \big(
-        \mathrm{KL}(\mathrm{softmax} \, S^m \,\|\, \mathrm{softmax} \, S) +
-        \mathrm{KL}(\mathrm{softmax} \, S^{m\top} \,\|\, \mathrm{softmax} \, S^{\top}) \big) \big]
-
-    Where :math:`e` is wider than :math:`z` (GCCF), translation takes the mean of the layers.
-
-    The published variants of other backbones have neither translation nor matching, and change
-    the pairwise part: SimGCL's leaves out negative items, SGL's tower reads the layers of its
-    second view, BIGCF's averages :math:`E^{l+1}` rather than :math:`E^l`, and those of DCCF and
-    BIGCF take the prototypes that the backbone has anyway.
+    The defaults follow the paper's text and Figure 2. Where the final embeddings are wider than
+    :math:`z` (GCCF), translation takes the mean of the layers.
 
     Args:
-        data (HeteroData): Data set with intent embeddings ``intent`` of users and items.
-        embedding_size (int): Width :math:`d` of the backbone's layers.
-        num_intents (int, optional): Prototypes on each side. (default: ``128``)
-        weight (float, optional): Of pairwise alignment. (default: ``0.02``)
-        temperature (float, optional): :math:`\tau` of pairwise alignment and of matching.
-            (default: ``0.2``)
-        translation_weight (float, optional): :math:`w_2`; zero leaves the part out.
-            (default: ``5e-4``)
-        matching_weight (float, optional): :math:`w_3`; zero leaves the part out.
-            (default: ``1e-4``)
-        momentum (float, optional): Of the teacher. (default: ``0.999``)
-        alpha (float, optional): Share of distillation in matching. (default: ``0.6``)
-        noise (float, optional): :math:`\sigma`, ``as_in_paper`` only. (default: ``0.1``)
-        all_nodes (bool, optional): Whether translation runs over all nodes rather than the
-            batch's. (default: ``True`` as published, ``False`` as in the paper)
-        negatives (bool, optional): Whether pairwise alignment takes negative items.
-            (default: ``True``)
-        mode (str, optional): ``"as_published"`` or ``"as_in_paper"``.
-            (default: ``"as_published"``)
-        prototypes (IntentPrototypes, optional): The backbone's own, to be used in the place of
-            new ones; they stay the backbone's. (default: ``None``)
-        view (int, optional): Which of the backbone's views the tower reads.
-            (default: ``None``, its plain layers)
-        shift (int, optional): The tower averages :math:`\tilde{A}(h^l) E^{l + \mathrm{shift}}`;
-            ``0`` or ``1``. (default: ``0``)
+        data (HeteroData): Data set with intent embeddings ``intent`` of users and items, or of
+            items.
+        backbone (Backbone): Yields layers :math:`E^l` and final embeddings :math:`e`.
+        config (Config or mapping, optional): Settings. (default: those below)
+        **settings: Settings that take the place of these.
 
     Raises:
+        ConfigError: If a setting is unknown or out of its bounds; it is named.
         MissingTextError: If the data set has no intent embeddings.
     """
+
+    text_field = "intent"
+
+    class Config(TextHead.Config):
+        num_intents: int = field(
+            128, ge=1, help="prototypes on each side, where they are the head's", search=(16, 256)
+        )
+        prototypes: Literal["backbone", "own"] = field(
+            "backbone", help="whether the backbone's prototypes are used where it has some"
+        )
+        temperature: float = field(
+            0.2,
+            gt=0,
+            help="temperature of pairwise alignment and of matched similarities",
+            search=(0.05, 1.0),
+            log=True,
+        )
+        view: int | None = field(
+            None, ge=0, help="which of the backbone's views the tower reads; none is its layers"
+        )
+        shift: int = field(
+            0, ge=0, le=1, help="how many layers on from the one of h^l the averaged E^l lies"
+        )
+        pairwise: PairwiseAlignment.Config = field(
+            PairwiseAlignment.Config(), help="pairwise alignment"
+        )
+        translation: TranslationAlignment.Config | None = field(
+            TranslationAlignment.Config(), help="translation alignment"
+        )
+        matching: MomentumMatching.Config | None = field(
+            MomentumMatching.Config(), help="momentum matching"
+        )
+
+    config: Config
 
     def __init__(
         self,
         data: HeteroData,
-        embedding_size: int,
-        num_intents: int = 128,
-        weight: float = 0.02,
-        temperature: float = 0.2,
-        translation_weight: float = 5e-4,
-        matching_weight: float = 1e-4,
-        momentum: float = 0.999,
-        alpha: float = 0.6,
-        noise: float = 0.1,
-        all_nodes: bool | None = None,
-        negatives: bool = True,
-        mode: Mode = "as_published",
-        prototypes: IntentPrototypes | None = None,
-        view: int | None = None,
-        shift: int = 0,
+        backbone: Backbone,
+        config: Config | Mapping[str, Any] | None = None,
+        **settings: Any,
     ) -> None:
-        super().__init__(text_features(data, "intent"))
-        if mode not in ("as_published", "as_in_paper"):
-            raise ValueError(f"'mode' must be 'as_published' or 'as_in_paper', got {mode!r}.")
-        if not 0.0 <= momentum <= 1.0:
-            raise ValueError(f"'momentum' must lie in [0, 1], got {momentum}.")
-        self.mode = mode
-        self.weight, self.temperature = weight, temperature
-        self.translation_weight, self.matching_weight = translation_weight, matching_weight
-        self.momentum, self.alpha, self.noise = momentum, alpha, noise
-        self.all_nodes = mode == "as_published" if all_nodes is None else all_nodes
-        self.negatives = negatives
-        self.view, self.shift = view, shift
-        self.mlp = TextMLP(self.features.size(1), embedding_size)
-        student = prototypes or IntentPrototypes(embedding_size, num_intents)
-        self.prototypes = student if prototypes is None else None
-        self.tower = InteractionTower(shift)
-        self.teacher = torch.nn.ModuleDict()
-        if matching_weight > 0:
-            self.teacher["mlp"] = copy.deepcopy(self.mlp)
-            if mode == "as_in_paper":
-                self.teacher["prototypes"] = copy.deepcopy(student)
-            self.teacher.requires_grad_(False)
-        self._following = FollowingTeacher()
+        super().__init__(data, backbone, config, **settings)
+        config, size = self.config, backbone.embedding_size
+        self.mlp = TextMLP(self.features.size(1), size)
+        # In a tuple, or the backbone's prototypes would be stored twice.
+        self._borrowed: tuple[IntentPrototypes, ...] = ()
+        if config.prototypes == "backbone" and backbone.intents is not None:
+            self._borrowed = (backbone.intents,)
+        own = None if self._borrowed else IntentPrototypes(size, config.num_intents)
+        self.intents: IntentPrototypes | None = own
+        self.tower = InteractionTower(config.shift)
+        self.parts = torch.nn.ModuleDict()
+        if config.pairwise.weight > 0:
+            self.parts["pairwise"] = PairwiseAlignment(config.pairwise, config.temperature)
+        if config.translation is not None and config.translation.weight > 0:
+            self.parts["translation"] = TranslationAlignment(config.translation)
+        if config.matching is not None and config.matching.weight > 0:
+            self.parts["matching"] = MomentumMatching(
+                config.matching, self.mlp, self.student_intents, config.temperature
+            )
+
+    @property
+    def student_intents(self) -> IntentPrototypes:
+        """The tower's prototypes: the head's, or the backbone's."""
+        return self.intents or self._borrowed[0]
+
+    @property
+    def pairwise(self) -> PairwiseAlignment | None:
+        """The part, unless it is left out."""
+        part: PairwiseAlignment | None = getattr(self.parts, "pairwise", None)
+        return part
+
+    @property
+    def translation(self) -> TranslationAlignment | None:
+        """The part, unless it is left out."""
+        part: TranslationAlignment | None = getattr(self.parts, "translation", None)
+        return part
+
+    @property
+    def matching(self) -> MomentumMatching | None:
+        """The part, unless it is left out."""
+        part: MomentumMatching | None = getattr(self.parts, "matching", None)
+        return part
+
+    @property
+    def all_nodes(self) -> bool:
+        """Whether translation and matching run over all nodes."""
+        both = self.translation is not None or self.matching is not None
+        translation = self.config.translation
+        return both and translation is not None and translation.nodes == "all"
 
     def begin_epoch(self) -> None:
-        """Computes the teacher's hidden layer anew: an epoch that is resumed has no older one."""
-        self._following.forget()
+        """Has the teacher's hidden layer computed anew: an epoch that is resumed has no older
+        one.
+        """
+        if self.matching is not None:
+            self.matching.following.forget()
+
+    def begin_step(self) -> None:
+        """Moves the teacher, once an optimiser step."""
+        if self.matching is not None:
+            self.matching.teacher.step()
+
+    def reset_teacher(self) -> None:
+        """Makes the teacher, if there is one, a copy of its student again."""
+        if self.matching is not None:
+            self.matching.teacher.reset()
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
-        self._following.forget()
+        if self.matching is not None:
+            self.matching.following.forget()
         return super()._apply(fn, recurse)
 
-    def reset_teacher(self, prototypes: IntentPrototypes | None = None) -> None:
-        """Makes the teacher a copy of its student again.
-
-        Args:
-            prototypes (IntentPrototypes, optional): The backbone's, where the head has none of its
-                own. (default: ``None``)
-        """
-        self._move_teacher(1.0, self.prototypes or prototypes)
-
-    def _move_teacher(self, step: float, prototypes: IntentPrototypes | None) -> None:
-        students = {"mlp": self.mlp, "prototypes": prototypes}
-        with torch.no_grad():
-            for name, teacher in self.teacher.items():
-                student = students[name]
-                if student is None:
-                    raise ValueError("This head uses the backbone's prototypes; pass them.")
-                for slow, fast in zip(teacher.parameters(), student.parameters(), strict=True):
-                    slow.lerp_(fast, step)
-
     def forward(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:
-        """The losses ``intent``, ``translation`` and ``matching``; moves the teacher."""
-        prototypes = self.prototypes or encoding.intents
-        if prototypes is None:
-            raise ValueError(
-                "This head was built for a backbone that has prototypes of its own; "
-                "this one's encodings carry none."
-            )
-        known = self.matching_weight > 0 and self._following.knows(
-            self.teacher["mlp"], self.features
-        )
-        if self.training:
-            self._move_teacher(1 - self.momentum, prototypes)
-        layers = encoding.layers if self.view is None else encoding.views[self.view]
-        if self.prototypes is None and encoding.interaction:
-            interaction = torch.stack(encoding.interaction).mean(0)
-        else:
-            interaction = self.tower(layers, prototypes, batch.graph)
-        translates = self.translation_weight > 0 or self.matching_weight > 0
-        if translates and self.all_nodes:
-            x = self.text_of(batch, slice(None))
-            hidden = self.mlp.hidden(x)
-            if self.matching_weight > 0:
-                teacher_z = self._teach(batch, x, hidden, known)
-            z = self.mlp.output(hidden)
-            users, nodes = batch.graph.num_users, torch.arange(len(z), device=z.device)
-            text = TextRows(z[:users], z[users:], nodes[users:])
-        else:
-            text = self.encode(self.mlp, batch, self.negatives or translates)
-            nodes = torch.cat([batch.users.index, batch.items.index])
-            z = torch.cat([batch.users.of(text.user), text.item]) if translates else text.user
-            if self.matching_weight > 0:
-                with torch.no_grad():
-                    teacher_z = self.teacher["mlp"](self.text_of(batch, nodes))
-        losses = {
-            "intent": self.weight
-            * align(interaction, text, batch, self.temperature, self.negatives)
-        }
-        if translates:
-            translation = self._translation(z, encoding, nodes, batch.augment)
-            losses["translation"] = self.translation_weight * translation
-        if self.matching_weight > 0:
-            matching = (
-                self._prediction_matching(z, teacher_z)
-                if self.mode == "as_published"
-                else self._similarity_matching(z, teacher_z, interaction, layers, nodes, batch)
-            )
-            losses["matching"] = self.matching_weight * (
-                (1 - self.alpha) * losses["translation"] + self.alpha * matching
+        """The losses ``intent``, ``translation`` and ``matching``."""
+        interaction = self._interaction(encoding, batch)
+        texts = self._texts_of_all(batch) if self.all_nodes else self._texts_of_batch(batch)
+        losses: dict[str, Tensor] = {}
+        if self.pairwise is not None:
+            losses["intent"] = self.pairwise(interaction, texts.rows, batch)
+        if self.translation is not None:
+            final = _rows(self._final(encoding), texts.nodes)
+            losses["translation"] = self.translation(texts.student, final, batch.augment)
+        if self.matching is not None and texts.teacher is not None:
+            losses["matching"] = self.matching(
+                Intents(_rows(interaction, texts.nodes), texts.student),
+                texts.teacher,
+                self._teacher_interaction(encoding, batch, texts.nodes),
+                texts.num_users,
+                losses.get("translation", 0.0),
             )
         return losses
 
-    def _translation(self, z: Tensor, encoding: Encoding, nodes: Tensor, augment: bool) -> Tensor:
-        e = encoding.nodes
-        if e.size(1) != z.size(1):
-            e = torch.stack(encoding.layers).mean(0)
-        e = e.index_select(0, nodes)
-        if augment:
-            z, e = self._disturb(z), self._disturb(e)
-        return ssl_loss(z, e, 1.0)
-
-    def _disturb(self, x: Tensor) -> Tensor:
-        if self.mode == "as_published":
-            return x * (1 + torch.randn_like(x))
-        return x + self.noise * x.detach().std() * torch.randn_like(x)
-
-    def _teach(self, batch: Triplets, x: Tensor, hidden: Sequence[Tensor], known: bool) -> Tensor:
-        teacher: TextMLP = self.teacher["mlp"]  # type: ignore[assignment]
-        if batch.graph.n_id is not None:  # other rows at every step
-            with torch.no_grad():
-                out: Tensor = teacher(x)
-            return out
-        step = 1 - self.momentum if known and self.training else None
-        if not known:
-            self._following.forget()
-        return self._following(teacher, self.features, x, hidden, step)
-
-    def _prediction_matching(self, z: Tensor, teacher_z: Tensor) -> Tensor:
-        return -(teacher_z.softmax(1) * z.log_softmax(1)).sum(1).mean()
-
-    def _similarity_matching(
-        self,
-        z: Tensor,
-        teacher_z: Tensor,
-        interaction: Tensor,
-        layers: Sequence[Tensor],
-        nodes: Tensor,
-        batch: Triplets,
-    ) -> Tensor:
-        with torch.no_grad():
-            teacher_r = self.tower(layers, self.teacher["prototypes"], batch.graph)[nodes]
-        r = interaction[nodes]
-        users = nodes < batch.graph.num_users
-        total = z.new_zeros(())
-        for side in (users, ~users):
-            parts = r[side], z[side], teacher_r[side], teacher_z[side]
-            x, y, x_m, y_m = parts
-            total = total + 0.5 * (
-                distill(x, y, x_m, y_m, self.temperature)
-                + distill(y, x, y_m, x_m, self.temperature)
+    def _interaction(self, encoding: Encoding, batch: Triplets) -> Tensor:
+        """:math:`r` of all nodes, shape :math:`(N, d)`."""
+        if self._borrowed and encoding.intents is not self._borrowed[0]:
+            raise ValueError(
+                "This head was built for a backbone that has prototypes of its own; "
+                "build another one for this backbone."
             )
-        return total
+        if self._borrowed and encoding.interaction:
+            return torch.stack(encoding.interaction).mean(0)
+        out: Tensor = self.tower(self._layers(encoding), self.student_intents, batch.graph)
+        return out
+
+    @torch.no_grad()
+    def _teacher_interaction(
+        self, encoding: Encoding, batch: Triplets, nodes: Tensor | None
+    ) -> Tensor | None:
+        """The teacher's :math:`r` of some nodes; ``None`` where texts alone are matched."""
+        if self.matching is None or self.matching.config.target == "predictions":
+            return None
+        prototypes = self.matching.teacher["prototypes"]
+        return _rows(self.tower(self._layers(encoding), prototypes, batch.graph), nodes)
+
+    def _layers(self, encoding: Encoding) -> tuple[Tensor, ...]:
+        view = self.config.view
+        if view is not None and view >= len(encoding.views):
+            raise ValueError(
+                f"'view' must be less than the backbone's {len(encoding.views)} views, got {view}."
+            )
+        return encoding.layers if view is None else encoding.views[view]
+
+    def _final(self, encoding: Encoding) -> Tensor:
+        """:math:`e` of all nodes, or as wide as :math:`z`, shape :math:`(N, d)`."""
+        if encoding.nodes.size(1) == encoding.layers[0].size(1):
+            return encoding.nodes
+        return torch.stack(encoding.layers).mean(0)
+
+    def _texts_of_all(self, batch: Triplets) -> "_Texts":
+        x, num_users = self.text_of(batch, slice(None)), batch.graph.num_users
+        hidden = self.mlp.hidden(x)
+        teacher = None
+        if self.matching is not None:
+            # The teacher comes first: the student overwrites the layer with its activation.
+            whole = self.features if batch.graph.n_id is None else None
+            teacher = self.matching.teacher_text(x, whole, hidden)
+        z = self.mlp.output(hidden)
+        items = torch.arange(num_users, len(z), device=z.device)
+        return _Texts(TextRows(z[:num_users], z[num_users:], items), None, num_users, z, teacher)
+
+    def _texts_of_batch(self, batch: Triplets) -> "_Texts":
+        further = self.translation is not None or self.matching is not None
+        rows = self.encode(self.mlp, batch, further or self.config.pairwise.negatives)
+        if not further:
+            return _Texts(rows, rows.item_node, 0, rows.item)
+        nodes = torch.cat([batch.users.index, batch.items.index])
+        z = torch.cat([batch.users.of(rows.user), rows.item])
+        teacher = None
+        if self.matching is not None:
+            teacher = self.matching.teacher_text(self.text_of(batch, nodes))
+        return _Texts(rows, nodes, batch.users.index.numel(), z, teacher)
 
 
-class InteractionTower(torch.nn.Module):
-    r"""Intents learnt from interactions, :math:`r` of :class:`IntentAlignment`.
-
-    Args:
-        shift (int, optional): As there. (default: ``0``)
+class _Texts(NamedTuple):
+    """Mapped texts: those that pairwise alignment compares, and those of the nodes that translation
+    and matching run over (all if ``nodes`` is ``None``), of which ``num_users`` users come first.
     """
 
-    def __init__(self, shift: int = 0) -> None:
-        super().__init__()
-        if shift not in (0, 1):
-            raise ValueError(f"'shift' must be 0 or 1, got {shift}.")
-        self.conv = AdaptiveConv()
-        self.shift = shift
+    rows: TextRows
+    nodes: Tensor | None
+    num_users: int
+    student: Tensor
+    teacher: Tensor | None = None
 
-    def forward(
-        self, layers: Sequence[Tensor], prototypes: torch.nn.Module, graph: InteractionGraph
-    ) -> Tensor:
-        r"""Averages the intent-weighted neighbours over the layers, shape :math:`(N, d)`."""
-        last = len(layers) - 1
-        pairs = zip(layers[:last], layers[self.shift : last + self.shift], strict=True)
-        out = [self.conv(x, prototypes(layer, graph.num_users), graph) for layer, x in pairs]
-        return torch.stack(out).mean(0)
+
+def _rows(x: Tensor, nodes: Tensor | None) -> Tensor:
+    return x if nodes is None else x.index_select(0, nodes)

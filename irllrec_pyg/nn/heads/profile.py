@@ -1,15 +1,20 @@
 """RLMRec-Con: contrastive alignment with profile texts."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ..backbones import Encoding
+from ...config import field
+from ...registry import register
+from ..backbones import Backbone, Encoding
 from ..batch import Triplets
-from ..features import text_features
 from ..mlp import TextMLP
 from .base import TextHead, align
 
 
+@register("profile")
 class ProfileAlignment(TextHead):
     r"""Contrastive alignment with profile texts, RLMRec-Con of the `"Representation Learning with
     Large Language Models for Recommendation" <https://arxiv.org/abs/2310.15950>`_ paper.
@@ -22,33 +27,40 @@ class ProfileAlignment(TextHead):
         + \mathrm{nce}(e_{i^-}, p_{i^-}, \text{the batch's } p_{i^-}) \big]
 
     Args:
-        data (HeteroData): Data set with profile embeddings ``x`` of users and items.
-        out_channels (int): Width of the backbone's final embeddings.
-        weight (float, optional): :math:`w`. (default: ``0.01``)
-        temperature (float, optional): Of the contrastive sums. (default: ``0.2``)
-        negatives (bool, optional): Whether negative items take part; the published AutoCF
-            variant leaves them out. (default: ``True``)
+        data (HeteroData): Data set with profile embeddings ``x`` of users and items, or of items.
+        backbone (Backbone): Yields the final embeddings :math:`e`.
+        config (Config or mapping, optional): Settings. (default: those below)
+        **settings: Settings that take the place of these.
 
     Raises:
+        ConfigError: If a setting is unknown or out of its bounds; it is named.
         MissingTextError: If the data set has no profile embeddings.
     """
+
+    class Config(TextHead.Config):
+        weight: float = field(0.01, ge=0, help="weight of the loss", search=(1e-4, 1.0), log=True)
+        temperature: float = field(
+            0.2, gt=0, help="temperature of the contrastive sums", search=(0.05, 1.0), log=True
+        )
+        negatives: bool = field(
+            True, help="whether negative items take part; AutoCF's published variant has none"
+        )
+
+    config: Config
 
     def __init__(
         self,
         data: HeteroData,
-        out_channels: int,
-        weight: float = 0.01,
-        temperature: float = 0.2,
-        negatives: bool = True,
+        backbone: Backbone,
+        config: Config | Mapping[str, Any] | None = None,
+        **settings: Any,
     ) -> None:
-        super().__init__(text_features(data, "x"))
-        self.weight = weight
-        self.temperature = temperature
-        self.negatives = negatives
-        self.mlp = TextMLP(self.features.size(1), out_channels)
+        super().__init__(data, backbone, config, **settings)
+        self.mlp = TextMLP(self.features.size(1), backbone.out_channels)
 
     def forward(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:
         """The loss ``profile``."""
-        text = self.encode(self.mlp, batch, self.negatives)
-        loss = align(encoding.nodes, text, batch, self.temperature, self.negatives)
-        return {"profile": self.weight * loss}
+        negatives = self.config.negatives
+        text = self.encode(self.mlp, batch, negatives)
+        loss = align(encoding.nodes, text, batch, self.config.temperature, negatives)
+        return {"profile": self.config.weight * loss}

@@ -1,18 +1,22 @@
 """RLMRec-Gen: masked nodes reconstruct their profile texts."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ..backbones import Encoding
-from ..backbones.propagation import check_rate
+from ...config import field
+from ...registry import register
+from ..backbones import Backbone, Encoding
 from ..batch import Triplets
-from ..features import text_features
 from ..losses import ssl_loss
 from ..mlp import TextMLP
 from .base import TextHead
 
 
+@register("reconstruction")
 class ProfileReconstruction(TextHead):
     r"""Generative alignment with profile texts, RLMRec-Gen of the `"Representation Learning with
     Large Language Models for Recommendation" <https://arxiv.org/abs/2310.15950>`_ paper.
@@ -24,42 +28,46 @@ class ProfileReconstruction(TextHead):
         \mathcal{L} = w \cdot \mathrm{ssl}(\mathrm{MLP}(e_m), s_m, \tau)
 
     Args:
-        data (HeteroData): Data set with profile embeddings ``x`` of users and items.
-        embedding_size (int): Width of the backbone's input embeddings.
-        out_channels (int): Width of the backbone's final embeddings.
-        mask_ratio (float, optional): :math:`\rho`. (default: ``0.1``)
-        weight (float, optional): :math:`w`. (default: ``0.1``)
-        temperature (float, optional): :math:`\tau`. (default: ``0.2``)
+        data (HeteroData): Data set with profile embeddings ``x`` of users and items, or of items.
+        backbone (Backbone): Yields the final embeddings :math:`e`.
+        config (Config or mapping, optional): Settings. (default: those below)
+        **settings: Settings that take the place of these.
 
     Raises:
+        ConfigError: If a setting is unknown or out of its bounds; it is named.
         MissingTextError: If the data set has no profile embeddings.
     """
+
+    class Config(TextHead.Config):
+        mask_ratio: float = field(
+            0.1, gt=0, le=1, help="share of the nodes that are masked", search=(0.02, 0.5), log=True
+        )
+        weight: float = field(0.1, ge=0, help="weight of the loss", search=(1e-3, 1.0), log=True)
+        temperature: float = field(
+            0.2, gt=0, help="temperature of the contrastive sum", search=(0.05, 1.0), log=True
+        )
+
+    config: Config
 
     def __init__(
         self,
         data: HeteroData,
-        embedding_size: int,
-        out_channels: int,
-        mask_ratio: float = 0.1,
-        weight: float = 0.1,
-        temperature: float = 0.2,
+        backbone: Backbone,
+        config: Config | Mapping[str, Any] | None = None,
+        **settings: Any,
     ) -> None:
-        super().__init__(text_features(data, "x"))
-        check_rate("mask_ratio", mask_ratio)
-        self.mask_ratio = mask_ratio
-        self.weight = weight
-        self.temperature = temperature
-        self.mask_token = torch.nn.Parameter(torch.empty(1, embedding_size))
+        super().__init__(data, backbone, config, **settings)
+        self.mask_token = torch.nn.Parameter(torch.empty(1, backbone.embedding_size))
         torch.nn.init.xavier_uniform_(self.mask_token)
-        self.mlp = TextMLP(out_channels, self.features.size(1))
+        self.mlp = TextMLP(backbone.out_channels, self.features.size(1))
 
     def corrupt(self, x: Tensor, batch: Triplets) -> Tensor:
         """Puts the token in the place of the masked nodes, which it draws if need be."""
         if batch.masked_nodes is None:
-            count = max(int(x.size(0) * self.mask_ratio), 1)
+            count = max(int(x.size(0) * self.config.mask_ratio), 1)
             batch.masked_nodes = torch.randperm(x.size(0), device=x.device)[:count]
         mask = torch.zeros(x.size(0), 1, dtype=torch.bool, device=x.device)
-        mask[batch.masked_nodes] = True
+        mask.index_fill_(0, batch.masked_nodes, True)
         return torch.where(mask, self.mask_token, x)
 
     def forward(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:
@@ -68,5 +76,5 @@ class ProfileReconstruction(TextHead):
         if nodes is None:
             raise RuntimeError("No nodes are masked; call 'corrupt' before the backbone runs.")
         predicted = self.mlp(encoding.nodes.index_select(0, nodes))
-        loss = ssl_loss(predicted, self.text_of(batch, nodes), self.temperature)
-        return {"reconstruction": self.weight * loss}
+        loss = ssl_loss(predicted, self.text_of(batch, nodes), self.config.temperature)
+        return {"reconstruction": self.config.weight * loss}

@@ -1,94 +1,59 @@
-"""A momentum teacher over inputs that never change."""
+"""A momentum teacher: a slow copy of the modules that it teaches."""
 
-from collections.abc import Sequence
-from typing import Any
+import copy
 
 import torch
-from torch import Tensor
+from torch.nn import Module, Parameter
 
-from ..features import stamp
-from ..mlp import TextMLP
-
-MOVED = 256  # rows that move at once on a CPU, so that they are read from memory once
+from ..snapshot import Snapshot
 
 
-class FollowingTeacher:
-    r"""Outputs of a momentum teacher of a :class:`~irllrec_pyg.nn.mlp.TextMLP` for fixed rows.
+class Teacher(torch.nn.ModuleDict):
+    r"""Moving averages of some modules, the students, that start as their copies.
 
-    The hidden layer before its activation is linear in the weights, so for the same rows it moves
-    as they do,
+    Once an optimiser step, :math:`\theta^m \leftarrow m \, \theta^m + (1 - m) \, \theta`. The
+    teacher's weights take no gradient and are in the state dict; the students stay their owners'
+    and are not, so none is stored twice.
 
-    .. math::
-        \mathbf{W}^m \leftarrow m \mathbf{W}^m + (1 - m) \mathbf{W} \quad \Rightarrow \quad
-        \mathbf{X} \mathbf{W}^{m\top} \leftarrow m \, \mathbf{X} \mathbf{W}^{m\top}
-        + (1 - m) \, \mathbf{X} \mathbf{W}^{\top},
-
-    and the student has :math:`\mathbf{X} \mathbf{W}^{\top}` at hand: the teacher needs no product
-    with wide texts, and keeps :math:`M \cdot h` numbers in float32 or wider instead. Rounding
-    errors fade as the momentum forgets them. The layer is computed anew whenever the teacher's
-    weights or the rows were changed by others (but not through ``.data``, which nobody can see).
+    Args:
+        momentum (float): :math:`m`, from 0 to 1.
+        **students (torch.nn.Module): The modules by name; the copies have the same names.
     """
 
-    def __init__(self) -> None:
-        self.hidden: list[Tensor] | None = None
-        self.stamps: list[tuple[Any, ...]] = []
+    def __init__(self, momentum: float, **students: Module) -> None:
+        super().__init__({name: copy.deepcopy(student) for name, student in students.items()})
+        self.requires_grad_(False)
+        self.momentum = momentum
+        self.moves = 0  #: How often it has moved; each time, every weight changes in place once.
+        self.last_step = 0.0  #: :math:`1 - m` of the last move.
+        self._students = students  # a plain dictionary, in which PyTorch looks for no modules
+        self._moved_towards = Snapshot()
 
-    def forget(self) -> None:
-        """Has the hidden layer computed anew."""
-        self.hidden = None
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # compiled code knows no version counters
+    def step(self) -> None:
+        """Moves towards the students, if these changed since it last moved or it never has.
 
-    def knows(self, teacher: torch.nn.Module, rows: Tensor) -> bool:
-        """Whether the hidden layer is that of the teacher's present weights for these rows."""
-        return self.hidden is not None and self.stamps == _stamps(teacher, rows)
-
-    def __call__(
-        self,
-        teacher: TextMLP,
-        rows: Tensor,
-        x: Tensor,
-        student_hidden: Sequence[Tensor],
-        step: float | None,
-    ) -> Tensor:
-        r"""The teacher's outputs, shape :math:`(M, d)`.
-
-        Args:
-            teacher (TextMLP): The teacher.
-            rows (Tensor): Memory that the rows come from, by which they are recognised.
-            x (Tensor): The rows, shape :math:`(M, T)`.
-            student_hidden (sequence of Tensor): The student's hidden layer before its activation,
-                in the blocks of :meth:`TextMLP.hidden`.
-            step (float, optional): :math:`1 - m`, if the teacher's weights have made this step
-                towards the student's since :meth:`knows` said so. (default: ``None``)
+        So it moves once an optimiser step, however often it is called;
+        :class:`~irllrec_pyg.nn.snapshot.Snapshot` says which changes are noticed.
         """
-        with torch.no_grad():
-            if self.hidden is None or (step is None and not self.knows(teacher, rows)):
-                step = None
-                # Steps of a thousandth would be lost in bfloat16.
-                self.hidden = [
-                    hidden.to(torch.promote_types(hidden.dtype, torch.float32))
-                    for hidden in teacher.hidden(x)
-                ]
-            layer, self.hidden = self.hidden, None  # known again when every row has moved
-            out = [
-                teacher.output([_move(slow, fast, step)])
-                for slow, fast in zip(layer, student_hidden, strict=True)
-            ]
-            if not layer[0].is_inference():  # such a layer could not move in training
-                self.hidden, self.stamps = layer, _stamps(teacher, rows)
-            return torch.cat(out)
+        if not self.is_at_students():
+            self.last_step = 1 - self.momentum
+            self._move(self.last_step)
+            self.moves += 1
+            self._moved_towards = Snapshot(*self._student_weights())
 
+    def is_at_students(self) -> bool:
+        """Whether the students are unchanged since the last move."""
+        return self._moved_towards.matches(*self._student_weights())
 
-def _move(slow: Tensor, fast: Tensor, step: float | None) -> Tensor:
-    """A copy, in the student's dtype, of rows that went a step towards the student's."""
-    out = torch.empty_like(fast)
-    rows = MOVED if slow.device.type == "cpu" else slow.size(0)
-    for row in range(0, slow.size(0), rows):
-        block = slice(row, row + rows)
-        if step is not None:
-            slow[block].lerp_(fast[block].to(slow.dtype), step)
-        out[block] = slow[block]
-    return out
+    def reset(self) -> None:
+        """Makes the teacher a copy of its students again."""
+        self._move(1.0)
 
+    @torch.no_grad()
+    def _move(self, step: float) -> None:
+        for slow, fast in zip(self.parameters(), self._student_weights(), strict=True):
+            slow.lerp_(fast, step)
 
-def _stamps(teacher: torch.nn.Module, rows: Tensor) -> list[tuple[Any, ...]]:
-    return [stamp(tensor) for tensor in (rows, *teacher.parameters())]
+    def _student_weights(self) -> list[Parameter]:
+        return [weight for student in self._students.values() for weight in student.parameters()]
