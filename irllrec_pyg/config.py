@@ -14,7 +14,16 @@ from .files import write_text
 
 
 class ConfigError(ValueError):
-    """A value that a configuration does not take; the message names the field."""
+    """A value that a configuration does not take; the message names the field.
+
+    Args:
+        message (str): What is wrong, what was wanted and what was given.
+        setting (str, optional): The field, by its path, where the message begins with it.
+    """
+
+    def __init__(self, message: str, setting: str = "") -> None:
+        super().__init__(message)
+        self.setting = setting
 
 
 def field(
@@ -63,7 +72,7 @@ class Config(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise ConfigError(_message(type(self), error)) from None
+            raise _config_error(type(self), error) from None
 
     @classmethod
     def read(cls, values: Mapping[str, Any] | Self | None = None, **fields: Any) -> Self:
@@ -161,20 +170,22 @@ _KINDS = {
 }
 
 
-def _message(cls: type[Config], error: ValidationError) -> str:
+def _config_error(cls: type[Config], error: ValidationError) -> ConfigError:
     """What is wrong with the first of the wrong fields, in one sentence."""
     found = error.errors()[0]
     where, kind = ".".join(map(str, found["loc"])), found["type"]
     if kind == "extra_forbidden":
-        return unknown_name("field", where, list(cls.model_fields))
+        return ConfigError(unknown_name("field", where, list(cls.model_fields)), where)
     if kind == "value_error":
         cause = found["ctx"]["error"]
-        if isinstance(cause, ConfigError) and where:  # of a configuration within this one
-            return str(cause).replace("'", f"'{where}.", 1)
-        return str(cause)
+        inner = getattr(cause, "setting", "")
+        if not inner:
+            return ConfigError(str(cause))
+        whole = f"{where}.{inner}"  # of a configuration within this one
+        return ConfigError(str(cause).replace(repr(inner), repr(whole), 1), whole)
     wanted = _KINDS.get(kind, "").format(**found.get("ctx", {}))
     wanted = wanted or found["msg"].removeprefix("Input should be ")
-    return f"{where!r} must be {wanted}, got {found['input']!r}."
+    return ConfigError(f"{where!r} must be {wanted}, got {found['input']!r}.", where)
 
 
 def unknown_name(what: str, name: str, known: list[str]) -> str:

@@ -19,8 +19,8 @@ from .features import MissingTextError
 from .graph import InteractionGraph
 from .heads import Head, IntentAlignment, ProfileAlignment, ProfileReconstruction
 from .ranker import Ranker
-from .ranking_loss import InBatchSoftmax
-from .recommender import Recommender
+from .ranking_loss import InBatchSoftmax, RankingLoss
+from .recommender import ModelConfig, Recommender
 
 __all__ = [
     "BIGCF",
@@ -40,9 +40,11 @@ __all__ = [
     "InteractionGraph",
     "LightGCN",
     "MissingTextError",
+    "ModelConfig",
     "ProfileAlignment",
     "ProfileReconstruction",
     "Ranker",
+    "RankingLoss",
     "Recommender",
     "SimGCL",
     "Triplets",

@@ -1,20 +1,32 @@
 import copy
+import json
 
 import pytest
 import torch
 from torch_geometric.nn import GAT, GraphSAGE
 
 from irllrec_pyg import build_model, triplet_loader
+from irllrec_pyg.config import ConfigError
 from irllrec_pyg.nn import (
+    SGL,
     GNNBackbone,
+    Head,
+    InBatchSoftmax,
     IntentAlignment,
     LightGCN,
+    ModelConfig,
     ProfileAlignment,
     ProfileReconstruction,
     Recommender,
 )
+from irllrec_pyg.registry import register
 
 TRIPLETS = torch.tensor([0, 3, 7]), torch.tensor([1, 2, 8]), torch.tensor([5, 6, 0])
+
+AS_PUBLISHED = {
+    "translation": {"noise": "multiplicative", "nodes": "all"},
+    "matching": {"target": "predictions"},
+}
 
 
 def everything(data, backbone=None):
@@ -22,9 +34,9 @@ def everything(data, backbone=None):
     torch.manual_seed(0)
     backbone = backbone or LightGCN(data, embedding_size=4, keep_rate=0.8)
     heads = [
-        ProfileAlignment(data, backbone.out_channels),
-        ProfileReconstruction(data, 4, backbone.out_channels),
-        IntentAlignment(data, 4, num_intents=3),
+        ProfileAlignment(data, backbone),
+        ProfileReconstruction(data, backbone),
+        IntentAlignment(data, backbone, num_intents=3, **AS_PUBLISHED),
     ]
     return Recommender(backbone, heads, reg_weight=1e-3)
 
@@ -70,8 +82,7 @@ def test_state_dict_round_trip_without_texts(tiny_data):
 
 @pytest.mark.parametrize("keep", ["float32", "float64", "autocast", "compile"])
 def test_dtypes_autocast_and_compile(tiny_data, keep):
-    model = everything(tiny_data)
-    model.backbone.keep_rate = 1.0
+    model = everything(tiny_data, LightGCN(tiny_data, embedding_size=4))
     masked = torch.tensor([1, 20])
     exact = copy.deepcopy(model).double().losses(*TRIPLETS, False, masked)
     run = model.losses
@@ -98,7 +109,7 @@ def test_any_pyg_model_takes_every_head(tiny_data, gnn):
     (losses["intent"] + losses["translation"] + losses["matching"]).backward()
     assert all(
         p.grad is not None and p.grad.abs().sum() > 0
-        for p in list(model.backbone.gnn.parameters())[:1]
+        for p in list(model.backbone.network.parameters())[:1]
     )
     encoding = model.backbone()
     assert len(encoding.layers) == 2
@@ -106,10 +117,11 @@ def test_any_pyg_model_takes_every_head(tiny_data, gnn):
 
 
 def test_gnn_backbone_refuses_what_does_not_fit(tiny_data):
-    with pytest.raises(ValueError, match="returns 8 columns"):
+    with pytest.raises(ValueError, match="the width that GraphSAGE returns, 8, got 4"):
         GNNBackbone(tiny_data, gnn=GraphSAGE(4, 8, num_layers=1), embedding_size=4)
-    with pytest.raises(ValueError, match="takes no 'edge_weight'"):
-        GNNBackbone(torch.nn.Bilinear(4, 4, 4), tiny_data, 4, edge_weight=True)
+    with pytest.raises(ValueError, match="Bilinear.forward does not take it"):
+        bilinear = torch.nn.Bilinear(4, 4, 4)
+        GNNBackbone(tiny_data, gnn=bilinear, embedding_size=4, edge_weight=True)
 
 
 def test_whole_neighbourhoods_give_the_ranking_loss_of_the_whole_graph(tiny_data):
@@ -143,8 +155,11 @@ def test_build_model_takes_published_names(tiny_data):
     model = build_model("lightgcn_int", tiny_data, dataset="movie", layer_num=2)
     assert model.reg_weight == 1e-6
     assert model.backbone.num_layers == 2
-    assert [type(head).__name__ for head in model.heads] == ["ProfileAlignment", "IntentAlignment"]
-    with pytest.raises(ValueError, match="no hyper-parameter layers"):
+    assert [type(head).__name__ for head in model.heads.values()] == [
+        "ProfileAlignment",
+        "IntentAlignment",
+    ]
+    with pytest.raises(ValueError, match="Unknown hyper-parameter 'layers'"):
         build_model("lightgcn", tiny_data, layers=2)
     with pytest.raises(ValueError, match="Unknown model 'lightgnc'"):
         build_model("lightgnc", tiny_data)
@@ -166,7 +181,104 @@ def test_losses_without_gradients(tiny_data, name):
 
 
 def test_arguments_of_training_and_data_sets_are_refused(tiny_data):
-    with pytest.raises(ValueError, match="batch_size, lr is of training"):
+    with pytest.raises(ValueError, match="'lr' is of training"):
         build_model("lightgcn", tiny_data, lr=0.5, batch_size=3)
     with pytest.raises(TypeError, match=r"dataset\[0\]"):
         LightGCN([tiny_data])
+
+
+def test_two_heads_of_one_kind_are_told_apart(tiny_data):
+    torch.manual_seed(0)
+    backbone = LightGCN(tiny_data, embedding_size=4)
+    first = ProfileAlignment(tiny_data, backbone, weight=0.1)
+    second = ProfileAlignment(tiny_data, backbone, weight=0.7)
+    both = Recommender(backbone, [first, second]).losses(*TRIPLETS)
+    one, two = (Recommender(backbone, [head]).losses(*TRIPLETS) for head in (first, second))
+    assert list(both) == ["bpr", "reg", "profile", "profile-2.profile", "total"]
+    assert both["profile"] == one["profile"]
+    assert both["profile-2.profile"] == two["profile"]
+    torch.testing.assert_close(both["total"], one["total"] + two["profile"])
+    named = Recommender(backbone, {"near": first, "far": second})
+    assert list(named.losses(*TRIPLETS))[2:4] == ["near.profile", "far.profile"]
+
+
+def test_a_loss_that_takes_the_name_of_another_is_refused(tiny_data):
+    class Clash(Head):
+        def forward(self, encoding, batch):
+            return {"bpr": encoding.nodes.sum()}
+
+    register("clash")(Clash)
+    backbone = LightGCN(tiny_data, embedding_size=4)
+    model = Recommender(backbone, [Clash(tiny_data, backbone)])
+    with pytest.raises(ValueError, match="Two losses are called 'bpr'"):
+        model.losses(*TRIPLETS)
+
+
+def test_the_teacher_moves_once_an_optimiser_step(tiny_data):
+    """Losses of two halves of a batch, added up, train the model that the whole batch trains."""
+    options = {"augment": False}
+    model = everything(tiny_data, LightGCN(tiny_data, embedding_size=4))
+    del model.heads["reconstruction"]  # its masked nodes are drawn at random
+    models = [model, copy.deepcopy(model)]
+    optimizers = [
+        torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 0.5) for model in models
+    ]
+    for _ in range(3):
+        for model, optimizer, parts in zip(models, optimizers, (1, 4), strict=True):
+            optimizer.zero_grad()
+            for _ in range(parts):
+                (model.losses(*TRIPLETS, **options)["total"] / parts).backward()
+            optimizer.step()
+    whole, accumulated = (model.state_dict() for model in models)
+    assert any("teacher" in name for name in whole)
+    for name, value in whole.items():
+        torch.testing.assert_close(accumulated[name], value, msg=name)
+
+
+def test_cosines_rank_on_request(tiny_data):
+    backbone = LightGCN(tiny_data, embedding_size=4)
+    user, item = Recommender(backbone).eval().embed()
+    expected = torch.nn.functional.cosine_similarity(user[:, None], item[None], dim=2)
+    scores = Recommender(backbone, similarity="cosine").score(torch.arange(12))
+    torch.testing.assert_close(scores, expected)
+    with pytest.raises(ValueError, match="'similarity' must be 'dot' or 'cosine', got 'sine'"):
+        Recommender(backbone, similarity="sine")
+
+
+def test_a_model_is_built_again_from_its_configuration(tiny_data):
+    backbone = SGL(tiny_data, embedding_size=4, augmentation="node_drop")
+    model = Recommender(
+        backbone,
+        [ProfileAlignment(tiny_data, backbone, weight=0.5), ProfileAlignment(tiny_data, backbone)],
+        reg_weight=1e-3,
+        ranking_loss=InBatchSoftmax(temperature=0.3),
+        similarity="cosine",
+    )
+    config = ModelConfig.read(json.loads(json.dumps(model.description)))
+    again = Recommender.from_config(config, tiny_data)
+    assert again.config == model.config == config
+    assert again.backbone.augmentation == "node_drop"
+    assert again.heads["profile"].weight == 0.5
+    assert again.heads["profile-2"].weight == 0.01
+    assert again.ranking_loss.temperature == 0.3
+    again.load_state_dict(model.state_dict())
+    users = torch.arange(12)
+    assert torch.equal(again.eval().score(users), model.eval().score(users))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"backbone": "lightgnc"}, "Unknown backbone 'lightgnc'; did you mean 'lightgcn'"),
+        ({"backbone": {"num_layers": 2}}, "must be a name or settings with a 'name'"),
+        ({"backbone": {"name": "sgl", "layers": 2}}, "backbone 'sgl': Unknown field 'layers'"),
+        ({"heads": {"profil": {}}}, "Unknown head 'profil'; did you mean 'profile'"),
+        ({"heads": {"profile": {"weight": -1}}}, "head 'profile': 'weight' must be at least 0"),
+        ({"heads": {"intent": {"pairwise": {"weight": -1}}}}, "'pairwise.weight' must be at least"),
+        ({"ranking_loss": "hinge"}, "Unknown ranking-loss 'hinge'"),
+        ({"reg_weight": -1}, "'reg_weight' must be at least 0"),
+    ],
+)
+def test_a_wrong_description_is_refused_with_the_part_and_the_setting(config, message):
+    with pytest.raises(ConfigError, match=message):
+        ModelConfig.read(config)

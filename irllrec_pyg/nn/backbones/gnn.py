@@ -66,6 +66,13 @@ class GNNBackbone(Backbone):
         self.network = gnn if isinstance(gnn, torch.nn.Module) else self._by_name()
         self._check()
 
+    def reset_parameters(self) -> None:
+        """Draws new embeddings, and new weights of a network that can draw its own."""
+        super().reset_parameters()
+        reset = getattr(self.network, "reset_parameters", None)
+        if callable(reset):
+            reset()
+
     def _by_name(self) -> torch.nn.Module:
         name, size = self.config.gnn, self.embedding_size
         known = {

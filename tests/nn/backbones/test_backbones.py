@@ -105,6 +105,9 @@ def test_sampled_neighbourhoods_train_with_every_head(tiny_data, kind):
 @pytest.mark.parametrize("kind", BACKBONES)
 def test_new_weights_on_request(tiny_data, kind):
     model = build(kind, tiny_data, heads=False)
+    with torch.no_grad():  # biases begin as zeros
+        for value in model.parameters():
+            value.add_(1.0)
     before = {name: value.clone() for name, value in model.named_parameters()}
     model.backbone.reset_parameters()
     assert all(not torch.equal(value, before[name]) for name, value in model.named_parameters())

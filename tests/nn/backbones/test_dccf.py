@@ -41,13 +41,13 @@ def test_equals_the_formulas_with_their_gradients(tiny_data):
     dense.same(losses["bpr"], dense.bpr(e), parameters)
 
 
-@pytest.mark.parametrize("mode", ["as_published", "as_in_paper"])
-def test_its_ready_layers_are_what_the_tower_would_compute(tiny_data, mode):
+@pytest.mark.parametrize("target", ["predictions", "similarities"])
+def test_its_ready_layers_are_what_the_tower_would_compute(tiny_data, target):
     model, backbone = build(
         tiny_data,
-        lambda backbone: [IntentAlignment(tiny_data, 4, prototypes=backbone.intents, mode=mode)],
+        lambda backbone: [IntentAlignment(tiny_data, backbone, matching={"target": target})],
     )
-    head = next(iter(model.heads))
+    head = model.heads["intent"]
     encoding = backbone()
     r = head.tower(encoding.layers, backbone.intents, backbone.graph)
     torch.testing.assert_close(torch.stack(encoding.interaction).mean(0), r)
@@ -59,30 +59,25 @@ def test_its_ready_layers_are_what_the_tower_would_compute(tiny_data, mode):
 def test_the_teacher_follows_prototypes_that_are_the_backbones(tiny_data):
     model, backbone = build(
         tiny_data,
-        lambda backbone: [
-            IntentAlignment(
-                tiny_data, 4, prototypes=backbone.intents, mode="as_in_paper", momentum=0.9
-            )
-        ],
+        lambda backbone: [IntentAlignment(tiny_data, backbone, matching={"momentum": 0.9})],
     )
-    head = next(iter(model.heads))
-    assert sum("intents" in name for name in model.state_dict()) == 2  # stored once
+    head = model.heads["intent"]
+    own = [name for name in model.state_dict() if "teacher" not in name]
+    assert sum("intents" in name for name in own) == 2  # stored once
     with torch.no_grad():
         backbone.intents.user.add_(1.0)
-    before = head.teacher["prototypes"].user.clone()
+    before = head.matching.teacher["prototypes"].user.clone()
     model.losses(dense.USER, dense.POS, dense.NEG)
     torch.testing.assert_close(
-        head.teacher["prototypes"].user, 0.9 * before + 0.1 * backbone.intents.user
+        head.matching.teacher["prototypes"].user, 0.9 * before + 0.1 * backbone.intents.user
     )
-    with pytest.raises(ValueError, match="prototypes"):
-        head.reset_teacher()
-    head.reset_teacher(backbone.intents)
-    assert torch.equal(head.teacher["prototypes"].user, backbone.intents.user)
+    head.reset_teacher()
+    assert torch.equal(head.matching.teacher["prototypes"].user, backbone.intents.user)
 
 
 def test_a_head_for_another_backbone_says_so(tiny_data):
     _, backbone = build(tiny_data)
-    head = IntentAlignment(tiny_data, 4, prototypes=backbone.intents)
+    head = IntentAlignment(tiny_data, backbone)
     with pytest.raises(ValueError, match="prototypes of its own"):
         Recommender(LightGCN(tiny_data, embedding_size=4), [head]).losses(
             dense.USER, dense.POS, dense.NEG
