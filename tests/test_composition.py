@@ -24,7 +24,7 @@ def data(tmp_path_factory):
 def build(data, shift):
     torch.manual_seed(0)
     backbone = GNNBackbone(GAT(32, 32, num_layers=2), data)
-    head = IntentAlignment(data, 32, num_intents=16, weight=0.02, shift=shift)
+    head = IntentAlignment(data, backbone, num_intents=16, shift=shift)
     return Recommender(backbone, [head], reg_weight=1e-6)
 
 

@@ -14,6 +14,8 @@ from irllrec_pyg.nn import (
     Recommender,
 )
 
+from .heads.test_intent import settings
+
 TRIPLETS = torch.tensor([0, 3, 7]), torch.tensor([1, 2, 8]), torch.tensor([5, 6, 0])
 
 
@@ -22,9 +24,9 @@ def everything(data, backbone=None):
     torch.manual_seed(0)
     backbone = backbone or LightGCN(data, 4, keep_rate=0.8)
     heads = [
-        ProfileAlignment(data, backbone.out_channels),
-        ProfileReconstruction(data, 4, backbone.out_channels),
-        IntentAlignment(data, 4, num_intents=3),
+        ProfileAlignment(data, backbone),
+        ProfileReconstruction(data, backbone),
+        IntentAlignment(data, backbone, **settings()),
     ]
     return Recommender(backbone, heads, reg_weight=1e-3)
 

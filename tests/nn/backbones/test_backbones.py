@@ -37,9 +37,9 @@ def build(kind, data, heads=True):
     torch.manual_seed(0)
     backbone = kind(data, 4, num_layers=2, **OPTIONS.get(kind, {}))
     every = [
-        ProfileAlignment(data, backbone.out_channels),
-        ProfileReconstruction(data, 4, backbone.out_channels),
-        IntentAlignment(data, 4, num_intents=3, mode="as_in_paper", prototypes=backbone.intents),
+        ProfileAlignment(data, backbone),
+        ProfileReconstruction(data, backbone),
+        IntentAlignment(data, backbone, num_intents=3),
     ]
     return Recommender(backbone, every if heads else [], reg_weight=1e-3)
 

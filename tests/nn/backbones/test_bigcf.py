@@ -60,7 +60,9 @@ def test_evaluation_has_no_noise_and_needs_no_intents(tiny_data):
 
 def test_the_masked_input_is_what_is_encoded(tiny_data):
     # The published variant masks nodes and then encodes the unmasked ones.
-    model, backbone = build(tiny_data, lambda backbone: [ProfileReconstruction(tiny_data, 4, 4)])
+    model, backbone = build(
+        tiny_data, lambda backbone: [ProfileReconstruction(tiny_data, backbone)]
+    )
     losses = model.losses(
         dense.USER, dense.POS, dense.NEG, augment=False, masked_nodes=torch.arange(21)
     )
@@ -74,18 +76,17 @@ def test_published_tower_multiplies_the_next_layer_by_its_own_prototypes(tiny_da
         lambda backbone: [
             IntentAlignment(
                 tiny_data,
-                4,
-                weight=0.5,
+                backbone,
                 temperature=0.3,
-                translation_weight=0,
-                matching_weight=0,
-                prototypes=backbone.intents,
+                pairwise={"weight": 0.5},
+                translation=None,
+                matching=None,
                 shift=1,
             )
         ],
     )
     head = next(iter(model.heads))
-    assert head.prototypes is None
+    assert head.intents is None
     loss = model.losses(dense.USER, dense.POS, dense.NEG, augment=False)["intent"]
     layers = backbone().layers
     matrix = dense.ones(backbone.graph)

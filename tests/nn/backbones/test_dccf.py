@@ -3,6 +3,7 @@ import torch
 
 from irllrec_pyg.nn import DCCF, IntentAlignment, LightGCN, Recommender
 
+from ..heads.test_intent import settings
 from . import dense
 
 
@@ -42,8 +43,7 @@ def test_equals_the_formulas_with_their_gradients(tiny_data):
 @pytest.mark.parametrize("mode", ["as_published", "as_in_paper"])
 def test_its_ready_layers_are_what_the_tower_would_compute(tiny_data, mode):
     model, backbone = build(
-        tiny_data,
-        lambda backbone: [IntentAlignment(tiny_data, 4, prototypes=backbone.intents, mode=mode)],
+        tiny_data, lambda backbone: [IntentAlignment(tiny_data, backbone, **settings(mode))]
     )
     head = next(iter(model.heads))
     encoding = backbone()
@@ -59,7 +59,7 @@ def test_the_teacher_follows_prototypes_that_are_the_backbones(tiny_data):
         tiny_data,
         lambda backbone: [
             IntentAlignment(
-                tiny_data, 4, prototypes=backbone.intents, mode="as_in_paper", momentum=0.9
+                tiny_data, backbone, **settings("as_in_paper", matching={"momentum": 0.9})
             )
         ],
     )
@@ -67,19 +67,18 @@ def test_the_teacher_follows_prototypes_that_are_the_backbones(tiny_data):
     assert sum("intents" in name for name in model.state_dict()) == 2  # stored once
     with torch.no_grad():
         backbone.intents.user.add_(1.0)
-    before = head.teacher["prototypes"].user.clone()
+    prototypes = head.matching.teacher["prototypes"]
+    before = prototypes.user.clone()
     model.losses(dense.USER, dense.POS, dense.NEG)
-    torch.testing.assert_close(
-        head.teacher["prototypes"].user, 0.9 * before + 0.1 * backbone.intents.user
-    )
-    with pytest.raises(ValueError, match="prototypes"):
-        head.reset_teacher()
-    head.reset_teacher(backbone.intents)
-    assert torch.equal(head.teacher["prototypes"].user, backbone.intents.user)
+    torch.testing.assert_close(prototypes.user, 0.9 * before + 0.1 * backbone.intents.user)
+    head.reset_teacher()
+    assert torch.equal(prototypes.user, backbone.intents.user)
 
 
 def test_a_head_for_another_backbone_says_so(tiny_data):
     _, backbone = build(tiny_data)
-    head = IntentAlignment(tiny_data, 4, prototypes=backbone.intents)
+    head = IntentAlignment(tiny_data, backbone)
     with pytest.raises(ValueError, match="prototypes of its own"):
-        Recommender(LightGCN(tiny_data, 4), [head]).losses(dense.USER, dense.POS, dense.NEG)
+        Recommender(LightGCN(tiny_data, embedding_size=4), [head]).losses(
+            dense.USER, dense.POS, dense.NEG
+        )

@@ -32,8 +32,8 @@ def test_a_node_without_interactions_keeps_its_embedding(tiny_data):
 def test_heads_take_the_width_they_need(tiny_data):
     backbone = GCCF(tiny_data, 4, num_layers=2)
     heads = [
-        ProfileAlignment(tiny_data, backbone.out_channels),
-        IntentAlignment(tiny_data, 4, num_intents=3, mode="as_in_paper"),
+        ProfileAlignment(tiny_data, backbone),
+        IntentAlignment(tiny_data, backbone, num_intents=3),
     ]
     losses = Recommender(backbone, heads).losses(dense.USER, dense.POS, dense.NEG)
     losses["total"].backward()

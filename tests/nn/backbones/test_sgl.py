@@ -84,8 +84,8 @@ def test_views_keep_what_the_rate_says(tiny_data, augmentation):
 def test_the_masked_input_reaches_the_views(tiny_data):
     from irllrec_pyg.nn import ProfileReconstruction
 
-    head = ProfileReconstruction(tiny_data, 4, 4)
     _, backbone = build(tiny_data)
+    head = ProfileReconstruction(tiny_data, backbone)
     model = Recommender(backbone, [head]).double()
     model.losses(dense.USER, dense.POS, dense.NEG, masked_nodes=torch.arange(21))["ssl"].backward()
     assert backbone.embedding.grad is None or backbone.embedding.grad.abs().sum() == 0
