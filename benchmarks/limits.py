@@ -79,7 +79,7 @@ def work(model: Recommender, user: Tensor, pos: Tensor, neg: Tensor) -> dict[str
         sparse(6, 3 * entries)  # the decoder's graph has about three times the entries
         for rows, candidates in ((u, users), (p, items), (u, items)):
             contrast(rows, candidates)
-    for head in model.heads:
+    for head in model.heads.values():
         name = type(head).__name__
         if name == "ProfileReconstruction":
             masked = max(int(nodes * head.mask_ratio), 1)
@@ -89,7 +89,7 @@ def work(model: Recommender, user: Tensor, pos: Tensor, neg: Tensor) -> dict[str
         contrast(u, users)
         contrast(p, p)
         contrast(n, n)
-        translates = name == "IntentAlignment" and "mlp" in head.teacher
+        translates = name == "IntentAlignment" and head.matching is not None
         everything = translates and head.all_nodes
         mlp(head.mlp, nodes if everything else users + both)
         if name == "IntentAlignment":
@@ -97,9 +97,9 @@ def work(model: Recommender, user: Tensor, pos: Tensor, neg: Tensor) -> dict[str
             prototypes(depth)
         if translates:
             rows = nodes if everything else u + both
-            mlp(head.teacher["mlp"], rows, "following" if everything else "separate")
+            mlp(head.matching.teacher["mlp"], rows, "following" if everything else "separate")
             contrast(rows, rows)
-            if head.mode == "as_in_paper":  # both directions, student and teacher
+            if head.matching.target == "similarities":  # both directions, student and teacher
                 for side in (u, u, both, both):
                     contrast(side, side)
                     total.update(flops=2 * side * side * d, exps=side * side)

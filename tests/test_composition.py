@@ -24,7 +24,7 @@ def data(tmp_path_factory):
 def build(data, shift):
     torch.manual_seed(0)
     backbone = GNNBackbone(data, gnn=GAT(32, 32, num_layers=2))
-    head = IntentAlignment(data, 32, num_intents=16, weight=0.02, shift=shift)
+    head = IntentAlignment(data, backbone, num_intents=16, shift=shift)
     return Recommender(backbone, [head], reg_weight=1e-6)
 
 
@@ -51,7 +51,7 @@ def test_the_intent_losses_reach_the_weights_of_the_gat(data, shift, names):
     for name in names:
         grads = torch.autograd.grad(
             losses[name],
-            list(model.backbone.gnn.parameters()),
+            list(model.backbone.network.parameters()),
             retain_graph=True,
             allow_unused=True,
         )

@@ -68,7 +68,7 @@ def gradients(model):
         user, item = table.grad[: model.num_users], table.grad[model.num_users :]
         for style in ("embeds", "embeds.weight", "embedding.weight"):
             out |= {f"user_{style}": user, f"item_{style}": item}
-    for head in model.heads:
+    for head in model.heads.values():
         kind = type(head).__name__
         for name, parameter in head.named_parameters():
             key = f"int_{name}" if kind == "IntentAlignment" else name

@@ -210,7 +210,7 @@ def test_modes_differ_where_the_published_code_differs_from_the_papers(tiny_data
 def test_any_backbone_goes_with_any_heads(tiny_data):
     model = build_model("gnn+profile+intent", tiny_data, settings={"backbone.gnn": "GCN"})
     assert type(model.backbone.network).__name__ == "GCN"
-    assert list(model.heads) == ["profile", "intent"]
+    assert list(model.heads.values()) == ["profile", "intent"]
     assert model.reg_weight == 1e-6
     assert split_name("gccf_int") == ("gccf", ("profile", "intent"))
 

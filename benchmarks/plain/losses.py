@@ -43,7 +43,9 @@ class Plain:
             edges = torch.cat([edges, torch.stack([loop, loop])], dim=1)
         self.adjacency = normalized(edges, self.num_nodes, self.dtype)
         self.heads = {type(head).__name__: head for head in model.heads}
-        if getattr(self.heads.get("IntentAlignment"), "mode", "") == "as_in_paper":
+        intent = self.heads.get("IntentAlignment")
+        matching = None if intent is None else intent.matching
+        if matching is not None and matching.target != "predictions":
             raise ValueError("The plain implementation is that of the published code.")
         self.step = 0  # AutoCF redraws its graphs from time to time
         self.graphs: tuple[Tensor, Tensor] | None = None
@@ -69,7 +71,7 @@ class Plain:
     ) -> dict[str, Tensor]:
         """As :meth:`irllrec_pyg.nn.Recommender.losses`."""
         x = self.backbone.embedding
-        if "ProfileReconstruction" in self.heads:
+        if "ProfileReconstruction" in self.heads.values():
             head = self.heads["ProfileReconstruction"]
             if masked_nodes is None:
                 count = max(int(self.num_nodes * head.mask_ratio), 1)
@@ -88,17 +90,17 @@ class Plain:
         own = getattr(self, f"_{self.kind.lower()}_losses", None)
         if own is not None:
             losses |= own(out, user, pos, neg)
-        if "ProfileReconstruction" in self.heads:
+        if "ProfileReconstruction" in self.heads.values():
             predicted = head.mlp(out.nodes[masked_nodes])
             losses["reconstruction"] = head.weight * ssl(
                 predicted, head.features[masked_nodes], head.temperature
             )
-        if "ProfileAlignment" in self.heads:
+        if "ProfileAlignment" in self.heads.values():
             head = self.heads["ProfileAlignment"]
             losses["profile"] = self._align(
-                head, out.nodes, head.mlp(head.features), user, pos, neg
+                head, head.temperature, out.nodes, head.mlp(head.features), user, pos, neg
             )
-        if "IntentAlignment" in self.heads:
+        if "IntentAlignment" in self.heads.values():
             losses |= self._intent(self.heads["IntentAlignment"], out, user, pos, neg, augment)
         return {**losses, "total": sum(losses.values())}
 
@@ -237,18 +239,18 @@ class Plain:
 
     def _align(
         self,
-        head: torch.nn.Module,
+        part: torch.nn.Module,
+        t: float,
         nodes: Tensor,
         text: Tensor,
         user: Tensor,
         pos: Tensor,
         neg: Tensor,
     ) -> Tensor:
-        t = head.temperature
         total = nce(nodes[user], text[user], text[: self.num_users], t)
-        for index in (pos, neg) if head.negatives else (pos,):
+        for index in (pos, neg) if part.negatives else (pos,):
             total = total + nce(nodes[index], text[index], text[index], t)
-        return head.weight * total / user.numel()
+        return part.weight * total / user.numel()
 
     def _intent(
         self,
@@ -259,32 +261,36 @@ class Plain:
         neg: Tensor,
         augment: bool,
     ) -> dict[str, Tensor]:
-        if "mlp" in head.teacher and head.training:
+        translation, matching = head.translation, head.matching
+        if matching is not None and head.training:
+            teacher, m = matching.teacher["mlp"], matching.momentum
             with torch.no_grad():
-                for slow, fast in zip(
-                    head.teacher["mlp"].parameters(), head.mlp.parameters(), strict=True
-                ):
-                    slow.copy_(head.momentum * slow + (1 - head.momentum) * fast)
-        prototypes = head.prototypes or self.backbone.intents
+                for slow, fast in zip(teacher.parameters(), head.mlp.parameters(), strict=True):
+                    slow.copy_(m * slow + (1 - m) * fast)
+        prototypes = head.student_intents
         layers = out.layers if head.view is None else out.views[head.view]
         rows = out.interaction or [
             adaptive(x, self._mix(prototypes, layer), self.edge_index)
-            for layer, x in zip(layers[:-1], layers[head.tower.shift :], strict=False)
+            for layer, x in zip(layers[:-1], layers[head.shift :], strict=False)
         ]
         text = head.mlp(head.features)
         interaction = sum(rows) / len(rows)
-        losses = {"intent": self._align(head, interaction, text, user, pos, neg)}
-        if "mlp" not in head.teacher:
+        losses = {
+            "intent": self._align(
+                head.pairwise, head.temperature, interaction, text, user, pos, neg
+            )
+        }
+        if matching is None:
             return losses
         z, e = text, out.nodes
         if augment:
             z, e = (x + x * torch.randn_like(x) for x in (z, e))
-        losses["translation"] = head.translation_weight * ssl(z, e, 1.0)
+        losses["translation"] = translation.weight * ssl(z, e, 1.0)
         with torch.no_grad():
-            target = torch.softmax(head.teacher["mlp"](head.features), dim=1)
-        matching = -(target * torch.log_softmax(text, dim=1)).sum(1).mean()
-        losses["matching"] = head.matching_weight * (
-            (1 - head.alpha) * losses["translation"] + head.alpha * matching
+            target = torch.softmax(matching.teacher["mlp"](head.features), dim=1)
+        gap = -(target * torch.log_softmax(text, dim=1)).sum(1).mean()
+        losses["matching"] = matching.weight * (
+            (1 - matching.alpha) * losses["translation"] + matching.alpha * gap
         )
         return losses
 

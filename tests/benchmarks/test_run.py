@@ -226,8 +226,8 @@ def test_options_change_the_model_and_its_row(tmp_path):
     ]
     dataset = run.load(run.parse(["--root", str(tmp_path)]), "sample")
     intent = run.build(args, "sgl_int", dataset).heads[1]
-    assert intent.mode == "as_in_paper"
-    assert intent.translation_weight > 0
+    assert intent.config.matching.target == "similarities"
+    assert intent.config.translation.weight > 0
     assert run.build(args, "gccf", dataset).backbone.self_loops is False
     both = run.parse(["--model", "lightgcn", "lightgcn_int", "--intent-num", "8"])
     assert [run.label(both, name) for name in both.model] == [

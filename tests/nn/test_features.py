@@ -1,9 +1,11 @@
+import logging
+
 import pytest
 import torch
 from torch_geometric.data import HeteroData
 
 from irllrec_pyg import IRLLRecDataset
-from irllrec_pyg.nn.features import text_features
+from irllrec_pyg.nn.features import MissingTextError, text_features, user_means
 
 
 def give(data, whole, at, gap=0):
@@ -62,3 +64,60 @@ def test_a_data_set_holds_its_texts_for_models_to_share(tmp_path, half):
         data = IRLLRecDataset(str(tmp_path), "sample")[0]
         for field in ("x", "intent"):
             assert text_features(data, field).data_ptr() == data["user"][field].data_ptr()
+
+
+@pytest.mark.parametrize("field", ["x", "intent"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_users_without_texts_get_the_mean_of_their_items(tiny_data, field, dtype, caplog):
+    edges = tiny_data["user", "rates", "item"]
+    edges.edge_index = edges.edge_index[:, edges.edge_index[0] != 5]
+    tiny_data["user"][field] = None
+    tiny_data["item"][field] = item = tiny_data["item"][field].to(dtype)
+    with caplog.at_level(logging.WARNING):
+        out = text_features(tiny_data, field)
+        assert torch.equal(text_features(tiny_data, field), out)
+    assert len(caplog.records) == 1
+    assert "mean of their training items" in caplog.text
+    assert out.dtype == torch.float32
+    assert torch.equal(out[12:], item.float())
+    for user in range(12):
+        own = [item[i].float() for u, i in edges.edge_index.t().tolist() if u == user]
+        expected = sum(own) / len(own) if own else torch.zeros(item.size(1))
+        torch.testing.assert_close(out[user], expected)
+    assert out[5].abs().sum() == 0
+
+
+def test_each_field_and_each_data_set_says_so_once(tiny_data, caplog):
+    other = tiny_data.clone()
+    for data in (tiny_data, other, tiny_data):
+        for field in ("x", "intent"):
+            data["user"][field] = None
+            text_features(data, field)
+    assert len(caplog.records) == 4
+
+
+def test_means_of_two_items_each():
+    torch.manual_seed(0)
+    item = torch.randn(300, 64)
+    edge_index = torch.stack([torch.arange(5000).repeat_interleave(2), torch.arange(10_000) % 300])
+    means = user_means(item, edge_index, 5001)
+    expected = (item[edge_index[1, ::2]] + item[edge_index[1, 1::2]]) / 2
+    torch.testing.assert_close(means[:5000], expected)
+    assert means[5000].abs().sum() == 0
+
+
+def test_items_without_texts_are_refused_though_users_have_some(tiny_data):
+    tiny_data["item"].x = None
+    with pytest.raises(MissingTextError, match=r"for its item nodes: set data\['item'\]\.x"):
+        text_features(tiny_data, "x")
+    tiny_data["user"].x = None
+    with pytest.raises(MissingTextError, match="user and item nodes"):
+        text_features(tiny_data, "x")
+    with pytest.raises(MissingTextError, match="for its user nodes"):
+        text_features(tiny_data, "x", sides=["user"])
+
+
+def test_texts_of_two_widths_are_refused(tiny_data):
+    tiny_data["item"].x = torch.randn(9, 7)
+    with pytest.raises(ValueError, match=r"data\['user'\]\.x is 6 wide and data\['item'\]\.x is 7"):
+        text_features(tiny_data, "x")

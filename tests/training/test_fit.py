@@ -139,14 +139,16 @@ def test_gradients_can_be_clipped(tiny_data, precision):
 def test_any_pyg_model_trains_with_intents(sample):
     torch.manual_seed(0)
     backbone = GNNBackbone(sample, gnn=GAT(32, 32, num_layers=2))
-    model = Recommender(backbone, [IntentAlignment(sample, 32, weight=0.1, num_intents=16)])
-    before = {name: value.detach().clone() for name, value in backbone.gnn.named_parameters()}
+    model = Recommender(
+        backbone, [IntentAlignment(sample, backbone, num_intents=16, pairwise={"weight": 0.1})]
+    )
+    before = {name: value.detach().clone() for name, value in backbone.network.named_parameters()}
     result = fit(
         model, sample, epochs=3, lr=0.01, batch_size=512, progress=False, accelerator="cpu"
     )
     assert result.history["loss_intent"].is_monotonic_decreasing
     assert all(
-        not torch.equal(value, before[name]) for name, value in backbone.gnn.named_parameters()
+        not torch.equal(value, before[name]) for name, value in backbone.network.named_parameters()
     )
 
 

@@ -18,7 +18,14 @@ for side, count in (("user", users), ("item", items)):
     data[side].intent = torch.randn(count, 3072)
 pairs = torch.randperm(users * items)[:edges]
 data["user", "rates", "item"].edge_index = torch.stack([pairs // items, pairs % items])
-model = Recommender(LightGCN(data), [IntentAlignment(data, 32)])
+backbone = LightGCN(data)
+head = IntentAlignment(
+    data,
+    backbone,
+    translation={"noise": "multiplicative", "nodes": "all"},
+    matching={"target": "predictions"},
+)
+model = Recommender(backbone, [head])
 del data, pairs
 gc.collect()
 with open("/proc/self/status") as file:

@@ -8,8 +8,8 @@ TRIPLETS = torch.tensor([0, 3, 7]), torch.tensor([1, 2, 8]), torch.tensor([5, 6,
 
 
 def build(data, **kwargs):
-    backbone = LightGCN(data, 4)
-    head = ProfileReconstruction(data, 4, 4, **kwargs)
+    backbone = LightGCN(data, embedding_size=4)
+    head = ProfileReconstruction(data, backbone, **kwargs)
     return Recommender(backbone, [head]), head
 
 
