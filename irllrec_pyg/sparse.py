@@ -125,7 +125,7 @@ class CSR(NamedTuple):
         _check_size(self.num_rows, width)
         key, wanted = self.rows() * width + self.col, row * width + col
         place = torch.searchsorted(key, wanted).clamp_(max=key.numel() - 1)
-        return key[place] == wanted
+        return (key[place] == wanted) & (col >= 0)
 
     def transposed_order(self) -> Tensor:
         """The entries sorted by column, then row, as positions in ``col``, shape :math:`(E,)`."""

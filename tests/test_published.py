@@ -9,8 +9,8 @@ import yaml
 
 import irllrec_pyg.published as published
 from irllrec_pyg import IRLLRecDataset, build_model, triplet_loader
-from irllrec_pyg.evaluation import evaluate
 from irllrec_pyg.published import load_hyperparameters, load_published, model_names
+from irllrec_pyg.ranking import evaluate
 
 from .conftest import shared_path
 from .test_composition import Popularity

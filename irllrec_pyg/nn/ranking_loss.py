@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
+from ..ranking import Ranker
 from .backbones import Encoding
 from .batch import Triplets
 from .losses import softmax_loss
-from .ranker import Ranker
 
 
 class InBatchSoftmax(torch.nn.Module):

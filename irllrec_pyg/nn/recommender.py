@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from ..edges import EDGE_TYPE
+from ..ranking import DotProductRanker
 from .backbones import Backbone, Encoding
 from .batch import Triplets
-from .graph import EDGE_TYPE
 from .heads import Head
 from .losses import sum_of_squares
-from .ranker import DotProductRanker
 from .ranking_loss import InBatchSoftmax
 from .subgraph import Subgraph
 
@@ -49,6 +49,7 @@ class Recommender(DotProductRanker):
             graph.num_items,
             backbone.user_ids,
             backbone.item_ids,
+            backbone.known,
         )
         self.backbone = backbone
         self.heads: Iterable[Head] = torch.nn.ModuleList(heads)  # type: ignore[assignment]

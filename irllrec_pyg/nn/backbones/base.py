@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from ...edges import known_pairs
 from ..batch import Triplets
 from ..graph import InteractionGraph
 from ..losses import bpr
@@ -66,6 +67,7 @@ class Backbone(torch.nn.Module):
             "embedding", torch.nn.Parameter(torch.empty(shape)) if learns_embedding else None
         )
         self._draw_embedding()
+        self.known = known_pairs(data)  # for recommending: what no list should hold
         self.user_ids: list[int | str] | None = data["user"].get("raw_id")
         self.item_ids: list[int | str] | None = data["item"].get("raw_id")
 
