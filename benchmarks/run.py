@@ -33,9 +33,9 @@ import irllrec_pyg
 from irllrec_pyg import IRLLRecDataset, build_model
 from irllrec_pyg.baselines import BASELINES, GRIDS, SETTINGS, build_baseline, choose_settings
 from irllrec_pyg.datasets import MovieLensText
-from irllrec_pyg.evaluation import LIST_METRICS, USER_METRICS, evaluate, evaluate_users
 from irllrec_pyg.nn import InBatchSoftmax, Ranker, Recommender
 from irllrec_pyg.published import TRAINING, load_hyperparameters, model_names, unread
+from irllrec_pyg.ranking import LIST_METRICS, USER_METRICS, evaluate, evaluate_users
 from irllrec_pyg.training import fit
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -17,7 +17,7 @@ def compare(users: dict[str, list[pd.DataFrame]], reference: str) -> pd.DataFram
 
     Args:
         users (dict): By model, one table a seed of
-            :func:`irllrec_pyg.evaluation.evaluate_users`.
+            :func:`irllrec_pyg.ranking.evaluate_users`.
         reference (str): The model to compare with.
 
     Returns:

@@ -172,7 +172,7 @@ class Session:
         """Seconds of one evaluation on the test items."""
         from plain import evaluate as evaluate_plainly
 
-        from irllrec_pyg.evaluation import evaluate
+        from irllrec_pyg.ranking import evaluate
 
         start = self.clock()
         if self.is_plain:

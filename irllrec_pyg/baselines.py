@@ -1,7 +1,7 @@
 """Rankers without a graph network: what a model must beat before anybody should care for it.
 
 Each is computed in closed form from the training interactions (or from the items' texts) and ranks
-like a trained model: ``score``, ``recommend``, :func:`irllrec_pyg.evaluation.evaluate`.
+like a trained model: ``score``, ``recommend``, :func:`irllrec_pyg.ranking.evaluate`.
 """
 
 from collections.abc import Iterator
@@ -16,12 +16,13 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 from torch_geometric.data import HeteroData
 
-from .evaluation import evaluate
+from .edges import EDGE_TYPE
 from .nn.conv.weighted_sum_conv import csr, spmm
 from .nn.features import text_features
-from .nn.graph import EDGE_TYPE, InteractionGraph
+from .nn.graph import InteractionGraph
 from .nn.losses import normalize
-from .nn.ranker import BLOCK_ENTRIES, Ranker
+from .ranking import evaluate
+from .ranking.ranker import BLOCK_ENTRIES, Ranker, ranker_arguments
 
 
 class Baseline(Ranker):
@@ -33,13 +34,7 @@ class Baseline(Ranker):
     """
 
     def __init__(self, data: HeteroData) -> None:
-        super().__init__(
-            data[EDGE_TYPE].edge_index,
-            data["user"].num_nodes,
-            data["item"].num_nodes,
-            data["user"].get("raw_id"),
-            data["item"].get("raw_id"),
-        )
+        super().__init__(**ranker_arguments(data))
 
     def history(self, user: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         r"""Training items of some users as columns of zeros and ones, shape :math:`(I, B)`."""

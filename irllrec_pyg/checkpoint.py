@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .files import atomic_path
-from .nn.ranker import DotProductRanker, Ranker
+from .ranking import DotProductRanker, Ranker
+from .sparse import expand
 
 KIND = "irllrec_pyg.ranker/1"
 
@@ -87,6 +88,8 @@ class EmbeddingRecommender(DotProductRanker):
         user_ids (sequence, optional): The owner's id of each user. (default: ``0 .. U-1``)
         item_ids (sequence, optional): The owner's id of each item. (default: ``0 .. I-1``)
         info (mapping, optional): Anything worth knowing about the model. (default: nothing)
+        known (Tensor, optional): All interactions that the data set knows of, of shape
+            :math:`(2, M)`. (default: the training interactions)
     """
 
     user_embedding: Tensor
@@ -100,9 +103,10 @@ class EmbeddingRecommender(DotProductRanker):
         user_ids: Sequence[int | str] | None = None,
         item_ids: Sequence[int | str] | None = None,
         info: Mapping[str, Any] | None = None,
+        known: Tensor | None = None,
     ) -> None:
         super().__init__(
-            edge_index, user_embedding.size(0), item_embedding.size(0), user_ids, item_ids
+            edge_index, user_embedding.size(0), item_embedding.size(0), user_ids, item_ids, known
         )
         self.register_buffer("user_embedding", user_embedding)
         self.register_buffer("item_embedding", item_embedding)
@@ -150,6 +154,8 @@ def save_ranker(ranker: Ranker, path: str | Path, **info: Any) -> None:
         "item_embedding": embeddings[1],
         "seen_ptr": ranker.seen_ptr,
         "seen_item": ranker.seen_item,
+        "known_ptr": ranker.known_ptr,
+        "known_item": ranker.known_item,
     }
     for side, ids in (("user_ids", ranker.user_ids), ("item_ids", ranker.item_ids)):
         if ids is not None:
@@ -170,8 +176,11 @@ def load_ranker(path: str | Path) -> EmbeddingRecommender:
         >>> load_ranker("run/model.safetensors").recommend("reader-17", k=5)
     """
     tensors, metadata = read_tensors(path, KIND)
-    pointer = tensors["seen_ptr"]
-    user = torch.arange(pointer.numel() - 1).repeat_interleave(pointer.diff())
+    # Files of 0.1.0 know the training interactions only.
+    seen, known = (
+        torch.stack([expand(tensors[f"{name}_ptr"]), tensors[f"{name}_item"]])
+        for name in ("seen", "known" if "known_ptr" in tensors else "seen")
+    )
     ids = {
         side: json.loads(bytes(tensors[side].numpy())) if side in tensors else None
         for side in ("user_ids", "item_ids")
@@ -179,8 +188,9 @@ def load_ranker(path: str | Path) -> EmbeddingRecommender:
     return EmbeddingRecommender(
         tensors["user_embedding"],
         tensors["item_embedding"],
-        torch.stack([user, tensors["seen_item"]]),
+        seen,
         **ids,
+        known=known,
         info=metadata["info"],
     )
 

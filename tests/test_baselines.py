@@ -23,8 +23,8 @@ from irllrec_pyg.baselines import (
 )
 from irllrec_pyg.checkpoint import load_ranker, save_ranker
 from irllrec_pyg.datasets import IRLLRecDataset, from_interactions
-from irllrec_pyg.evaluation import evaluate
 from irllrec_pyg.nn import MissingTextError
+from irllrec_pyg.ranking import evaluate
 
 from .conftest import NUM_ITEMS, NUM_USERS, shared_path
 

@@ -38,10 +38,10 @@ def test_recommends_the_same_without_texts_or_data(trained, tmp_path):
     assert [type(value) for value in loaded.user_ids] == [type(value) for value in IDS]
     assert loaded.info == {"note": {"seed": 3}}
     assert repr(loaded) == "EmbeddingRecommender(12 users, 9 items, 32)"
-    for user, exclude in ((None, True), ("7", False), (7, True), (["ünï", "x"], True)):
+    for user, exclude in ((None, "known"), ("7", None), (7, "train"), (["ünï", "x"], "known")):
         pd.testing.assert_frame_equal(
-            loaded.recommend(user, k=5, exclude_seen=exclude),
-            trained.recommend(user, k=5, exclude_seen=exclude),
+            loaded.recommend(user, k=5, exclude=exclude),
+            trained.recommend(user, k=5, exclude=exclude),
         )
     everyone = torch.arange(12)
     assert torch.equal(loaded.score(everyone), trained.eval().score(everyone))

@@ -5,8 +5,8 @@ import torch
 from torch_geometric.nn import GAT
 
 from irllrec_pyg import IRLLRecDataset
-from irllrec_pyg.evaluation import evaluate
 from irllrec_pyg.nn import GNNBackbone, IntentAlignment, Ranker, Recommender
+from irllrec_pyg.ranking import evaluate
 from irllrec_pyg.training import fit
 
 

@@ -8,7 +8,6 @@ import torch
 
 import irllrec_pyg.published as published
 from irllrec_pyg import IRLLRecDataset, build_model, triplet_loader
-from irllrec_pyg.ranking import evaluate
 from irllrec_pyg.config import read_scalar
 from irllrec_pyg.published import (
     load_published,
@@ -18,6 +17,7 @@ from irllrec_pyg.published import (
     published_values,
     split_name,
 )
+from irllrec_pyg.ranking import evaluate
 
 from .conftest import shared_path
 from .test_composition import Popularity
@@ -100,7 +100,7 @@ def test_every_published_value_reaches_the_setting_that_it_names(name):
         value = plain[known[key]]
         if known[key].startswith("training.") or isinstance(value, str):
             continue
-        other = value * 2 if isinstance(value, int) and value > 1 else value / 2 or 0.5
+        other = value + 1 if isinstance(value, int) else value / 2 or 0.5
         changed = model_config(name, {**plain, **published.rename(name, {key: other})})
         found = {
             path
@@ -210,7 +210,7 @@ def test_modes_differ_where_the_published_code_differs_from_the_papers(tiny_data
 def test_any_backbone_goes_with_any_heads(tiny_data):
     model = build_model("gnn+profile+intent", tiny_data, settings={"backbone.gnn": "GCN"})
     assert type(model.backbone.network).__name__ == "GCN"
-    assert list(model.heads.values()) == ["profile", "intent"]
+    assert list(model.heads.keys()) == ["profile", "intent"]
     assert model.reg_weight == 1e-6
     assert split_name("gccf_int") == ("gccf", ("profile", "intent"))
 

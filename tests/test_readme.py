@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from irllrec_pyg.evaluation import evaluate
+from irllrec_pyg.ranking import evaluate
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch_geometric.data import HeteroData
 
+from irllrec_pyg.edges import EDGE_TYPE
 from irllrec_pyg.nn import Recommender
-from irllrec_pyg.nn.graph import EDGE_TYPE
 
 
 class _Interactions(Dataset):

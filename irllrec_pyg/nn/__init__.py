@@ -1,5 +1,6 @@
 """Backbones, heads and their sum, the recommender."""
 
+from ..ranking import Ranker
 from .backbones import (
     BIGCF,
     DCCF,
@@ -18,7 +19,6 @@ from .conv import AdaptiveConv, GraphTransformerConv, WeightedSumConv
 from .features import MissingTextError
 from .graph import InteractionGraph
 from .heads import Head, IntentAlignment, ProfileAlignment, ProfileReconstruction
-from .ranker import Ranker
 from .ranking_loss import InBatchSoftmax, RankingLoss
 from .recommender import ModelConfig, Recommender
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 from torch_geometric.data import HeteroData
 
-from .graph import EDGE_TYPE
+from ..edges import EDGE_TYPE
 
 WHAT = {"x": "profile-text embeddings", "intent": "intent-text embeddings"}
 log = logging.getLogger(__name__)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-EDGE_TYPE = ("user", "rates", "item")
+from ..edges import EDGE_TYPE, check_data
+from ..sparse import CSR, expand
 
 
 class Adjacency(NamedTuple):
@@ -57,8 +58,7 @@ class Adjacency(NamedTuple):
         nodes = torch.arange(size + 1, device=col.device)
         pointers = rowptr + nodes
         # The loop comes first in its row; row r's other entries move on by r + 1.
-        row = nodes[:-1].repeat_interleave(rowptr.diff(), output_size=col.numel())
-        other = torch.arange(col.numel(), device=col.device) + row + 1
+        other = torch.arange(col.numel(), device=col.device) + expand(rowptr, col.numel()) + 1
         columns, values = col.new_empty(col.numel() + size), value.new_empty(col.numel() + size)
         columns[other], columns[pointers[:-1]] = col, nodes[:-1].to(col.dtype)
         values[other], values[pointers[:-1]] = value, weight.to(value.dtype)
@@ -100,29 +100,29 @@ class InteractionGraph(torch.nn.Module):
         self.num_users, self.num_items = num_users, num_items
         user, item = edge_index[0], edge_index[1] + num_users
         row, col = torch.cat([user, item]), torch.cat([item, user])
-        key = (row * self.num_nodes + col).sort().values
-        if bool((key[1:] == key[:-1]).any()):
+        structure = CSR.from_pairs(row, col, self.num_nodes, self.num_nodes)
+        rowptr, col = structure
+        if bool(((col[1:] == col[:-1]) & (structure.rows().diff() == 0)).any()):
             raise ValueError("'edge_index' holds an interaction twice; coalesce it first.")
-        row, col = key // self.num_nodes, key % self.num_nodes
-        count = torch.bincount(row, minlength=self.num_nodes)
         self.register_buffer("n_id", None, False)  # a sampled part has the nodes' ids here
         # Sparse products convert 64-bit indices at every call; most graphs fit into 32 bits.
-        index = torch.int32 if key.numel() < 2**31 else torch.int64
-        rowptr = torch.cat([count.new_zeros(1), count.cumsum(0)])
+        index = torch.int32 if col.numel() < 2**31 else torch.int64
         self.register_buffer("rowptr", rowptr.to(index), False)
         self.register_buffer("col", col.to(index), False)
-        # Sorted by (col, row), position t is the entry whose transpose stands at t in CSR order.
-        self.register_buffer("reverse", (col * self.num_nodes + row).argsort(), False)
+        # At t is the position of the entry whose transpose stands at t in CSR order.
+        self.register_buffer("reverse", structure.transposed_order(), False)
         self._cache: dict[tuple[str, torch.dtype | None], Tensor] = {}
         self._looped: dict[torch.dtype, Adjacency] = {}
 
     @classmethod
     def from_data(cls, data: HeteroData) -> Self:
-        """Takes the training interactions of a data set (edge type ``user, rates, item``)."""
-        if not isinstance(data, HeteroData):
-            raise TypeError(
-                f"Expected HeteroData, got {type(data).__name__}; of a data set, pass 'dataset[0]'."
-            )
+        """Takes the training interactions of a data set (edge type ``user, rates, item``).
+
+        Raises:
+            TypeError, ValueError: If it is no such graph; see
+                :func:`irllrec_pyg.edges.check_data`.
+        """
+        check_data(data)
         return cls(data[EDGE_TYPE].edge_index, data["user"].num_nodes, data["item"].num_nodes)
 
     @property
@@ -155,10 +155,7 @@ class InteractionGraph(torch.nn.Module):
         """Row of each entry, int64 of shape :math:`(2E,)`."""
         if ("row", None) not in self._cache:
             with torch.inference_mode(False):  # what is kept must serve training too
-                nodes = torch.arange(self.num_nodes, device=self.col.device)
-                self._cache["row", None] = nodes.repeat_interleave(
-                    self.degree, output_size=self.num_edges
-                )
+                self._cache["row", None] = expand(self.rowptr, self.num_edges)
         return self._cache["row", None]
 
     @property

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from ..config import field
+from ..ranking import Ranker
 from ..registry import Configured, register
 from .backbones import Encoding
 from .batch import Triplets
 from .losses import softmax_loss
-from .ranker import Ranker
 
 
 class RankingLoss(Configured, torch.nn.Module):

@@ -10,13 +10,13 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from ..config import Config, ConfigError, field
+from ..edges import EDGE_TYPE
+from ..ranking import DotProductRanker
 from ..registry import lookup, read_part
 from .backbones import Backbone, Encoding
 from .batch import Triplets
-from .graph import EDGE_TYPE
 from .heads import Head
 from .losses import normalize, sum_of_squares
-from .ranker import DotProductRanker
 from .ranking_loss import RankingLoss
 from .subgraph import Subgraph
 
@@ -106,6 +106,7 @@ class Recommender(DotProductRanker):
             graph.num_items,
             backbone.user_ids,
             backbone.item_ids,
+            backbone.known,
         )
         own = ModelConfig(reg_weight=reg_weight, similarity=similarity)
         self.reg_weight, self.similarity = own.reg_weight, own.similarity

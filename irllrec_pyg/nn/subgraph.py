@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from .graph import EDGE_TYPE, Adjacency, InteractionGraph
-
-REVERSE_TYPE = ("item", "rated_by", "user")
+from ..edges import EDGE_TYPE, REVERSE_TYPE
+from ..sparse import pointers
+from .graph import Adjacency, InteractionGraph
 
 
 class Subgraph(InteractionGraph):
@@ -38,12 +38,12 @@ class Subgraph(InteractionGraph):
         source, target = edge_index
         order = (target * self.num_nodes + source).argsort()
         source, target = source[order], target[order]
-        transpose = (source * self.num_nodes + target).argsort()
+        transpose = source.argsort(stable=True)
         for name, value in (
             ("n_id", n_id),
-            ("rowptr", self._pointers(target)),
+            ("rowptr", pointers(target, self.num_nodes)),
             ("col", source),
-            ("_rowptr_t", self._pointers(source)),
+            ("_rowptr_t", pointers(source[transpose], self.num_nodes)),
             ("_col_t", target[transpose]),
             ("reverse", transpose),
             ("weight", edge_weight[order]),
@@ -68,10 +68,6 @@ class Subgraph(InteractionGraph):
         return cls(
             edge_index, torch.cat([rates.edge_weight, rated_by.edge_weight]), users, items, n_id
         )
-
-    def _pointers(self, row: Tensor) -> Tensor:
-        count = torch.bincount(row, minlength=self.num_nodes)
-        return torch.cat([count.new_zeros(1), count.cumsum(0)])
 
     @property
     def rowptr_t(self) -> Tensor:

@@ -18,8 +18,8 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from torch_geometric.data import HeteroData
 
 from ..checkpoint import CheckpointError, load_weights, save_ranker
-from ..evaluation import as_tuple
 from ..nn import Recommender
+from ..ranking.evaluate import as_tuple
 from .callbacks import BestWeights, EpochBar, ResumeCheckpoint
 from .checkpoint_io import SafetensorsIO, check_settings
 from .memory import keep_freed_memory
@@ -94,7 +94,7 @@ def fit(
             (default: ``5``)
         monitor (str, optional): Validation metric, more is better. (default: ``"recall@20"``)
         k (int or sequence of int, optional): Lengths of the lists. (default: ``(5, 10, 20)``)
-        metrics (str or sequence of str, optional): As in :func:`irllrec_pyg.evaluation.evaluate`.
+        metrics (str or sequence of str, optional): As in :func:`irllrec_pyg.ranking.evaluate`.
             (default: ``("recall", "ndcg")``)
         exclude_validation (bool, optional): Whether validation items are left out of the lists at
             test. (default: ``False``)

@@ -10,11 +10,11 @@ from pytorch_lightning.loggers import CSVLogger
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ..evaluation import SPLITS, as_tuple, evaluate
+from ..edges import EDGE_TYPE, SPLITS, check_data
 from ..loader import TripletLoader, triplet_loader
 from ..loader.draws import stream_key
 from ..nn import Recommender
-from ..nn.graph import EDGE_TYPE
+from ..ranking.evaluate import as_tuple, evaluate
 
 MODEL = 16  # Stream of a model's own randomness, beside those of the loader.
 
@@ -39,7 +39,7 @@ class RecommenderModule(LightningModule):
         eval_every (int, optional): Epochs from one evaluation to the next; with ``0`` there is
             none. (default: ``3``)
         k (int or sequence of int, optional): Lengths of the lists. (default: ``(5, 10, 20)``)
-        metrics (str or sequence of str, optional): As in :func:`irllrec_pyg.evaluation.evaluate`.
+        metrics (str or sequence of str, optional): As in :func:`irllrec_pyg.ranking.evaluate`.
             (default: ``("recall", "ndcg")``)
         exclude_validation (bool, optional): Whether validation items are left out of the lists at
             test. (default: ``False``)
@@ -195,7 +195,7 @@ def is_due(epoch: int, eval_every: int) -> bool:
 
 def has_pairs(data: HeteroData, split: str) -> bool:
     """Whether a data set has interactions of a split to evaluate on."""
-    pairs = data[EDGE_TYPE].get(SPLITS[split])
+    pairs = check_data(data)[EDGE_TYPE].get(SPLITS[split])
     return pairs is not None and pairs.numel() > 0
 
 

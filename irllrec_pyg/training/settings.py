@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ..nn.graph import EDGE_TYPE
+from ..edges import EDGE_TYPE
 
 Scalar = (bool, int, float, str)
 

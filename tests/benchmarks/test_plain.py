@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import irllrec_pyg.evaluation
+import irllrec_pyg.ranking
 from benchmarks.plain import Plain, PlainLoader, evaluate, plain_losses
 from irllrec_pyg import IRLLRecDataset, build_model
 from irllrec_pyg.published import load_published
@@ -105,4 +105,4 @@ def test_metrics_are_those_of_the_package(data):
     model = build_model("lightgcn", data).eval()
     with torch.no_grad():
         values = evaluate(model, torch.cat(model.embed()), data, block_size=5)
-    assert values == pytest.approx(irllrec_pyg.evaluation.evaluate(model, data), abs=1e-6)
+    assert values == pytest.approx(irllrec_pyg.ranking.evaluate(model, data), abs=1e-6)

@@ -119,8 +119,8 @@ def test_any_pyg_model_takes_every_head(tiny_data, gnn):
 def test_gnn_backbone_refuses_what_does_not_fit(tiny_data):
     with pytest.raises(ValueError, match="the width that GraphSAGE returns, 8, got 4"):
         GNNBackbone(tiny_data, gnn=GraphSAGE(4, 8, num_layers=1), embedding_size=4)
-    with pytest.raises(ValueError, match="Bilinear.forward does not take it"):
-        bilinear = torch.nn.Bilinear(4, 4, 4)
+    bilinear = torch.nn.Bilinear(4, 4, 4)
+    with pytest.raises(ValueError, match=r"Bilinear\.forward does not take it"):
         GNNBackbone(tiny_data, gnn=bilinear, embedding_size=4, edge_weight=True)
 
 
@@ -183,7 +183,7 @@ def test_losses_without_gradients(tiny_data, name):
 def test_arguments_of_training_and_data_sets_are_refused(tiny_data):
     with pytest.raises(ValueError, match="'lr' is of training"):
         build_model("lightgcn", tiny_data, lr=0.5, batch_size=3)
-    with pytest.raises(TypeError, match=r"dataset\[0\]"):
+    with pytest.raises(TypeError, match="must be a HeteroData, got list"):
         LightGCN([tiny_data])
 
 

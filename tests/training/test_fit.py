@@ -14,9 +14,9 @@ from pytorch_lightning.loggers.logger import DummyLogger
 from torch_geometric.nn import GAT
 
 from irllrec_pyg.checkpoint import read_tensors
-from irllrec_pyg.evaluation import evaluate
 from irllrec_pyg.nn import GNNBackbone, IntentAlignment, Recommender
 from irllrec_pyg.published import build_model
+from irllrec_pyg.ranking import evaluate
 from irllrec_pyg.training import BestWeights, RecommenderModule, SafetensorsIO, fit
 
 from .runs import outcome, train

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from ...config import field
+from ...edges import known_pairs
 from ...registry import Configured
 from ..batch import Triplets
 from ..graph import InteractionGraph
@@ -82,6 +83,7 @@ class Backbone(Configured, torch.nn.Module):
             embedding = torch.nn.Parameter(torch.empty(shape))
         self.register_parameter("embedding", embedding)
         self._draw_embedding()
+        self.known = known_pairs(data)  # for recommending: what no list should hold
         self.user_ids: list[int | str] | None = data["user"].get("raw_id")
         self.item_ids: list[int | str] | None = data["item"].get("raw_id")
 

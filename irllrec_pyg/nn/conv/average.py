@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ...sparse import expand
 from ..graph import InteractionGraph
 from .weighted_sum_conv import csr, product
 
@@ -25,8 +26,7 @@ class Structure(NamedTuple):
 
     def rows(self) -> Tensor:
         """Row of each entry."""
-        rows = torch.arange(self.rowptr.numel() - 1, device=self.rowptr.device)
-        return rows.repeat_interleave(self.rowptr.diff(), output_size=self.col.numel())
+        return expand(self.rowptr, self.col.numel())
 
     def dots(self, x: Tensor, y: Tensor) -> Tensor:
         r"""Products :math:`x_i \cdot y_j` at the entries, without the matrix of all of them."""

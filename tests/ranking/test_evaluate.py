@@ -1,15 +1,38 @@
 import math
+import sys
 
 import pandas as pd
 import pytest
 import torch
+from torch_geometric.data import HeteroData
+from torch_geometric.metrics import (
+    LinkPredAveragePopularity,
+    LinkPredCoverage,
+    LinkPredF1,
+    LinkPredHitRatio,
+    LinkPredMAP,
+    LinkPredMRR,
+    LinkPredNDCG,
+    LinkPredPrecision,
+    LinkPredRecall,
+)
+from torch_geometric.transforms import RandomLinkSplit
 
-from irllrec_pyg import evaluation, topk
 from irllrec_pyg.baselines import Popularity
-from irllrec_pyg.evaluation import LIST_METRICS, USER_METRICS, evaluate, evaluate_users
-from irllrec_pyg.nn import Ranker
-from irllrec_pyg.nn.ranker import DotProductRanker
+from irllrec_pyg.datasets import IRLLRecDataset
+from irllrec_pyg.nn import InteractionGraph, LightGCN, Ranker
 from irllrec_pyg.published import build_model
+from irllrec_pyg.ranking import (
+    LIST_METRICS,
+    USER_METRICS,
+    DotProductRanker,
+    evaluate,
+    evaluate_users,
+    topk,
+)
+from irllrec_pyg.training import fit
+
+from ..conftest import write_published_folder
 
 
 class TableRanker(Ranker):
@@ -125,7 +148,7 @@ def test_equals_naive_loops(num_users, num_items, block_size, hide):
 @pytest.mark.parametrize("num_items", [79, 80, 701])  # searched in none, one and two steps
 @pytest.mark.parametrize("chunk", [1, 7, 8192])
 def test_dot_products_equal_naive_loops(monkeypatch, dtype, num_items, chunk):
-    monkeypatch.setattr(evaluation, "CHUNK", chunk)
+    monkeypatch.setattr(topk, "CHUNK", chunk)
     _, train, relevant, hidden = random_case(9, num_items, 0)
     g = torch.Generator().manual_seed(1)
     users, items = (torch.randn(count, 4, generator=g, dtype=dtype) for count in (9, num_items))
@@ -165,7 +188,7 @@ def levels_of(scores, depth):
 @pytest.mark.parametrize("values", ["distinct", "few", "extreme"])
 def test_topk_equals_sorting(dtype, depth, values):
     g = torch.Generator().manual_seed(depth)
-    shape = 50, 64 * 9
+    shape = 50, 64 * 10
     if values == "distinct":
         scores = torch.randn(shape, generator=g, dtype=dtype)
     elif values == "few":
@@ -328,3 +351,115 @@ def test_one_length_and_one_metric_need_no_list(tiny_data):
         "user",
         "recall@3",
     ]
+
+
+METRICS_OF_PYG = {
+    "recall": LinkPredRecall,
+    "precision": LinkPredPrecision,
+    "f1": LinkPredF1,
+    "ndcg": LinkPredNDCG,
+    "map": LinkPredMAP,
+    "mrr": LinkPredMRR,
+    "hit": LinkPredHitRatio,
+    "coverage": LinkPredCoverage,
+    "popularity": LinkPredAveragePopularity,
+}
+
+
+@pytest.mark.parametrize("k", [1, 3, 20])
+def test_metrics_equal_those_of_pyg(k):
+    g = torch.Generator().manual_seed(k)
+    table = torch.randn(40, 60, generator=g)
+    train = (torch.rand(40, 60, generator=g) < 0.1).nonzero().t()
+    relevant = (torch.rand(40, 60, generator=g) < 0.2).nonzero().t()
+    masked = table.index_put(tuple(train), torch.tensor(-torch.inf))
+    user, row = relevant[0].unique(return_inverse=True)
+    listed = masked[user].topk(k).indices
+    found = evaluate(TableRanker(table, train), relevant, k=k, metrics=list(METRICS_OF_PYG))
+    for name, cls in METRICS_OF_PYG.items():
+        arguments = {"coverage": [60], "popularity": [torch.bincount(train[1], minlength=60)]}.get(
+            name, []
+        )
+        metric = cls(k, *arguments)
+        metric.update(listed, torch.stack([row, relevant[1]]))
+        assert found[f"{name}@{k}"] == pytest.approx(float(metric.compute()), rel=1e-5)
+
+
+def pyg_split(data):
+    bare = HeteroData()
+    for side in ("user", "item"):
+        bare[side].num_nodes = data[side].num_nodes
+    bare["user", "rates", "item"].edge_index = data["user", "rates", "item"].edge_index
+    split = RandomLinkSplit(0.2, 0.2, edge_types=[("user", "rates", "item")])
+    return split(bare)
+
+
+def test_labels_of_pygs_split_are_refused_and_the_mend_works(tiny_data):
+    torch.manual_seed(0)
+    train, _, test = pyg_split(tiny_data)
+    edges = test["user", "rates", "item"]
+    assert (edges.edge_label == 0).any()
+    ranker = Popularity(train)
+    with pytest.raises(ValueError, match=r"edge_label_index\[:, edge_label == 1\]"):
+        evaluate(ranker, test, k=3)
+    positive = edges.edge_label_index[:, edges.edge_label == 1]
+    assert 0 <= evaluate(ranker, positive, k=3)["recall@3"] <= 1
+    # Training items are no negatives that PyG drew: all of them are known, nothing else.
+    known = set(zip(*train["user", "rates", "item"].edge_index.tolist(), strict=True))
+    table = ranker.recommend(k=9)
+    assert set(zip(table["user"], table["item"], strict=True)).isdisjoint(known)
+    assert len(table) == 12 * 9 - len(known)
+
+
+def test_another_data_set_is_refused(tiny_data, tmp_path):
+    ranker = Popularity(tiny_data)
+    write_published_folder(tmp_path / "other" / "raw", seed=1)
+    other = IRLLRecDataset(tmp_path, "other")[0]
+    with pytest.raises(ValueError, match="other training interactions than 'data' has"):
+        evaluate(ranker, other)
+    other["item"].num_nodes = 10
+    with pytest.raises(ValueError, match="12 users and 9 items, and 'data' has 12 and 10"):
+        evaluate(ranker, other)
+    edges = tiny_data["user", "rates", "item"]
+    before = evaluate(ranker, tiny_data)
+    edges.edge_index = edges.edge_index.flip(1)  # only the order differs
+    assert evaluate(ranker, tiny_data) == before
+    edges.edge_index[1, 0] = (edges.edge_index[1, 0] + 1) % 9  # changed in place
+    with pytest.raises(ValueError, match="other training interactions"):
+        evaluate(ranker, tiny_data)
+
+
+def test_training_pairs_as_labels_are_refused(tiny_data):
+    edges = tiny_data["user", "rates", "item"]
+    edges.edge_label_index = edges.edge_index
+    with pytest.raises(ValueError, match=r"test interactions in .* are training interactions"):
+        evaluate(Popularity(tiny_data), tiny_data)
+
+
+def test_a_data_set_instead_of_its_graph_is_refused(published_folder):
+    dataset = IRLLRecDataset(published_folder.parents[1], "tiny")
+    ranker = Popularity(dataset[0])
+    model = build_model("lightgcn", dataset[0], dataset="amazon")
+    for call in (
+        lambda: evaluate(ranker, dataset),
+        lambda: evaluate_users(ranker, dataset, "val"),
+        lambda: LightGCN(dataset),
+        lambda: InteractionGraph.from_data(dataset),
+        lambda: Popularity(dataset),
+        lambda: fit(model, dataset, epochs=1),
+    ):
+        with pytest.raises(TypeError, match=r"pass .*'dataset\[0\]'"):
+            call()
+
+
+def test_a_split_is_checked_once_as_long_as_nothing_changes(tiny_data, monkeypatch):
+    calls = []
+    module = sys.modules["irllrec_pyg.ranking.evaluate"]
+    monkeypatch.setattr(module, "check_graph", lambda *arguments: calls.append(arguments))
+    ranker = Popularity(tiny_data)
+    for _ in range(3):
+        evaluate(ranker, tiny_data)
+    evaluate(ranker, tiny_data, "val")
+    assert len(calls) == 2
+    evaluate(Popularity(tiny_data), tiny_data)
+    assert len(calls) == 3

@@ -1,0 +1,279 @@
+"""All-ranking evaluation in blocks of users."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary, ref
+
+import pandas as pd
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from ..edges import EDGE_TYPE, SPLITS, check_data
+from ..sparse import CSR
+from .metrics import LIST_METRICS, USER_METRICS
+from .ranker import Ranker
+from .topk import ranked_lists
+
+COMPARISONS = 1 << 22  # of listed with relevant items at once: 32 MB
+
+
+def evaluate(
+    ranker: Ranker,
+    data: HeteroData | Tensor,
+    split: str = "test",
+    *,
+    k: int | Sequence[int] = (5, 10, 20),
+    metrics: str | Sequence[str] = ("recall", "ndcg"),
+    exclude_validation: bool = False,
+    exclude: Tensor | None = None,
+    block_size: int | None = None,
+) -> dict[str, float]:
+    r"""Ranks all items for each user and averages metrics over the users.
+
+    A user's training items are never ranked; users without a relevant item are left out. With
+    :math:`\mathcal{R}_u` the relevant items of a user and :math:`i_1, i_2, \ldots` the list,
+
+    .. math::
+        \mathrm{recall@}k = \frac{|\{i_1, \ldots, i_k\} \cap \mathcal{R}_u|}{|\mathcal{R}_u|},
+        \qquad
+        \mathrm{ndcg@}k = \frac{\sum_{j \le k, \, i_j \in \mathcal{R}_u} 1 / \log_2 (j + 1)}
+        {\sum_{j \le \min(k, |\mathcal{R}_u|)} 1 / \log_2 (j + 1)}
+
+    Only one block of users is scored at a time, on the ranker's device and without autocast.
+
+    Args:
+        ranker (Ranker): What ranks.
+        data (HeteroData or Tensor): Data set, or relevant pairs, user ids over item ids, int64 of
+            shape :math:`(2, M)`.
+        split (str, optional): ``"val"`` or ``"test"`` of a data set. (default: ``"test"``)
+        k (int or sequence of int, optional): Lengths of the lists. (default: ``(5, 10, 20)``)
+        metrics (str or sequence of str, optional): ``recall``, ``precision``, ``f1``, ``ndcg``,
+            ``map``, ``mrr``, ``hit`` (averages over users), ``coverage`` (share of items in any
+            list) and ``popularity`` (mean number of training interactions of listed items).
+            (default: ``("recall", "ndcg")``)
+        exclude_validation (bool, optional): If set, validation items are not ranked either; the
+            papers rank them at test. (default: ``False``)
+        exclude (Tensor, optional): Further pairs that are not ranked, of shape :math:`(2, M')`.
+            (default: ``None``)
+        block_size (int, optional): Users in a block.
+            (default: as many as score into 64 MB, at most 128 on the CPU)
+
+    Returns:
+        Values by name, such as ``{"recall@20": 0.14, "ndcg@20": 0.09}``.
+
+    Raises:
+        TypeError: If ``data`` is a data set and not its graph.
+        ValueError: If an argument is unknown, no user has a relevant item, scores are NaN, or the
+            graph is not the one that the ranker was built with, or has labels of PyG's
+            ``RandomLinkSplit``, among which are negatives.
+    """
+    k, metrics = as_tuple(k), as_tuple(metrics)
+    users, lists = _run(ranker, data, split, k, metrics, exclude_validation, exclude, block_size)
+    return {
+        name: lists[name] if name in lists else float(users[name].mean())
+        for name in _names(metrics, k)
+    }
+
+
+def evaluate_users(
+    ranker: Ranker,
+    data: HeteroData | Tensor,
+    split: str = "test",
+    *,
+    k: int | Sequence[int] = (5, 10, 20),
+    metrics: str | Sequence[str] = ("recall", "ndcg"),
+    exclude_validation: bool = False,
+    exclude: Tensor | None = None,
+    block_size: int | None = None,
+) -> pd.DataFrame:
+    """The values of each user that :func:`evaluate` averages, for paired tests.
+
+    Args:
+        ranker, data, split, k, metrics, exclude_validation, exclude, block_size: As in
+            :func:`evaluate`; ``metrics`` must be averages over users.
+
+    Returns:
+        Table with the column ``user`` (the owner's id) and one column for each metric; one row for
+        each user who has a relevant item.
+    """
+    k, metrics = as_tuple(k), as_tuple(metrics)
+    if wrong := [name for name in metrics if name in LIST_METRICS]:
+        raise ValueError(f"{', '.join(wrong)} has no value for a single user.")
+    users, _ = _run(ranker, data, split, k, metrics, exclude_validation, exclude, block_size)
+    if ranker.user_ids is not None:
+        users["user"] = pd.Series(list(ranker.user_ids)).take(users["user"].to_numpy()).array
+    return users[["user", *_names(metrics, k)]]
+
+
+def as_tuple(value: Any) -> tuple[Any, ...]:
+    """What an argument lists; one value alone stands for a list of it."""
+    return tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
+
+
+def _names(metrics: Sequence[str], k: Sequence[int]) -> list[str]:
+    return list(dict.fromkeys(f"{metric}@{top}" for metric in metrics for top in k))
+
+
+@torch.no_grad()
+def _run(
+    ranker: Ranker,
+    data: HeteroData | Tensor,
+    split: str,
+    k: Sequence[int],
+    metrics: Sequence[str],
+    exclude_validation: bool,
+    exclude: Tensor | None,
+    block_size: int | None,
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    _check_arguments(k, metrics, block_size)
+    labels = _labels(ranker, data, split, exclude_validation).to(ranker.seen_ptr.device)
+    relevant = ranker.check_pairs(labels, "data")
+    count = relevant.ptr.diff()
+    user = count.nonzero().flatten()
+    if user.numel() == 0:
+        raise ValueError("No user has a relevant item: there are no pairs to evaluate on.")
+    hidden = ranker.hidden_items("train")
+    further = [] if exclude is None else [exclude]
+    if exclude_validation:
+        further.append(_labels(ranker, data, "val", False))
+    if further and hidden is not None:
+        pairs = [torch.stack([hidden.rows(), hidden.col]), *further]
+        hidden = ranker.check_pairs(
+            torch.cat([part.to(hidden.col.device) for part in pairs], 1), "exclude"
+        )
+    per_user = [name for name in metrics if name in USER_METRICS]
+    values: dict[str, list[Tensor]] = {name: [] for name in _names(per_user, k)}
+    popularity = torch.bincount(ranker.seen_item, minlength=ranker.num_items)
+    overall = {
+        (metric, top): LIST_METRICS[metric](popularity)
+        for metric in metrics
+        if metric in LIST_METRICS
+        for top in k
+    }
+    with ranker.ranking():
+        for chunk, item, _ in ranked_lists(ranker, user, max(k), hidden, None, block_size):
+            hit = _hits(relevant, chunk, item)
+            for name in per_user:
+                for top in dict.fromkeys(k):
+                    value = USER_METRICS[name](hit[:, :top], count[chunk])
+                    values[f"{name}@{top}"].append(value)
+            for (_, top), metric in overall.items():
+                metric.update(item[:, :top])
+    table = pd.DataFrame(
+        {
+            "user": user.cpu().numpy(),
+            **{name: torch.cat(parts).cpu().numpy() for name, parts in values.items()},
+        }
+    )
+    return table, {f"{name}@{top}": metric.compute() for (name, top), metric in overall.items()}
+
+
+def _hits(relevant: CSR, user: Tensor, item: Tensor) -> Tensor:
+    """One where an item of the users' lists is relevant, zero elsewhere, of shape ``(B, k)``."""
+    hit = torch.zeros_like(item, dtype=torch.double)
+    row, wanted = relevant.of(user)
+    # Each relevant item is looked for in its user's list: they are fewer than the listed ones.
+    size = max(1, COMPARISONS // item.size(1))
+    for rows, items in zip(row.split(size), wanted.split(size), strict=True):
+        at, place = (item[rows] == items.view(-1, 1)).nonzero(as_tuple=True)
+        hit[rows[at], place] = 1.0
+    return hit
+
+
+def _check_arguments(k: Sequence[int], metrics: Sequence[str], block_size: int | None) -> None:
+    if not k or not all(isinstance(top, int) and top > 0 for top in k):
+        raise ValueError(f"'k' must hold positive integers, got {list(k)}.")
+    known = [*USER_METRICS, *LIST_METRICS]
+    if not metrics or set(metrics) - set(known):
+        raise ValueError(f"'metrics' must be names among {', '.join(known)}, got {metrics!r}.")
+    if block_size is not None and block_size < 1:
+        raise ValueError(f"'block_size' must be at least 1, got {block_size}.")
+
+
+def _labels(
+    ranker: Ranker, data: HeteroData | Tensor, split: str, exclude_validation: bool
+) -> Tensor:
+    if split not in SPLITS:
+        raise ValueError(f"'split' must be 'val' or 'test', got {split!r}.")
+    if isinstance(data, Tensor):
+        if exclude_validation:
+            raise ValueError("'exclude_validation' needs a data set; give pairs as 'exclude'.")
+        return data
+    check_data(data)
+    if split == "val" and exclude_validation:
+        raise ValueError("'exclude_validation' would leave nothing of split 'val' to rank.")
+    edges, name = data[EDGE_TYPE], SPLITS[split]
+    if name not in edges:
+        raise ValueError(
+            f"The data set has no {split} interactions: data{list(EDGE_TYPE)} has no {name!r}."
+        )
+    labels: Tensor = edges[name]
+    if "edge_label" in edges:
+        raise ValueError(
+            f"data{list(EDGE_TYPE)} has an 'edge_label', as PyG's RandomLinkSplit writes it; then "
+            "'edge_label_index' holds pairs that it drew as negatives. Pass the interactions "
+            "themselves, 'evaluate(ranker, edge_label_index[:, edge_label == 1])', or split with "
+            "'from_interactions'."
+        )
+    _check_once(ranker, data, labels, split)
+    return labels
+
+
+# What was checked last for a ranker; training evaluates on the same tensors again and again.
+_checked: WeakKeyDictionary[Ranker, dict[str, tuple[Any, ...]]] = WeakKeyDictionary()
+
+
+def _check_once(ranker: Ranker, data: HeteroData, labels: Tensor, split: str) -> None:
+    tensors = data[EDGE_TYPE].edge_index, labels, ranker.seen_item
+    countable = not any(tensor.is_inference() for tensor in tensors)  # changes made in place
+    last = _checked.setdefault(ranker, {}).get(split, ())
+    if countable and len(last) == len(tensors):
+        pairs = zip(last, tensors, strict=True)
+        if all(kept() is tensor and at == tensor._version for (kept, at), tensor in pairs):
+            return
+    check_labels(ranker, data, labels, split)
+    if countable:
+        _checked[ranker][split] = tuple((ref(tensor), tensor._version) for tensor in tensors)
+
+
+def check_graph(ranker: Ranker, data: HeteroData) -> None:
+    """Checks that a ranker was built with the users, items and training interactions of a graph.
+
+    Raises:
+        TypeError, ValueError: If it was not, or ``data`` is no graph of a data set.
+    """
+    check_data(data)
+    sizes = data["user"].num_nodes, data["item"].num_nodes
+    if sizes != (ranker.num_users, ranker.num_items):
+        raise ValueError(
+            f"The ranker was built for {ranker.num_users} users and {ranker.num_items} items, and "
+            f"'data' has {sizes[0]} and {sizes[1]}; evaluate it on the data set that it was built "
+            "with."
+        )
+    edge_index = data[EDGE_TYPE].edge_index.to(ranker.seen_ptr.device)
+    theirs = CSR.from_pairs(*edge_index, *sizes)
+    same_degrees = torch.equal(theirs.ptr, ranker.seen_ptr)
+    if not same_degrees or not torch.equal(theirs.col, ranker.seen_item):
+        raise ValueError(
+            "The ranker knows other training interactions than 'data' has, such as those of "
+            "another split; evaluate it on the data set that it was built with, or pass the "
+            "relevant pairs themselves, 'evaluate(ranker, pairs)'."
+        )
+
+
+def check_labels(ranker: Ranker, data: HeteroData, labels: Tensor, split: str) -> None:
+    """Checks a graph by :func:`check_graph`, and that its labels are not its training pairs.
+
+    Raises:
+        TypeError, ValueError: If something is wrong.
+    """
+    check_graph(ranker, data)
+    own = labels.to(ranker.seen_ptr.device)
+    again = int(CSR(ranker.seen_ptr, ranker.seen_item).contains(own[0], own[1]).sum())
+    if again > own.size(1) / 2:
+        raise ValueError(
+            f"{again} of the {own.size(1)} {split} interactions in data{list(EDGE_TYPE)}."
+            f"{SPLITS[split]} are training interactions, which are never ranked; split them with "
+            "'from_interactions', or pass the relevant pairs themselves, 'evaluate(ranker, pairs)'."
+        )
