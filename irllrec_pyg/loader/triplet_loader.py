@@ -15,7 +15,7 @@ from .draws import default_generator_seeded, stream_key
 from .interactions import USER_TO_ITEM, Interactions
 from .neighborhood import edge_weight
 from .order import EpochOrder, EpochSampler
-from .triplet_sampler import TripletSampler
+from .triplet_sampler import TripletSampler, distinct
 
 WORKERS = 3  # Of an epoch's streams; 0 to 2 are its order, negatives and neighbors.
 
@@ -52,18 +52,17 @@ class _Collate:
         if self.transform_sampler_output is not None:
             out = self.transform_sampler_output(out)
         batch = HeteroData()
-        for node_type, node in out.node.items():
-            batch[node_type].n_id = node
-            batch[node_type].num_nodes = node.numel()
         input_id, src_index, dst_pos_index, dst_neg_index, _ = out.metadata  # type: ignore[misc]
-        batch["user"].src_index = src_index
-        batch["user"].src_count = torch.bincount(src_index)
+        user, item = batch["user"], batch["item"]
+        for store, node in ((user, out.node["user"]), (item, out.node["item"])):
+            store.n_id, store.num_nodes = node, node.numel()
+        user.src_index, user.src_count = src_index, torch.bincount(src_index)
         num_items = 1 + int(max(dst_pos_index.max(), dst_neg_index.max()))
         for name, index in (("dst_pos", dst_pos_index), ("dst_neg", dst_neg_index)):
-            count = torch.bincount(index.flatten(), minlength=num_items)
-            batch["item"][f"{name}_index"] = index
-            batch["item"][f"{name}_count"] = count
-            batch["item"][f"{name}_unique"] = count.nonzero().view(-1)
+            flat = index.flatten()
+            item[f"{name}_index"] = index
+            item[f"{name}_count"] = torch.bincount(flat, minlength=num_items)
+            item[f"{name}_unique"] = distinct(flat, num_items)[0]
         batch[USER_TO_ITEM].input_id = input_id
         if out.row:
             weight = edge_weight(self.sampler.interactions, out)
