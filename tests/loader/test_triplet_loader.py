@@ -9,7 +9,6 @@ import torch_geometric.typing
 from scipy import stats
 from torch.utils.data import BatchSampler
 from torch_geometric.loader import LinkNeighborLoader
-from torch_geometric.testing import onlyCUDA
 
 from irllrec_pyg.loader import triplet_loader
 from irllrec_pyg.loader.neighborhood import PyGNeighborhood, TorchNeighborhood
@@ -352,7 +351,7 @@ def test_a_copy_goes_on_like_the_original():
     assert_same_epoch(epoch_of(copy.deepcopy(loader)), epoch_of(loader))
 
 
-@onlyCUDA
+@pytest.mark.cuda
 @pytest.mark.parametrize("num_neighbors", [None, [3, 2]])
 def test_cuda_makes_the_batches_of_the_cpu(num_neighbors, monkeypatch):
     monkeypatch.setattr(torch_geometric.typing, "WITH_PYG_LIB", False)
