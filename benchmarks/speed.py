@@ -4,6 +4,7 @@
     python benchmarks/speed.py --model lightgcn sgl --dataset amazon --root data
     python benchmarks/speed.py --model lightgcn_plus --root data --precision 32-true bf16-mixed
     python benchmarks/speed.py --model all --device cuda --root data
+    python benchmarks/speed.py --model lightgcn_int --device cuda --tf32 --root data
     python benchmarks/speed.py --scale            10^4 to 10^7 interactions, 10^4 to 10^6 nodes
     python benchmarks/speed.py --overhead         Lightning and the loader against a bare loop
     python benchmarks/speed.py --check-baseline   the plain code beside the published code
@@ -100,6 +101,7 @@ def measure(name: str, dataset: str, args: argparse.Namespace) -> list[dict[str,
         "clock": args.clock,
         "batch_size": args.batch_size,
         "model": model,
+        "tf32": args.tf32,
     }
     precisions = [p for p in args.precision if p == "32-true" or "_" in model]
     specs = {p: {**base, "precision": p, "plain": False, "options": options} for p in precisions}
@@ -136,7 +138,7 @@ def measure(name: str, dataset: str, args: argparse.Namespace) -> list[dict[str,
         row = {
             "model": name,
             "dataset": dataset,
-            "precision": key,
+            "precision": "tf32" if args.tf32 and key == "32-true" else key,
             "device": args.device,
             "threads": args.threads,
             "clock": args.clock,
@@ -255,6 +257,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         choices=["32-true", "bf16-mixed"],
         help="of ours; the plain models, and models without texts, are in float32",
     )
+    parser.add_argument(
+        "--tf32",
+        action="store_true",
+        help="has a GPU multiply float32 matrices in TF32, ours and the plain ones, as "
+        "torch.set_float32_matmul_precision('high') does in a program of one's own",
+    )
     parser.add_argument("--batch-size", type=int, default=4096)
     parser.add_argument("--steps", type=int, default=10, help="turns of each implementation")
     parser.add_argument(
@@ -283,6 +291,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     args.model = [name for word in args.model for name in groups.get(word, [word])]
     if args.clock == "cpu" and args.device == "cuda":
         parser.error("--clock cpu does not see what a GPU does; take --clock wall.")
+    if args.tf32 and args.device != "cuda":
+        parser.error("--tf32 is for GPUs; add --device cuda.")
+    if args.tf32 and (args.scale or args.overhead):
+        parser.error("--tf32 goes with --model, not with --scale or --overhead.")
     return args
 
 
@@ -296,6 +308,8 @@ def main(argv: list[str] | None = None) -> None:
     ]
     command = shlex.join(["python", "benchmarks/speed.py", *shown])
     run = {"command": command, "machine": report.machine(args.device, args.threads)}
+    if args.tf32:  # its rates are those of another machine
+        run["machine"]["gpu"] += " (TF32)"
     if args.scale:
         report.write_scale(args.out, args.device, {**run, **scale(args)})
         return
@@ -312,6 +326,7 @@ def main(argv: list[str] | None = None) -> None:
                     "device": args.device,
                     "threads": args.threads,
                     "clock": args.clock,
+                    "tf32": args.tf32,
                 }
             )
             rows = measure(name, dataset, args)

@@ -199,7 +199,11 @@ def bars(rows: list[dict[str, Any]], path: Path) -> None:
     for y, fast, slow in zip(at, ours, plain, strict=True):
         if not np.isnan(slow):
             axis.text(slow * 1.08, y, f"{slow / fast:.1f}×", va="center", fontsize=8)
-    names = [row["model"] + ("" if row["precision"] == "32-true" else " bf16") for row in rows]
+    names = [
+        row["model"]
+        + ("" if row["precision"] == "32-true" else f" {row['precision'].removesuffix('-mixed')}")
+        for row in rows
+    ]
     axis.set(xscale="log", xlabel="seconds an epoch", yticks=at, yticklabels=names)
     axis.set_title(rows[0]["dataset"], loc="left")
     axis.set_xlim(right=3 * max([*ours, *(value for value in plain if not np.isnan(value))]))

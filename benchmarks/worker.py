@@ -283,6 +283,7 @@ def translate(spec: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Answers until it is told to stop."""
     spec = json.loads(sys.argv[1])
+    torch.set_float32_matmul_precision("high" if spec.get("tf32") else "highest")
     if "nodes" in spec:
         print(json.dumps(translate(spec)), flush=True)
         return

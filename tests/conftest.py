@@ -12,11 +12,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import torch
 from torch_geometric.data import HeteroData
 
 from irllrec_pyg.datasets import IRLLRecDataset
 
 NUM_USERS, NUM_ITEMS = 12, 9
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    r"""Skips what is marked ``cuda`` where there is none."""
+    if item.get_closest_marker("cuda") and not torch.cuda.is_available():
+        pytest.skip("needs a GPU with CUDA")
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def device(request: pytest.FixtureRequest) -> torch.device:
+    r"""The CPU, and the GPU where there is one; ``pytest -m cuda`` takes the GPU alone."""
+    return torch.device(request.param)
 
 
 def shared_path(name: str) -> Path:

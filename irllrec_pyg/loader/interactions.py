@@ -14,16 +14,16 @@ ITEM_TO_USER = ("item", "rated_by", "user")
 
 
 def as_int(value: Any, name: str, low: int | None = None) -> int:
-    r"""Reads an argument that has to be a whole number of at least ``low``."""
+    r"""Reads an argument that must be a whole number of at least ``low``."""
     wanted = "a whole number" + ("" if low is None else f" of at least {low}")
     try:
         if isinstance(value, bool):
             raise TypeError
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"'{name}' needs to be {wanted} (got {value!r})") from None
+        raise TypeError(f"'{name}' must be {wanted}, got {value!r}.") from None
     if low is not None and number < low:
-        raise ValueError(f"'{name}' needs to be {wanted} (got {number})")
+        raise ValueError(f"'{name}' must be {wanted}, got {number}.")
     return number
 
 
@@ -50,11 +50,11 @@ class Interactions:
 
     def __init__(self, data: HeteroData, device: torch.device | str | None = None) -> None:
         if not isinstance(data, HeteroData):
-            raise TypeError(f"'data' needs to be a 'HeteroData' (got '{type(data).__name__}')")
+            raise TypeError(f"'data' must be a HeteroData, got {type(data).__name__}.")
         if USER_TO_ITEM not in data.edge_types or "edge_index" not in data[USER_TO_ITEM]:
             raise ValueError(
-                f"'data' has no 'edge_index' for the edge type {USER_TO_ITEM} (its edge types: "
-                f"{data.edge_types})"
+                f"'data' must have an 'edge_index' for the edge type {USER_TO_ITEM}, got the edge "
+                f"types {data.edge_types}."
             )
         self.num_users = _num_nodes(data, "user")
         self.num_items = _num_nodes(data, "item")
@@ -77,7 +77,7 @@ class Interactions:
                 raise ValueError(
                     f"'edge_index' of {USER_TO_ITEM} holds the interaction of user {user} with "
                     f"item {item} more than once; merge duplicates, for example with "
-                    f"torch_geometric.utils.coalesce"
+                    f"torch_geometric.utils.coalesce."
                 )
         self.item_by_user = pair % self.num_items
         self.user_pointer = segment_pointer(pair // self.num_items, self.num_users)
@@ -123,10 +123,10 @@ class Interactions:
             n (torch.Tensor): Numbers below those of the users' negative items, broadcast against
                 ``user``.
         """
-        # It lies behind those of the user's items i_k that have i_k - k <= n, and so is n moved
+        # It comes after those of the user's items i_k that have i_k - k <= n, and so is n moved
         # up by one for each of them.
-        behind = torch.searchsorted(self._gap_key, user * self._stride + n, right=True)
-        return n + behind - self.user_pointer[user]
+        items_before = torch.searchsorted(self._gap_key, user * self._stride + n, right=True)
+        return n + items_before - self.user_pointer[user]
 
     def _check_nobody_has_everything(self, data: HeteroData) -> None:
         full = (self.num_negatives_of_user == 0).nonzero().flatten()
@@ -134,21 +134,21 @@ class Interactions:
             return
         first = int(full[0])
         raw_id = data["user"].get("raw_id")
-        own = "" if raw_id is None else f" (id {raw_id[first]!r})"
+        name = "" if raw_id is None else f" (id {raw_id[first]!r})"
         others = "" if full.numel() == 1 else f", and so have {full.numel() - 1} other users"
         raise ValueError(
-            f"User {first}{own} has a training interaction with every one of the "
+            f"User {first}{name} has a training interaction with every one of the "
             f"{self.num_items} items{others}: there is no negative to draw. Leave such users "
-            f"out of the training interactions"
+            f"out of the training interactions."
         )
 
 
 def _num_nodes(data: HeteroData, node_type: str) -> int:
     num_nodes = data[node_type].num_nodes if node_type in data.node_types else None
     if num_nodes is None:
-        raise ValueError(f"'data['{node_type}'].num_nodes' is not set")
+        raise ValueError(f"data[{node_type!r}].num_nodes must be set, got None.")
     if num_nodes < 1:
-        raise ValueError(f"'data' has no node of type '{node_type}'")
+        raise ValueError(f"data[{node_type!r}].num_nodes must be at least 1, got {num_nodes}.")
     return int(num_nodes)
 
 
@@ -156,16 +156,16 @@ def _check_edge_index(edge_index: Any, num_users: int, num_items: int) -> None:
     name = f"'edge_index' of {USER_TO_ITEM}"
     if not isinstance(edge_index, Tensor) or edge_index.dim() != 2 or edge_index.size(0) != 2:
         got = list(edge_index.shape) if isinstance(edge_index, Tensor) else type(edge_index)
-        raise ValueError(f"{name} needs to be a tensor of shape [2, num_edges] (got {got})")
+        raise ValueError(f"{name} must be a tensor of shape [2, num_edges], got {got}.")
     if edge_index.dtype != torch.long:
-        raise ValueError(f"{name} needs to hold 64-bit integers (got {edge_index.dtype})")
+        raise ValueError(f"{name} must hold 64-bit integers, got {edge_index.dtype}.")
     if edge_index.size(1) == 0:
-        raise ValueError(f"{name} is empty: there is no interaction to draw triplets from")
+        raise ValueError(f"{name} must hold interactions to draw triplets from, got none.")
     for row, (node_type, num_nodes) in enumerate([("user", num_users), ("item", num_items)]):
         wrong = ((edge_index[row] < 0) | (edge_index[row] >= num_nodes)).nonzero()
         if wrong.numel() > 0:
             column = int(wrong[0, 0])
             raise ValueError(
                 f"{name} holds {node_type} {int(edge_index[row, column])} in column {column}, "
-                f"but 'data' has the {num_nodes} {node_type}s 0 to {num_nodes - 1}"
+                f"but 'data' has the {num_nodes} {node_type}s 0 to {num_nodes - 1}."
             )

@@ -25,13 +25,13 @@ def check_num_neighbors(num_neighbors: Sequence[int]) -> list[int]:
     r"""Reads ``num_neighbors``: a number of neighbours a hop, ``-1`` for all of them."""
     if isinstance(num_neighbors, (str, int, dict)) or not isinstance(num_neighbors, Sequence):
         raise TypeError(
-            f"'num_neighbors' needs to be a list with one number a hop (got {num_neighbors!r})"
+            f"'num_neighbors' must be a list with one number a hop, got {num_neighbors!r}."
         )
     numbers = [as_int(number, "num_neighbors", low=-1) for number in num_neighbors]
     if not numbers or 0 in numbers:
         raise ValueError(
-            f"'num_neighbors' needs to hold at least one hop, and for each a positive number or "
-            f"-1 for all neighbors (got {numbers})"
+            f"'num_neighbors' must hold at least one hop, and for each a positive number or -1 "
+            f"for all neighbors, got {numbers}."
         )
     return numbers
 

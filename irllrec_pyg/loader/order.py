@@ -54,22 +54,22 @@ class EpochOrder(Dataset[tuple[int, int, Tensor]]):
         self.rank = as_int(rank, "rank", low=0)
         if self.rank >= self.world_size:
             raise ValueError(
-                f"'rank' needs to be smaller than 'world_size' (got rank {self.rank} of "
-                f"{self.world_size})"
+                f"'rank' must be smaller than 'world_size', got rank {self.rank} of "
+                f"{self.world_size}."
             )
         self.device = device
         self._permutation: tuple[int, Tensor] | None = None
 
         if self.drop_last:
-            self.num_own = num_interactions // self.world_size
-            self.num_batches = self.num_own // self.batch_size
+            self.num_of_rank = num_interactions // self.world_size
+            self.num_batches = self.num_of_rank // self.batch_size
         else:
-            self.num_own = -(-num_interactions // self.world_size)
-            self.num_batches = -(-self.num_own // self.batch_size)
+            self.num_of_rank = -(-num_interactions // self.world_size)
+            self.num_batches = -(-self.num_of_rank // self.batch_size)
         if self.num_batches == 0:
             raise ValueError(
                 f"'drop_last' leaves no batch: 'batch_size' is {self.batch_size} and there are "
-                f"{self.num_own} interactions"
+                f"{self.num_of_rank} interactions."
             )
 
     def __len__(self) -> int:
@@ -89,17 +89,17 @@ class EpochOrder(Dataset[tuple[int, int, Tensor]]):
         epoch, batch = index
         permutation = self.permutation(epoch)
         start = batch * self.batch_size
-        stop = min(start + self.batch_size, self.num_own)
+        stop = min(start + self.batch_size, self.num_of_rank)
         # The same batch of another rank is another batch, and has a number of its own.
         number = batch * self.world_size + self.rank
         if self.world_size == 1:
             return epoch, number, permutation[start:stop]
-        own = torch.arange(start, stop, device=self.device) * self.world_size + self.rank
-        return epoch, number, permutation[own % self.num_interactions]
+        place = torch.arange(start, stop, device=self.device) * self.world_size + self.rank
+        return epoch, number, permutation[place % self.num_interactions]
 
     def __repr__(self) -> str:
         return (
-            f"{self.__class__.__name__}({self.num_interactions}, batch_size={self.batch_size}, "
+            f"{type(self).__name__}({self.num_interactions}, batch_size={self.batch_size}, "
             f"shuffle={self.shuffle}, seed={self.seed})"
         )
 

@@ -1,9 +1,11 @@
+"""PyG's loader of links, with batches of triplets that depend on seed and epoch alone."""
+
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, SequentialSampler
+from torch.utils.data import DistributedSampler, RandomSampler, SequentialSampler
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 from torch_geometric.data import HeteroData
 from torch_geometric.loader import LinkNeighborLoader
@@ -13,7 +15,7 @@ from .draws import default_generator_seeded, stream_key
 from .interactions import USER_TO_ITEM, Interactions
 from .neighborhood import edge_weight
 from .order import EpochOrder, EpochSampler
-from .triplet_sampler import TripletSampler
+from .triplet_sampler import TripletSampler, distinct
 
 WORKERS = 3  # Of an epoch's streams; 0 to 2 are its order, negatives and neighbors.
 
@@ -21,9 +23,14 @@ WORKERS = 3  # Of an epoch's streams; 0 to 2 are its order, negatives and neighb
 class _Collate:
     r"""Makes a batch of an entry of :class:`EpochOrder`.
 
-    It stands by itself instead of being a method of the loader: workers then get no more than
+    It is an object of its own rather than a method of the loader: workers then get no more than
     they need, and persistent workers, which the loader holds, do not hold the loader in turn. In
     such a cycle Torch waits in vain for them to end, ten seconds for two of them.
+
+    Args:
+        sampler (TripletSampler): Draws the triplets.
+        transform (callable, optional): Changes a batch.
+        transform_sampler_output (callable, optional): Changes what the sampler drew.
     """
 
     def __init__(
@@ -41,17 +48,21 @@ class _Collate:
         return self.join(self.sampler.sample(interaction, epoch, batch))
 
     def join(self, out: HeteroSamplerOutput) -> Any:
-        r"""Makes a batch of what the sampler drew: ids, and the edges with their weights."""
+        r"""Makes a batch of what the sampler drew: ids, counts, edges with their weights."""
         if self.transform_sampler_output is not None:
             out = self.transform_sampler_output(out)
         batch = HeteroData()
-        for node_type, node in out.node.items():
-            batch[node_type].n_id = node
-            batch[node_type].num_nodes = node.numel()
         input_id, src_index, dst_pos_index, dst_neg_index, _ = out.metadata  # type: ignore[misc]
-        batch["user"].src_index = src_index
-        batch["item"].dst_pos_index = dst_pos_index
-        batch["item"].dst_neg_index = dst_neg_index
+        user, item = batch["user"], batch["item"]
+        for store, node in ((user, out.node["user"]), (item, out.node["item"])):
+            store.n_id, store.num_nodes = node, node.numel()
+        user.src_index, user.src_count = src_index, torch.bincount(src_index)
+        num_items = 1 + int(max(dst_pos_index.max(), dst_neg_index.max()))
+        for name, index in (("dst_pos", dst_pos_index), ("dst_neg", dst_neg_index)):
+            flat = index.flatten()
+            item[f"{name}_index"] = index
+            item[f"{name}_count"] = torch.bincount(flat, minlength=num_items)
+            item[f"{name}_unique"] = distinct(flat, num_items)[0]
         batch[USER_TO_ITEM].input_id = input_id
         if out.row:
             weight = edge_weight(self.sampler.interactions, out)
@@ -67,20 +78,7 @@ class _Collate:
         return batch if self.transform is None else self.transform(batch)
 
 
-class _EpochLoader(DataLoader[Any]):
-    r"""Puts an :class:`EpochOrder` where PyG's :class:`LinkLoader` puts ``range(num_links)``.
-
-    PyG fixes the data set that it hands to :class:`~torch.utils.data.DataLoader`; as a base after
-    PyG's loader, this class comes between the two. Batches are then made of tensors at once,
-    where a range yields Python integers that are collected one by one.
-    """
-
-    def __init__(self, dataset: Any, sampler: EpochSampler, **kwargs: Any) -> None:
-        super().__init__(sampler.order, batch_size=None, sampler=sampler, **kwargs)
-
-
-# PyG's loader has the same conflict with its own mixins; it is not type-checked there.
-class TripletLoader(LinkNeighborLoader, _EpochLoader):  # type: ignore[misc]
+class TripletLoader(LinkNeighborLoader):
     r"""Loads the triplets :math:`(u, i^+, i^-)` of pairwise training from a graph of interactions.
 
     This is PyG's :class:`~torch_geometric.loader.LinkNeighborLoader` with the strict negatives of a
@@ -96,12 +94,18 @@ class TripletLoader(LinkNeighborLoader, _EpochLoader):  # type: ignore[misc]
             pos = batch['item'].n_id[batch['item'].dst_pos_index]  # [B]
             neg = batch['item'].n_id[batch['item'].dst_neg_index]  # [B] or [B, num_negatives]
 
+    As there, the nodes ``n_id`` of a batch are distinct, and those of the triplets come first, in
+    ascending order. How often a triplet names each of these is in ``batch['user'].src_count``
+    :math:`[U]`, ``batch['item'].dst_pos_count`` and ``batch['item'].dst_neg_count`` :math:`[I]`;
+    the positions of the items that are a positive or a negative at all are
+    ``batch['item'].dst_pos_unique`` and ``batch['item'].dst_neg_unique``. A training step has
+    nothing left to count, for which it would have to wait for a GPU.
+
     ``batch['user', 'rates', 'item'].input_id`` :math:`[B]` are the columns of
-    ``edge_index`` that the triplets come from. With ``num_neighbors``, the nodes of a batch
-    are distinct, those of the triplets first, and both edge types have an ``edge_index``
-    between them, whole-graph ``edge_weight`` :math:`1/\sqrt{\deg(u) \deg(i)}` and the
-    interactions' columns ``e_id``. Edges run towards the nodes that were expanded: a message
-    to a user comes along ``('item', 'rated_by', 'user')``.
+    ``edge_index`` that the triplets come from. With ``num_neighbors``, both edge types have an
+    ``edge_index`` between the nodes of the batch, whole-graph ``edge_weight``
+    :math:`1/\sqrt{\deg(u) \deg(i)}` and the interactions' columns ``e_id``. Edges run towards the
+    nodes that were expanded: a message to a user comes along ``('item', 'rated_by', 'user')``.
     There are never features in a batch: whoever needs them gathers them by ``n_id``.
 
     Args:
@@ -115,7 +119,9 @@ class TripletLoader(LinkNeighborLoader, _EpochLoader):  # type: ignore[misc]
             over the whole graph. (default: ``None``)
         seed (int, optional): The seed. Order and negatives of an epoch are a pure function of it
             and of the epoch. (default: ``0``)
-        device (torch.device or str, optional): Where batches are made and stay.
+        device (torch.device or str, optional): Where batches are made. Counting on a GPU waits
+            for it, so that training on one goes fastest with ``device="cpu"``,
+            ``pin_memory=True`` and ``batch.to("cuda", non_blocking=True)``.
             (default: the device of the graph)
         rank (int, optional): Which part of each epoch this process takes. (default: ``0``)
         world_size (int, optional): How many processes share each epoch; they all get the same
@@ -157,20 +163,20 @@ class TripletLoader(LinkNeighborLoader, _EpochLoader):  # type: ignore[misc]
             "filter_per_worker",
         ):
             if kwargs.pop(name, None) is not None:
-                raise ValueError(f"'{self.__class__.__name__}' does not take '{name}'")
+                raise ValueError(f"{type(self).__name__} does not take '{name}'; leave it out.")
 
         sampler = TripletSampler(data, num_negatives, num_neighbors, seed, device)
         device = sampler.interactions.device
         if device.type != "cpu" and kwargs.get("num_workers", 0) > 0:
             raise ValueError(
-                f"'num_workers' needs to be 0 for a graph on '{device}' (got "
-                f"{kwargs['num_workers']}): workers are other processes, and the batches are "
-                f"made on the device. Pass device='cpu' to make them in workers"
+                f"'num_workers' must be 0 for a graph on '{device}', got {kwargs['num_workers']}: "
+                f"workers are other processes, and the batches are made on the device. Pass "
+                f"device='cpu' to make them in workers."
             )
         if device.type != "cpu" and kwargs.get("pin_memory", False):
             raise ValueError(
-                f"'pin_memory' is for batches in CPU memory, and those of a graph on '{device}' "
-                f"are not. Pass device='cpu' to pin them"
+                f"'pin_memory' must be False for a graph on '{device}', got True: only CPU memory "
+                f"can be pinned. Pass device='cpu' to make and pin the batches there."
             )
         batch_size, shuffle, drop_last, rank, world_size = _resolve_order(
             kwargs.pop("dataset", None),
@@ -198,7 +204,7 @@ class TripletLoader(LinkNeighborLoader, _EpochLoader):  # type: ignore[misc]
         self.device = device
         self.rank = rank
         self.world_size = world_size
-        # PyG hands this to the workers. The method of this name would take the loader with it.
+        # PyG hands this to the workers; its method of the same name would take the loader along.
         self.collate_fn = _Collate(
             sampler, kwargs.get("transform"), kwargs.get("transform_sampler_output")
         )
@@ -211,9 +217,14 @@ class TripletLoader(LinkNeighborLoader, _EpochLoader):  # type: ignore[misc]
             neg_sampling=NegativeSampling("triplet", sampler.num_negatives),
             neighbor_sampler=sampler,  # type: ignore[arg-type]  # PyG takes any BaseSampler.
             filter_per_worker=True,
+            batch_size=None,  # An entry of the order is a whole batch.
             sampler=EpochSampler(order),
             **kwargs,
         )
+        # PyG's data set is range(num_links), whose Python integers a loader gathers one by one:
+        # 4.5 ms for a batch of 4,096. This one has batches as tensors. DataLoader lets nobody
+        # assign a data set later as its sampler might not fit; the sampler here is made for it.
+        vars(self)["dataset"] = order
 
     def set_epoch(self, epoch: int) -> None:
         r"""Makes ``epoch`` the next one to be iterated; the ones after it count on.
@@ -250,7 +261,7 @@ class TripletLoader(LinkNeighborLoader, _EpochLoader):  # type: ignore[misc]
     def __repr__(self) -> str:
         order = self.sampler.order
         return (
-            f"{self.__class__.__name__}({order.num_interactions} interactions, "
+            f"{type(self).__name__}({order.num_interactions} interactions, "
             f"batch_size={order.batch_size}, num_negatives={self.num_negatives}, "
             f"num_neighbors={self.num_neighbors})"
         )
@@ -291,9 +302,9 @@ def _resolve_order(
         shuffle = isinstance(sampler, RandomSampler)
     elif sampler is not None and not isinstance(sampler, EpochSampler):
         raise ValueError(
-            f"'sampler' is not supported (got '{type(sampler).__name__}'): use 'shuffle', "
-            f"'rank' and 'world_size'"
+            f"'sampler' must be one that PyTorch Lightning sets, got {type(sampler).__name__}; use "
+            f"'shuffle', 'rank' and 'world_size'."
         )
     if batch_size is None:
-        raise ValueError("'batch_size' needs to be a whole number (got None)")
+        raise ValueError("'batch_size' must be a whole number, got None.")
     return batch_size, shuffle, drop_last, rank, world_size

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
+from torch_geometric.data import HeteroData
 
 from .graph import InteractionGraph
 
@@ -36,6 +38,29 @@ def select(nodes: Tensor, *parts: Rows) -> tuple[Tensor, ...]:
     return tuple(rows.split([part.index.numel() for part in parts]))
 
 
+class Seeds(NamedTuple):
+    r"""The distinct nodes that triplets name, and how often they do.
+
+    Args:
+        user (Tensor): The users' node ids, ascending, shape :math:`(U,)`.
+        item (Tensor): Node ids of the positive and the negative items, ascending, shape
+            :math:`(I,)`.
+        user_count (Tensor): Triplets of each user, int64 of shape :math:`(U,)`.
+        pos_count (Tensor): How often each item is a positive, int64 of shape :math:`(I,)`.
+        neg_count (Tensor): How often each item is a negative, int64 of shape :math:`(I,)`.
+        pos (Tensor): Positions in ``item`` of those that are positives, shape :math:`(P,)`.
+        neg (Tensor): Positions in ``item`` of those that are negatives, shape :math:`(Q,)`.
+    """
+
+    user: Tensor
+    item: Tensor
+    user_count: Tensor
+    pos_count: Tensor
+    neg_count: Tensor
+    pos: Tensor
+    neg: Tensor
+
+
 @dataclass
 class Triplets:
     r"""Training triplets :math:`(u, i^+, i^-)` and the graph that they are numbered in.
@@ -60,6 +85,39 @@ class Triplets:
     augment: bool = True
     masked_nodes: Tensor | None = None
 
+    @classmethod
+    def from_batch(cls, batch: HeteroData, graph: InteractionGraph, augment: bool = True) -> Self:
+        """Takes a batch of :func:`irllrec_pyg.loader.triplet_loader`.
+
+        Args:
+            batch (HeteroData): The batch.
+            graph (InteractionGraph): The whole training graph, in which nodes go by their ids, or
+                the batch's part of it, in which they go by their positions in the batch.
+            augment (bool, optional): Whether random augmentation is on. (default: ``True``)
+        """
+        user, item = batch["user"], batch["item"]
+        users, items = user.n_id, item.n_id
+        if graph.n_id is not None:
+            users, items = (torch.arange(ids.numel(), device=ids.device) for ids in (users, items))
+        triplets = cls(
+            users[user.src_index],
+            items[item.dst_pos_index],
+            items[item.dst_neg_index],
+            graph,
+            augment,
+        )
+        if "src_count" in user:  # batches of PyG's own loader do not have it
+            triplets.seeds = Seeds(
+                users[: user.src_count.numel()],
+                items[: item.dst_pos_count.numel()] + graph.num_users,
+                user.src_count,
+                item.dst_pos_count,
+                item.dst_neg_count,
+                item.dst_pos_unique,
+                item.dst_neg_unique,
+            )
+        return triplets
+
     @property
     def pos_node(self) -> Tensor:
         """Node ids of the positive items, shape :math:`(B,)`."""
@@ -71,37 +129,51 @@ class Triplets:
         return self.neg + self.graph.num_users
 
     @cached_property
+    def seeds(self) -> Seeds:
+        """The distinct nodes; a GPU is waited for unless the loader has found them."""
+        size = self.graph.num_nodes
+        user_count, pos_count, neg_count = (
+            torch.bincount(node.flatten(), minlength=size)
+            for node in (self.user, self.pos_node, self.neg_node)
+        )
+        user, item = user_count.nonzero().view(-1), (pos_count + neg_count).nonzero().view(-1)
+        pos_count, neg_count = pos_count[item], neg_count[item]
+        pos, neg = pos_count.nonzero().view(-1), neg_count.nonzero().view(-1)
+        return Seeds(user, item, user_count[user], pos_count, neg_count, pos, neg)
+
+    @cached_property
     def users(self) -> Rows:
         """The distinct users."""
-        return self._distinct(self.user)
+        return Rows(self.seeds.user, self.seeds.user_count.to(torch.get_default_dtype()))
 
     @cached_property
     def pos_items(self) -> Rows:
         """The distinct positive items, as nodes."""
-        return self._distinct(self.pos_node)
+        return self._items_at(self.seeds.pos, self._pos_count)
 
     @cached_property
     def neg_items(self) -> Rows:
         """The distinct negative items, as nodes; counts are divided by the negatives a user."""
-        rows = self._distinct(self.neg_node.flatten())
-        return Rows(rows.index, rows.count * (self.user.numel() / self.neg.numel()))
+        return self._items_at(self.seeds.neg, self._neg_count)
 
     @cached_property
     def items(self) -> Rows:
         """The distinct items, positive or negative, as nodes; counts are those of both added."""
-        count = torch.zeros(self.graph.num_nodes, device=self.pos.device)
-        for rows in (self.pos_items, self.neg_items):
-            count[rows.index] += rows.count.to(count.dtype)
-        index = count.nonzero().view(-1)
-        return Rows(index, count[index])
+        return Rows(self.seeds.item, self._pos_count + self._neg_count)
 
     @property
     def size(self) -> int:
         """Number of triplets."""
         return self.user.numel()
 
-    def _distinct(self, node: Tensor) -> Rows:
-        # Counting over all nodes sorts nothing and, on a GPU, waits for it once.
-        count = torch.bincount(node, minlength=self.graph.num_nodes)
-        index = count.nonzero().view(-1)
-        return Rows(index, count[index].to(torch.get_default_dtype()))
+    @property
+    def _pos_count(self) -> Tensor:
+        return self.seeds.pos_count.to(torch.get_default_dtype())
+
+    @property
+    def _neg_count(self) -> Tensor:
+        share = self.user.numel() / self.neg.numel()
+        return self.seeds.neg_count.to(torch.get_default_dtype()) * share
+
+    def _items_at(self, position: Tensor, count: Tensor) -> Rows:
+        return Rows(self.seeds.item[position], count[position])

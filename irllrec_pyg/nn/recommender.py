@@ -212,12 +212,10 @@ class Recommender(DotProductRanker):
         over its own; there, contrastive sums over "all users" or "all nodes" run over those of
         the neighbourhood.
         """
-        user, item = batch["user"], batch["item"]
-        ids = user.src_index, item.dst_pos_index, item.dst_neg_index
+        graph = self.backbone.graph
         if "edge_weight" in batch[EDGE_TYPE]:
             graph = Subgraph.from_batch(batch, self.num_users)
-            return self._losses(Triplets(*ids, graph, augment))
-        return self.losses(user.n_id[ids[0]], item.n_id[ids[1]], item.n_id[ids[2]], augment)
+        return self._losses(Triplets.from_batch(batch, graph, augment))
 
     def _losses(self, batch: Triplets) -> dict[str, Tensor]:
         if self.training:

@@ -64,7 +64,7 @@ def test_users_with_every_item_by_their_own_ids():
 @pytest.mark.parametrize(
     ("pairs", "message"),
     [
-        ([], "is empty"),
+        ([], "must hold interactions to draw triplets from, got none"),
         ([(0, 0), (3, 1)], "holds user 3 in column 1.*3 users 0 to 2"),
         ([(0, 0), (2, 1), (-1, 1)], "holds user -1 in column 2"),
         ([(0, 0), (2, 4)], "holds item 4 in column 1.*4 items 0 to 3"),
@@ -78,9 +78,9 @@ def test_wrong_edges(pairs, message):
 
 
 def test_wrong_graphs():
-    with pytest.raises(TypeError, match="needs to be a 'HeteroData'"):
+    with pytest.raises(TypeError, match="'data' must be a HeteroData, got Data"):
         Interactions(Data(edge_index=torch.zeros(2, 1, dtype=torch.long)))
-    with pytest.raises(ValueError, match="no 'edge_index' for the edge type"):
+    with pytest.raises(ValueError, match="'data' must have an 'edge_index' for the edge type"):
         Interactions(HeteroData())
 
     data = graph_of([(0, 0)], num_users=1, num_items=2)
@@ -94,5 +94,5 @@ def test_wrong_graphs():
     data = HeteroData()
     data[RATES].edge_index = torch.zeros(2, 1, dtype=torch.long)
     data["user"].num_nodes, data["item"].num_nodes = 1, 0
-    with pytest.raises(ValueError, match="no node of type 'item'"):
+    with pytest.raises(ValueError, match=r"'item'.*must be at least 1, got 0"):
         Interactions(data)

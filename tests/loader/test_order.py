@@ -81,7 +81,7 @@ def test_sampler_yields_an_epoch():
         ({"batch_size": 2, "seed": "a"}, TypeError, "'seed'"),
         ({"batch_size": 2, "world_size": 0}, ValueError, "'world_size'"),
         ({"batch_size": 2, "rank": -1}, ValueError, "'rank'"),
-        ({"batch_size": 2, "rank": 2, "world_size": 2}, ValueError, "'rank' needs to be smaller"),
+        ({"batch_size": 2, "rank": 2, "world_size": 2}, ValueError, "'rank' must be smaller"),
     ],
 )
 def test_wrong_arguments(arguments, error, message):

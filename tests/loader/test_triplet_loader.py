@@ -9,7 +9,6 @@ import torch_geometric.typing
 from scipy import stats
 from torch.utils.data import BatchSampler
 from torch_geometric.loader import LinkNeighborLoader
-from torch_geometric.testing import onlyCUDA
 
 from irllrec_pyg.loader import triplet_loader
 from irllrec_pyg.loader.neighborhood import PyGNeighborhood, TorchNeighborhood
@@ -33,20 +32,51 @@ def test_a_batch_of_triplets():
     loader = triplet_loader(data, batch_size=16, num_negatives=2)
     assert isinstance(loader, LinkNeighborLoader)
     batch = next(iter(loader))
-    assert set(batch["user"].keys()) == {"n_id", "num_nodes", "src_index"}
-    assert set(batch["item"].keys()) == {"n_id", "num_nodes", "dst_pos_index", "dst_neg_index"}
+    assert set(batch["user"].keys()) == {"n_id", "num_nodes", "src_index", "src_count"}
+    parts = {
+        f"dst_{side}_{part}" for side in ("pos", "neg") for part in ("index", "count", "unique")
+    }
+    assert set(batch["item"].keys()) == {"n_id", "num_nodes", *parts}
     assert batch.edge_types == [RATES]
     assert set(batch[RATES].keys()) == {"input_id"}
 
     user, pos, neg = triplets_of(batch)
     assert torch.equal(torch.stack([user, pos]), data[RATES].edge_index[:, batch[RATES].input_id])
-    assert torch.equal(batch["user"].n_id, user)
-    assert torch.equal(batch["item"].n_id, torch.cat([pos, neg.flatten()]))
-    assert batch["user"].src_index.tolist() == list(range(16))
+    assert batch["user"].n_id.tolist() == sorted(set(user.tolist()))
+    assert batch["item"].n_id.tolist() == sorted({*pos.tolist(), *neg.flatten().tolist()})
     assert neg.shape == (16, 2)
-    assert batch["user"].num_nodes == 16
-    assert batch["item"].num_nodes == 48
+    assert batch["user"].num_nodes == batch["user"].n_id.numel()
+    assert batch["item"].num_nodes == batch["item"].n_id.numel()
     assert triplets_of(next(iter(triplet_loader(data, batch_size=16))))[2].shape == (16,)
+
+
+@pytest.mark.parametrize("num_negatives", [1, 3])
+@pytest.mark.parametrize("num_neighbors", [None, [3, 2]])
+def test_a_batch_knows_its_distinct_nodes(num_neighbors, num_negatives):
+    loader = triplet_loader(
+        random_graph(), 64, num_negatives=num_negatives, num_neighbors=num_neighbors
+    )
+    for batch in loader:
+        user, item = batch["user"], batch["item"]
+        users, pos, neg = (ids.flatten().tolist() for ids in triplets_of(batch))
+        seeds = user.n_id[: user.src_count.numel()].tolist()
+        assert seeds == sorted(set(users))
+        assert user.src_count.tolist() == [users.count(node) for node in seeds]
+        seeds = item.n_id[: item.dst_pos_count.numel()].tolist()
+        assert seeds == sorted({*pos, *neg})
+        assert item.dst_pos_count.tolist() == [pos.count(node) for node in seeds]
+        assert item.dst_neg_count.tolist() == [neg.count(node) for node in seeds]
+        assert item.n_id[item.dst_pos_unique].tolist() == sorted(set(pos))
+        assert item.n_id[item.dst_neg_unique].tolist() == sorted(set(neg))
+
+
+def test_it_is_a_loader_of_pyg_alone():
+    assert triplet_loader.__mro__[1:] == LinkNeighborLoader.__mro__
+    loader = triplet_loader(random_graph(), 32)
+    epoch, _, interaction = loader.dataset[4, 1]
+    assert epoch == 4
+    assert interaction.dtype == torch.long
+    assert interaction.shape == (32,)
 
 
 @pytest.mark.parametrize("num_negatives", [1, 3])
@@ -269,7 +299,7 @@ def test_all_neighbors_give_the_embeddings_of_the_whole_graph(
 @pytest.mark.filterwarnings("ignore:'pin_memory' argument is set")
 def test_batches_can_be_transformed_and_pinned():
     data = random_graph()
-    loader = triplet_loader(data, 32, transform=lambda batch: batch["user"].n_id)
+    loader = triplet_loader(data, 32, transform=lambda batch: triplets_of(batch)[0])
     assert torch.equal(next(iter(loader)), epoch_of(triplet_loader(data, 32))[0][:32])
 
     loader = triplet_loader(data, 32, pin_memory=True)
@@ -302,7 +332,11 @@ def test_a_user_with_every_item():
         ({"rank": 1}, ValueError, "'rank'"),
         ({"batch_size": 10_000, "drop_last": True}, ValueError, "'drop_last'"),
         ({"neg_sampling": "binary"}, ValueError, "does not take 'neg_sampling'"),
-        ({"sampler": BatchSampler(range(3), 1, False)}, ValueError, "'sampler' is not supported"),
+        (
+            {"sampler": BatchSampler(range(3), 1, False)},
+            ValueError,
+            "'sampler' must be one .* got BatchSampler",
+        ),
         ({"nonsense": 1}, TypeError, "nonsense"),
     ],
 )
@@ -317,7 +351,7 @@ def test_a_copy_goes_on_like_the_original():
     assert_same_epoch(epoch_of(copy.deepcopy(loader)), epoch_of(loader))
 
 
-@onlyCUDA
+@pytest.mark.cuda
 @pytest.mark.parametrize("num_neighbors", [None, [3, 2]])
 def test_cuda_makes_the_batches_of_the_cpu(num_neighbors, monkeypatch):
     monkeypatch.setattr(torch_geometric.typing, "WITH_PYG_LIB", False)

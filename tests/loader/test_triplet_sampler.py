@@ -169,16 +169,16 @@ def test_in_a_node_loader_of_pyg():
 )
 def test_only_uniform_triplets(neg_sampling):
     index = EdgeSamplerInput(torch.tensor([0]), torch.tensor([0]), torch.tensor([0]), None, None)
-    with pytest.raises(ValueError, match="pass neg_sampling='triplet'"):
+    with pytest.raises(ValueError, match="'neg_sampling' must be 'triplet'"):
         TripletSampler(random_graph()).sample_from_edges(index, neg_sampling)
 
 
 def test_nodes_need_neighbors():
     data = random_graph()
     index = NodeSamplerInput(None, torch.tensor([1, 1]), None, "user")
-    with pytest.raises(ValueError, match="needs 'num_neighbors'"):
+    with pytest.raises(ValueError, match="'num_neighbors' of TripletSampler must be set"):
         TripletSampler(data).sample_from_nodes(index)
-    with pytest.raises(ValueError, match="distinct"):
+    with pytest.raises(ValueError, match="must be distinct, got 2 of which 1 are"):
         TripletSampler(data, num_neighbors=[2]).sample_from_nodes(index)
 
 
