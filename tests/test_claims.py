@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-DATASETS = ("amazon", "yelp", "movie", "movielens")
+DATASETS = ("amazon", "yelp", "movie", "movielens", "sample")
 METRIC = re.compile(r"(recall|ndcg)@\d+")
 NUMBER = re.compile(r"\d+\.\d+")
 
@@ -118,7 +118,7 @@ def test_printed_values_and_gaps():
     assert rounds_to(best, "0.159")
 
 
-@pytest.mark.parametrize("dataset", ["amazon", "yelp", "movie"])
+@pytest.mark.parametrize("dataset", ["amazon", "yelp", "movie", "sample"])
 def test_which_row_is_best_is_read_off_the_results(dataset):
     table = next(rows for rows in tables(RESULTS / "README.md") if "best by recall@20" in rows[0])
     claim = next(row for row in table if row["folder"].startswith(f"[{dataset}]"))
