@@ -5,21 +5,38 @@ import json
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from significance import markdown
+import significance
 
+from irllrec_pyg.evaluation import LIST_METRICS
 from irllrec_pyg.files import write_text
 
 PUBLISHED = Path(__file__).parent / "published_results.csv"
+FIRST_METRIC = "recall@20"  # early stopping watches it
 SYNTHETIC = (
     "The sample set is synthetic: these figures show that the code works, nothing about "
     "the methods."
 )
+HOW_TESTED = (
+    "two-sided tests. Over users: pairs of the same user, values averaged over the seeds. Over "
+    "seeds: Welch's test without pairs. In brackets: corrected by Holm over the rows of the column."
+)
+
+
+def pyplot() -> Any:
+    r"""The ``pyplot`` of matplotlib, without a display; where matplotlib is missing, ``None`` and a
+    line that says so.
+    """
+    try:
+        import matplotlib as mpl
+    except ImportError:
+        print("\nno picture: pip install matplotlib")
+        return None
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt
 
 
 def published(model: str, dataset: str) -> dict[str, float]:
@@ -82,14 +99,42 @@ def columns(results: list[dict[str, Any]]) -> list[str]:
     )
 
 
+def best_rows(results: list[dict[str, Any]]) -> str:
+    """A sentence on which row is best, and by which metrics another one is; of metrics that every
+    row has.
+    """
+    means = (
+        pd.DataFrame([{"model": result["model"], **result["test"]} for result in results])
+        .groupby("model", sort=False)
+        .mean()
+        .dropna(axis=1)
+    )
+    if FIRST_METRIC not in means or len(means) < 2:
+        return ""
+    first = means[FIRST_METRIC].idxmax()
+    others: dict[str, list[str]] = {}
+    for metric in filter(means.columns.__contains__, columns(results)):
+        best = means[metric].idxmax()
+        if best != first and metric.split("@")[0] not in LIST_METRICS:
+            others.setdefault(best, []).append(metric)
+    text = f"The first metric is {FIRST_METRIC}: by it {first} is best"
+    disagree = "; ".join(f"by {', '.join(names)} {best} is" for best, names in others.items())
+    return f"{text}; {disagree}." if others else f"{text}, as by every other metric here."
+
+
 def settings(result: dict[str, Any]) -> list[str]:
     """What was chosen for a baseline, in words; a model's hyper-parameters are too many."""
     chosen = {} if "best_epoch" in result else result["hyperparameters"]
     return [f"{name}={value:g}" for name, value in chosen.items()]
 
 
-def curves(results: list[dict[str, Any]], path: Path, metric: str = "recall@20") -> None:
-    """Draws validation metric and training loss over the epochs, one line a run."""
+def curves(results: list[dict[str, Any]], path: Path, metric: str = FIRST_METRIC) -> bool:
+    """Draws validation metric and training loss over the epochs, one line a run; says whether
+    matplotlib is there.
+    """
+    plt = pyplot()
+    if plt is None:
+        return False
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     colors = {
         model: f"C{at}"
@@ -114,6 +159,7 @@ def curves(results: list[dict[str, Any]], path: Path, metric: str = "recall@20")
     figure.suptitle(results[0]["dataset"] + note)
     figure.savefig(path, dpi=120)
     plt.close(figure)
+    return True
 
 
 def earlier(folder: Path) -> list[dict[str, Any]]:
@@ -151,10 +197,10 @@ def write(
             first = next(result for result in results if result["model"] == model)
             first["comparison"] = compact(rows.to_dict("records"))
     results = merge(results, earlier(folder))
-    text = [table(results)]
+    text = [table(results), *filter(None, [best_rows(results)])]
     compared = pd.DataFrame([row for result in results for row in result.get("comparison", ())])
     for against, rows in compared.groupby("against", sort=False) if len(compared) else ():
-        text += [f"Against {against}, in paired two-sided tests:", markdown(rows)]
+        text += [f"Against {against}, in {HOW_TESTED}", significance.markdown(rows)]
     if results[0]["synthetic"]:
         text += [SYNTHETIC]
     print("\n" + "\n\n".join(text))
@@ -164,9 +210,8 @@ def write(
     write_text(folder / "results.json", f"[\n{lines}\n]\n")
     write_text(folder / "results.md", "\n\n".join(text) + "\n")
     trained = [result for result in results if "history" in result]
-    if trained:
-        curves(trained, folder / "curves.png")
-    print(f"\nwritten: {folder / 'results.md'}, results.json{', curves.png' if trained else ''}")
+    drawn = bool(trained) and curves(trained, folder / "curves.png")
+    print(f"\nwritten: {folder / 'results.md'}, results.json{', curves.png' if drawn else ''}")
 
 
 def compact(value: Any) -> Any:

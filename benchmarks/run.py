@@ -41,6 +41,7 @@ from irllrec_pyg.training import fit
 sys.path.insert(0, str(Path(__file__).parent))
 import report
 import significance
+from provenance import provenance, write_users
 
 FULL = "32-true"  # precision
 # Nobody published any for the sample set, where a batch of 4096 would be the whole of it.
@@ -141,7 +142,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--compare",
         metavar="NAME",
-        help="test every row of this command against this one, paired over users and over seeds",
+        help="test every row of this command against this one: in pairs over users, and by "
+        "Welch's test over seeds",
     )
     parser.add_argument(
         "--epochs", type=int, help="at most so many (default: 3000; 150 on the sample set)"
@@ -293,6 +295,7 @@ def run(
     if epochs is None:
         epochs = 150 if dataset.name == "sample" else 3000
     folder = args.out / dataset.name / label(args, name, precision) / f"seed-{seed}"
+    origin = provenance(dataset[0], folder)
     result = fit(
         model,
         dataset[0],
@@ -319,6 +322,7 @@ def run(
         "seconds": result.seconds,
         "hyperparameters": hparams,
         "history": result.history.dropna(axis=1, how="all").to_dict("list"),
+        **origin,
         **circumstances(args, dataset, command),
     }, model
 
@@ -348,6 +352,7 @@ def rank(
         "validation": evaluate(baseline, data, "val", **ranking),
         "seconds": seconds,
         "hyperparameters": settings,
+        **provenance(data),
         **circumstances(args, dataset, command),
     }, baseline
 
@@ -410,15 +415,17 @@ def main(argv: list[str] | None = None) -> int:
                 else run(args, model, dataset, seed, precision, command)
             )
             results.append(result)
-            if args.compare:
-                users.setdefault(result["model"], []).append(
-                    evaluate_users(
-                        ranker,
-                        dataset[0],
-                        k=[max(args.k)],
-                        exclude_validation=args.exclude_validation,
-                    )
-                )
+            values = evaluate_users(
+                ranker,
+                dataset[0],
+                k=args.k,
+                metrics=[metric for metric in args.metrics if metric in USER_METRICS],
+                exclude_validation=args.exclude_validation,
+            )
+            folder = args.out / name / result["model"] / ("" if seed is None else f"seed-{seed}")
+            result["users"] = write_users(values, folder / "users.npz", args.out / name)
+            longest = [column for column in values if column.endswith(f"@{max(args.k)}")]
+            users.setdefault(result["model"], []).append(values[["user", *longest]])
         comparison = significance.compare(users, args.compare) if args.compare else None
         report.write(results, args.out / name, comparison)
     return 0

@@ -1,30 +1,36 @@
-"""Paired tests of models against one of them, over users and over seeds."""
-
-from typing import Any
+"""Tests of models against one of them: over users, over seeds, and corrected for their number."""
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+
+#: Each asks another question; see :func:`compare`.
+TESTS = ("p users, t", "p users, Wilcoxon", "p seeds, Welch")
 
 
 def compare(users: dict[str, list[pd.DataFrame]], reference: str) -> pd.DataFrame:
-    """Compares every model with a reference, metric by metric.
+    r"""Compares every model with a reference, metric by metric, in two-sided tests.
 
-    Over users, a user's values are averaged over the seeds first: the question is whether other
-    users of the same kind would see a difference. Over seeds, runs with the same seed are pairs:
-    the question is whether another initialisation would. p-values are those of two-sided tests and
-    not corrected for the number of rows.
+    - ``p users, t`` and ``p users, Wilcoxon``: would other users of the same kind see a difference
+      between *these* trained models? A user is the same under both models, hence paired tests, of
+      values that are averaged over the seeds first.
+    - ``p seeds, Welch``: would other seeds give a difference of the mean over *these* users? Two
+      models with the same seed share nothing but a number, hence a test without pairs
+      (`Welch 1947 <https://doi.org/10.1093/biomet/34.1-2.28>`_). It needs two seeds on both sides
+      and is NaN otherwise.
 
     Args:
-        users (dict): By model, one table a seed of
-            :func:`irllrec_pyg.ranking.evaluate_users`.
+        users (dict): By model, one table a seed of ``evaluate_users``.
         reference (str): The model to compare with.
 
     Returns:
-        One row a model and metric.
+        One row a model and metric: the difference of the means, its 95 % interval over users
+        (``low``, ``high``), its share of the reference's mean (``relative``) and the p-values,
+        which nothing corrects here; :func:`markdown` does.
 
     Raises:
-        ValueError: If there is no such reference.
+        ValueError: If there is no such reference, or a table has other users than the reference's.
     """
     if reference not in users:
         raise ValueError(
@@ -32,13 +38,16 @@ def compare(users: dict[str, list[pd.DataFrame]], reference: str) -> pd.DataFram
         )
     rows = []
     for model, tables in users.items():
+        if any(list(table["user"]) != list(users[reference][0]["user"]) for table in tables):
+            raise ValueError(f"{model!r} was evaluated on other users than {reference!r}.")
         for metric in [name for name in tables[0] if name != "user" and model != reference]:
             ours, theirs = (
-                np.stack([table[metric].to_numpy() for table in one])
+                np.stack([table[metric].to_numpy() for table in one])  # seeds x users
                 for one in (tables, users[reference])
             )
             difference = ours.mean(0) - theirs.mean(0)
             half = stats.t.ppf(0.975, len(difference) - 1) * stats.sem(difference)
+            same = not difference.any()  # no test divides by a deviation of zero
             rows.append(
                 {
                     "model": model,
@@ -48,32 +57,66 @@ def compare(users: dict[str, list[pd.DataFrame]], reference: str) -> pd.DataFram
                     "relative": difference.mean() / theirs.mean(),
                     "low": difference.mean() - half,
                     "high": difference.mean() + half,
-                    "p users, t": paired(ours.mean(0), theirs.mean(0), stats.ttest_rel),
-                    "p users, Wilcoxon": paired(ours.mean(0), theirs.mean(0), stats.wilcoxon),
-                    "p seeds, t": paired(ours.mean(1), theirs.mean(1), stats.ttest_rel)
-                    if len(ours) == len(theirs) > 1
-                    else np.nan,
+                    TESTS[0]: 1.0 if same else stats.ttest_1samp(difference, 0).pvalue,
+                    TESTS[1]: 1.0 if same else stats.wilcoxon(difference).pvalue,
+                    TESTS[2]: welch(ours.mean(1), theirs.mean(1)),
                 }
             )
     return pd.DataFrame(rows)
 
 
-def paired(ours: np.ndarray, theirs: np.ndarray, test: Any) -> float:
-    """The p-value of a paired test; of values that are all equal it is 1."""
-    return 1.0 if np.array_equal(ours, theirs) else float(test(ours, theirs).pvalue)
+def welch(ours: ArrayLike, theirs: ArrayLike) -> float:
+    r"""The p-value of Welch's test: do the means of two groups of seeds differ?
+
+    Args:
+        ours, theirs (array_like): One value a seed, of shapes ``[S]`` and ``[T]``.
+
+    Returns:
+        1 for values that are all equal; NaN with fewer than two seeds on either side.
+    """
+    ours, theirs = np.asarray(ours, float), np.asarray(theirs, float)
+    if min(ours.size, theirs.size) < 2:
+        return float("nan")
+    if np.ptp(np.concatenate([ours, theirs])) == 0:
+        return 1.0
+    return float(stats.ttest_ind(ours, theirs, equal_var=False).pvalue)
+
+
+def holm(pvalues: ArrayLike) -> NDArray[np.float64]:
+    r"""p-values so corrected that the chance of any false finding among them stays what it was for
+    one test (`Holm 1979 <https://www.jstor.org/stable/4615733>`_).
+
+    The smallest of ``n`` is multiplied by ``n``, the next by ``n - 1`` and so on, and none comes
+    out smaller than one before it, or larger than 1.
+
+    Args:
+        pvalues (array_like): Of shape ``[n]``; NaN stands for a test that was not made.
+
+    Returns:
+        Array of the same shape, NaN where ``pvalues`` is.
+    """
+    raw = np.asarray(pvalues, float)
+    order = np.argsort(raw)[: np.count_nonzero(~np.isnan(raw))]  # NaN comes last
+    corrected = np.full_like(raw, np.nan)
+    steps = np.maximum.accumulate(raw[order] * np.arange(len(order), 0, -1))
+    corrected[order] = np.minimum(steps, 1)
+    return corrected
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """The comparison as a Markdown table."""
+    r"""A table of :func:`compare` as Markdown: p-values, and in brackets what :func:`holm` makes of
+    them over the rows of their column.
+    """
+    table = table.reindex(columns=list(dict.fromkeys([*table, *TESTS])))
+    corrected = table[list(TESTS)].astype(float).apply(holm)
     lines = [
-        "| model | metric | difference (95 % over users) | relative | p users, t | "
-        "p users, Wilcoxon | p seeds, t |",
-        "|---|---|---|---|---|---|---|",
+        f"| model | metric | difference (95 % over users) | relative | {' | '.join(TESTS)} |",
+        "|---" * (4 + len(TESTS)) + "|",
     ]
-    for row in table.to_dict("records"):
+    for at, row in enumerate(table.to_dict("records")):
         tests = [
-            f"{row[name]:.2g}" if pd.notna(row[name]) else "–"
-            for name in ("p users, t", "p users, Wilcoxon", "p seeds, t")
+            f"{row[test]:.2g} ({corrected[test].iloc[at]:.2g})" if pd.notna(row[test]) else "–"
+            for test in TESTS
         ]
         lines.append(
             f"| {row['model']} | {row['metric']} | {row['difference']:+.4f} "

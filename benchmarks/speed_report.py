@@ -6,14 +6,11 @@ import platform
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import torch_geometric
 from limits import limit
+from report import pyplot
 
 KEY = ("model", "dataset", "precision", "device", "threads")
 CLOCKS = {
@@ -94,13 +91,13 @@ def write_speed(
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         part = [row for row in rows if row["dataset"] == dataset]
         text += [f"## {dataset}", "", *speed_table(part), ""]
-        bars(part, folder / f"speed-{device}-{dataset}.png")
-        text += [f"![seconds an epoch](speed-{device}-{dataset}.png)", ""]
+        if bars(part, folder / f"speed-{device}-{dataset}.png"):
+            text += [f"![seconds an epoch](speed-{device}-{dataset}.png)", ""]
     text += [
         "Times: "
         + "; ".join(CLOCKS[clock] for clock in dict.fromkeys(row["clock"] for row in rows))
         + ". Both implementations take turns; a figure is the "
-        "median over its turns. Peak memory: of the whole process, and behind it what it holds "
+        "median over its turns. Peak memory: of the whole process, and in brackets what it holds "
         "beyond Python with its imports. The limit is what the machine needs at least for the "
         "matrix products, exponentials and bytes of a step (see `benchmarks/limits.py`), at the "
         "best rates that these runs measured. Losses: largest relative gap of any loss between "
@@ -179,8 +176,13 @@ def _megabytes(found: dict[str, Any]) -> str:
     return f"{found['peak'] / 1e6:.0f} ({(found['peak'] - found['imports']) / 1e6:.0f})"
 
 
-def bars(rows: list[dict[str, Any]], path: Path) -> None:
-    """Seconds an epoch of both implementations, and the limit, on a logarithmic axis."""
+def bars(rows: list[dict[str, Any]], path: Path) -> bool:
+    """Draws seconds an epoch of both implementations, and the limit, on a logarithmic axis; says
+    whether matplotlib is there.
+    """
+    plt = pyplot()
+    if plt is None:
+        return False
     figure, axis = plt.subplots(figsize=(7.5, 0.45 * len(rows) + 1.2), layout="constrained")
     at = np.arange(len(rows))[::-1]
     ours = [row["ours"]["epoch"] for row in rows]
@@ -211,6 +213,7 @@ def bars(rows: list[dict[str, Any]], path: Path) -> None:
     axis.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1.0), ncols=3)
     figure.savefig(path, dpi=120)
     plt.close(figure)
+    return True
 
 
 def write_scale(folder: Path, device: str, found: dict[str, Any]) -> None:
@@ -223,6 +226,12 @@ def write_scale(folder: Path, device: str, found: dict[str, Any]) -> None:
     slopes = {"time": slope(sizes, [row["step"] for row in training]), "memory": slope(sizes, own)}
     exact = list({row["nodes"]: row for row in translation}.values())
     nodes, held = [row["nodes"] for row in exact], [row["peak"] - row["imports"] for row in exact]
+    drawn = growth(
+        folder / f"scale-{device}.png",
+        ("LightGCN: ms a step", "interactions", sizes, [row["step"] * 1e3 for row in training]),
+        ("LightGCN: memory, MB", "interactions", sizes, [value / 1e6 for value in own]),
+        ("exact translation: memory, MB", "nodes", nodes, [value / 1e6 for value in held]),
+    )
     text = [
         "# Growth",
         "",
@@ -264,29 +273,33 @@ def write_scale(folder: Path, device: str, found: dict[str, Any]) -> None:
             ],
         ),
         "",
-        f"![growth](scale-{device}.png)",
-        "",
+        *([f"![growth](scale-{device}.png)", ""] if drawn else []),
         "Machine: " + machine_line(found["machine"]),
         "",
         f"`{found['command']}`",
         "",
     ]
     (folder / f"scale-{device}.md").write_text("\n".join(text))
+    print("\n".join(text))
+
+
+def growth(path: Path, *curves: tuple[str, str, list[float], list[float]]) -> bool:
+    """Draws curves, each a title, a label and two axes, beside lines of proportional growth; says
+    whether matplotlib is there.
+    """
+    plt = pyplot()
+    if plt is None:
+        return False
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
-    curves = (
-        ("LightGCN: ms a step", "interactions", sizes, [row["step"] * 1e3 for row in training]),
-        ("LightGCN: memory, MB", "interactions", sizes, [value / 1e6 for value in own]),
-        ("exact translation: memory, MB", "nodes", nodes, [value / 1e6 for value in held]),
-    )
     for axis, (title, label, x, y) in zip(axes, curves, strict=True):
         axis.loglog(x, y, "o-", label="measured")
         axis.loglog(x, np.array(x) * y[-1] / x[-1], ":", color="C7", label="proportional")
         axis.set(title=title, xlabel=label)
         axis.grid(alpha=0.3, which="both")
     axes[0].legend(frameon=False)
-    figure.savefig(folder / f"scale-{device}.png", dpi=120)
+    figure.savefig(path, dpi=120)
     plt.close(figure)
-    print("\n".join(text))
+    return True
 
 
 def slope(x: list[float], y: list[float], above: float = 0.9e5) -> float:

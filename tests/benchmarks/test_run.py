@@ -5,15 +5,11 @@ import shutil
 import sys
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
-from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import report
 import run
-import significance
 
 
 @pytest.fixture(scope="module")
@@ -234,49 +230,6 @@ def test_options_change_the_model_and_its_row(tmp_path):
         "lightgcn",
         "lightgcn_int-intent_num=8",
     ]
-
-
-def tables(shift, seeds, noise=0.1):
-    rng = np.random.default_rng(7)
-    base = rng.random(40)
-    return [
-        pd.DataFrame(
-            {"user": np.arange(40), "recall@20": base + shift + noise * rng.standard_normal(40)}
-        )
-        for _ in range(seeds)
-    ]
-
-
-def test_comparison_is_that_of_scipy_on_pairs():
-    users = {"a": tables(0.0, 3), "b": tables(0.05, 3, noise=0.2), "c": tables(0.02, 1)}
-    table = significance.compare(users, "a").set_index("model")
-    assert list(table.index) == ["b", "c"]
-    mean = {name: sum(one["recall@20"] for one in part) / len(part) for name, part in users.items()}
-    for name in ("b", "c"):
-        difference = mean[name] - mean["a"]
-        t = difference.mean() / (difference.std(ddof=1) / np.sqrt(40))
-        row = table.loc[name]
-        assert row["difference"] == pytest.approx(difference.mean())
-        assert row["relative"] == pytest.approx(difference.mean() / mean["a"].mean())
-        assert row["p users, t"] == pytest.approx(2 * stats.t.sf(abs(t), 39))
-        half = stats.t.ppf(0.975, 39) * difference.std(ddof=1) / np.sqrt(40)
-        assert (row["low"], row["high"]) == pytest.approx(
-            (difference.mean() - half, difference.mean() + half)
-        )
-    seeds = [
-        b["recall@20"].mean() - a["recall@20"].mean()
-        for a, b in zip(users["a"], users["b"], strict=True)
-    ]
-    assert table.loc["b", "p seeds, t"] == pytest.approx(stats.ttest_1samp(seeds, 0).pvalue)
-    assert np.isnan(table.loc["c", "p seeds, t"])
-    assert "| c | recall@20 |" in significance.markdown(table.reset_index())
-
-
-def test_comparison_with_itself_and_with_nobody():
-    users = {"a": tables(0.0, 2), "b": tables(0.0, 2)}
-    assert significance.compare(users, "a")["p users, t"].tolist() == [1.0]
-    with pytest.raises(ValueError, match="no row 'x'"):
-        significance.compare(users, "x")
 
 
 def test_each_precision_is_a_row_that_can_be_compared(tmp_path):
