@@ -27,6 +27,9 @@ EMBEDDINGS = {
 }
 #: Profile texts of RLMRec's archive; read by :func:`read_profiles`, never needed for training.
 PROFILES = ("usr_prf.pkl", "itm_prf.pkl")
+#: So many users, and items, may be without any interaction: each takes memory in every model, and
+#: without a bound a file of a few bytes could ask for all of it.
+MAX_IDLE = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,13 @@ def read_interactions(folder: str | os.PathLike[str]) -> Interactions:
             raise DataFileError(
                 f"{path} is {matrix.shape[0]} x {matrix.shape[1]}, but {paths[0].name} is "
                 f"{num_users} x {num_items}. All three are matrices of all users x all items."
+            )
+    entries = sum(len(matrix.value) for matrix in matrices)
+    for side, size in (("user", num_users), ("item", num_items)):
+        if size > entries + MAX_IDLE:
+            raise DataFileError(
+                f"{paths[0]} has {size:,} {side}s for {entries:,} interactions; at most "
+                f"{MAX_IDLE:,} {side}s may be without one. Number them 0, 1, 2, … without gaps."
             )
     pairs = []
     for matrix in matrices:
