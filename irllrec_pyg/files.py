@@ -1,5 +1,6 @@
 r"""Writing files so that a process killed at any moment leaves the old file or the new one."""
 
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -10,34 +11,68 @@ from tempfile import mkstemp
 _STALE_SECONDS = 24 * 3600
 
 
+# What to do about the errors that a user can mend.
+_ADVICE = {
+    errno.ENOSPC: "Free some space there, or write to another disk",
+    errno.EDQUOT: "Free some space there, or write to another disk",
+    errno.EFBIG: "Raise the limit on the size of files, or write to another disk",
+    errno.EACCES: "Write to a folder that is yours, or change its permissions",
+    errno.EPERM: "Write to a folder that is yours, or change its permissions",
+    errno.EROFS: "Write to a disk that is not read-only",
+}
+
+
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     r"""Gives a temporary path beside ``path``; when the block ends well, the file is on the disk
     and takes its name.
 
     Args:
-        path: The file to write; its folder is made where it is missing.
+        path (str or os.PathLike): The file to write; its folder is made where it is missing.
+
+    Raises:
+        OSError: Where the disk is full or the folder read-only; names ``path``, says what to do,
+            and leaves the old file as it was.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for left in target.parent.glob(".*.part"):  # what killed processes left behind
-        with suppress(OSError):
-            if time.time() - left.stat().st_mtime > _STALE_SECONDS:
-                left.unlink()
-    handle, name = mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary: Path | None = None
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for left in target.parent.glob(".*.part"):  # what killed processes left there
+            with suppress(OSError):
+                if time.time() - left.stat().st_mtime > _STALE_SECONDS:
+                    left.unlink()
+        handle, name = mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         mask = os.umask(0)  # mkstemp makes private files; a data set is read by others too
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
-        _sync(temporary)
+        sync(temporary)
         os.replace(temporary, target)
         if os.name == "posix":
-            _sync(target.parent)
+            sync(target.parent)
+    except Exception as error:
+        if (mended := _explained(error, target, temporary)) is None:
+            raise
+        raise mended from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _explained(error: Exception, target: Path, temporary: Path | None) -> OSError | None:
+    r"""The same error with the name of the file, or nothing where it is not about the file."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None and "No space left" in str(error):  # what safetensors says
+        number = errno.ENOSPC
+    named = getattr(error, "filename", None)
+    ours = (None, *map(str, (target, target.parent, *target.parents, temporary)))
+    if number not in _ADVICE or (named is not None and str(named) not in ours):
+        return None
+    kept = "its old content is kept" if target.exists() else "nothing of it was written"
+    return OSError(number, f"{os.strerror(number)}: {kept}. {_ADVICE[number]}", str(target))
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -46,7 +81,8 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    r"""Waits until a file, or the names in a folder, are on the disk."""
     handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(handle)

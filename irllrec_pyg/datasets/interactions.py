@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from .formats import EMBEDDINGS, Interactions, build_data, check_finite, unique_pairs
+from .formats import EMBEDDINGS, Interactions, build_data, check_finite, plain_id, unique_pairs
 
 #: A vector for each of the owner's ids: a dictionary, or a table indexed by id.
 Vectors = Mapping[Any, Any] | pd.DataFrame
@@ -92,11 +92,11 @@ def from_interactions(
     ids: list[list[int | str]] = []
     codes: list[NDArray[np.int64]] = []
     for side, column in enumerate((user, item)):
-        rows = [_plain_id(value, column) for value in df[column].tolist()]
+        rows = [plain_id(value, f"column {column!r}") for value in df[column].tolist()]
         known = dict.fromkeys(rows)
         for given in fields.values():
             keys = [] if given is None else _keys(given[side])
-            known.update(dict.fromkeys(_plain_id(key, column) for key in keys))
+            known.update(dict.fromkeys(plain_id(key, f"column {column!r}") for key in keys))
         ids.append(_ordered(known))
         position = {value: index for index, value in enumerate(ids[side])}
         codes.append(np.array([position[value] for value in rows], dtype=np.int64))
@@ -123,18 +123,6 @@ def from_interactions(
 
 def _keys(vectors: Vectors) -> list[Any]:
     return list(vectors.index if isinstance(vectors, pd.DataFrame) else vectors)
-
-
-def _plain_id(value: Any, column: str) -> int | str:
-    value = value.item() if isinstance(value, np.generic) else value
-    if isinstance(value, float) and value.is_integer():
-        return int(value)  # what pandas makes of integers in a column that once had a gap
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError(
-            f"column {column!r} has the id {value!r} of type {type(value).__name__}; ids are "
-            f"integers or strings: df[{column!r}] = df[{column!r}].astype(str)"
-        )
-    return value
 
 
 def _ordered(known: dict[int | str, None]) -> list[int | str]:
@@ -179,7 +167,7 @@ def _split(
 
 def _stack(vectors: Vectors, ids: list[int | str], where: str) -> Tensor:
     r"""Puts the vectors of ``ids`` into one matrix; the type of arrays and tables is kept."""
-    keys = [_plain_id(key, where) for key in _keys(vectors)]
+    keys = [plain_id(key, where) for key in _keys(vectors)]
     position = {key: index for index, key in enumerate(keys)}
     if len(position) < len(keys):
         twice = next(key for index, key in enumerate(keys) if position[key] != index)

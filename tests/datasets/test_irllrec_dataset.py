@@ -279,7 +279,7 @@ def test_kill_while_processing_leaves_nothing_half(published_folder, tmp_path):
         "import os, signal, sys, torch\n"
         "from irllrec_pyg.datasets import IRLLRecDataset\n"
         "def save(content, path):\n"
-        "    open(path, 'wb').write(b'half')\n"
+        "    path.write(b'half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
         "torch.save = save\n"
         "IRLLRecDataset(sys.argv[1], 'tiny')\n"
