@@ -31,6 +31,8 @@ EMBEDDINGS = {
 IDS = "ids.json"
 #: Profile texts of RLMRec's archive; read by :func:`read_profiles`, never needed for training.
 PROFILES = ("usr_prf.pkl", "itm_prf.pkl")
+#: What a data set with texts of items alone says.
+MEAN_OF_ITEMS = "The mean of the embeddings of a user's training items stands for each."
 #: So many users, and items, may be without any interaction: each takes memory in every model, and
 #: without a bound a file of a few bytes could ask for all of it.
 MAX_IDLE = 10_000_000

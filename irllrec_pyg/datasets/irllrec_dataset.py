@@ -21,6 +21,7 @@ from .formats import (
     EMBEDDINGS,
     IDS,
     MATRICES,
+    MEAN_OF_ITEMS,
     build_data,
     read_embedding,
     read_ids,
@@ -185,17 +186,14 @@ class IRLLRecDataset(InMemoryDataset):
         for field, files in EMBEDDINGS.items():
             absent = self._absent(field)
             if absent:
-                only, instead = "", ""
+                only, instead = "", "."
                 if absent == [files[0]]:
-                    only = " of users"
-                    instead = (
-                        " The mean of the embeddings of a user's training items stands for each."
-                    )
+                    only, instead = " of users", f". {MEAN_OF_ITEMS}"
                 elif len(absent) == 1:
-                    instead = " The file of the users alone is not read."
+                    instead = " (the file of the other side is there)."
                 messages[field] = (
                     f"Data set '{self.name}' has no '{field}' embeddings{only}: "
-                    f"{' and '.join(absent)} missing.{instead} {where_to_get(self.name, field)} "
+                    f"{' and '.join(absent)} missing{instead} {where_to_get(self.name, field)} "
                     f"Put into: {os.path.abspath(self.raw_dir)}"
                 )
         return messages
