@@ -2,6 +2,7 @@ r"""Writing files so that a process killed at any moment leaves the old file or 
 
 import errno
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -54,7 +55,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         if os.name == "posix":
             sync(target.parent)
     except Exception as error:
-        if (mended := _explained(error, target, temporary)) is None:
+        if (mended := _explained(error, target)) is None:
             raise
         raise mended from error
     finally:
@@ -62,17 +63,23 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def _explained(error: Exception, target: Path, temporary: Path | None) -> OSError | None:
+def _explained(error: BaseException, target: Path) -> OSError | None:
     r"""The same error with the name of the file, or nothing where it is not about the file."""
-    number = error.errno if isinstance(error, OSError) else None
-    if number is None and "No space left" in str(error):  # what safetensors says
-        number = errno.ENOSPC
-    named = getattr(error, "filename", None)
-    ours = (None, *map(str, (target, target.parent, *target.parents, temporary)))
-    if number not in _ADVICE or (named is not None and str(named) not in ours):
-        return None
-    kept = "its old content is kept" if target.exists() else "nothing of it was written"
-    return OSError(number, f"{os.strerror(number)}: {kept}. {_ADVICE[number]}", str(target))
+    cause: BaseException | None = error
+    while cause is not None:  # torch raises an error of its own while it handles that of the disk
+        named = Path(getattr(cause, "filename", None) or target)
+        if isinstance(cause, OSError):
+            number = cause.errno
+        else:  # what safetensors says
+            found = re.search(r"\(os error (\d+)\)", str(cause))
+            number = int(found[1]) if found else None
+        ours = named in (target, *target.parents) or named.parent == target.parent
+        if number in _ADVICE and ours:
+            kept = "its old content is kept" if target.exists() else "nothing of it was written"
+            text = f"{os.strerror(number)}: {kept}. {_ADVICE[number]}"
+            return OSError(number, text, str(target))
+        cause = cause.__context__
+    return None
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -316,7 +316,8 @@ def _table(path: str, *id_columns: str) -> pd.DataFrame:
     if ending == ".parquet":
         table = pd.read_parquet(path)
     elif ending in (".jsonl", ".ndjson"):
-        table = pd.read_json(path, lines=True, dtype=False, convert_dates=False)
+        with open(path, encoding="utf-8") as file:
+            table = pd.DataFrame([json.loads(line) for line in file if line.strip()], dtype=object)
     else:
         # Nothing is converted, and only an empty cell is missing: "NA" and "null" can be ids.
         table = pd.read_csv(
