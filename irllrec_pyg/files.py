@@ -73,12 +73,12 @@ def _explained(error: BaseException, target: Path) -> OSError | None:
         else:  # what safetensors says
             found = re.search(r"\(os error (\d+)\)", str(cause))
             number = int(found[1]) if found else None
-        ours = named in (target, *target.parents) or named.parent == target.parent
+        ours = named in (target, *target.parents) or named.name.startswith(f".{target.name}.")
         if number in _ADVICE and ours:
             kept = "its old content is kept" if target.exists() else "nothing of it was written"
             text = f"{os.strerror(number)}: {kept}. {_ADVICE[number]}"
             return OSError(number, text, str(target))
-        cause = cause.__context__
+        cause = None if isinstance(cause, OSError) else cause.__context__
     return None
 
 
