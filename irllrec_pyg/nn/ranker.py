@@ -163,9 +163,11 @@ class Ranker(torch.nn.Module):
         position = self._user_index.get_indexer(pd.Index(asked, dtype=object))
         if (position < 0).any():
             unknown = [asked[at] for at in (position < 0).nonzero()[0][:3]]
+            other = str(unknown[0]) if isinstance(unknown[0], int) else None
+            text = other in self._user_index and f" Its ids are text: did you mean {other!r}?"
             raise KeyError(
                 f"Unknown user {', '.join(map(repr, unknown))}; users are given by the "
-                "ids of the training data."
+                f"ids of the training data.{text or ''}"
             )
         return torch.as_tensor(position, dtype=torch.long, device=device)
 

@@ -207,5 +207,6 @@ def test_ids_of_a_table_reach_the_recommendation(
         torch.testing.assert_close(
             table["score"].tolist(), model.recommend(user, k=3)["score"].tolist()
         )
-    with pytest.raises(KeyError):
-        loaded.recommend(3)
+    hint = rf"Its ids are text: did you mean '{users[0]}'" if numbers else "Unknown user 0;"
+    with pytest.raises(KeyError, match=hint):
+        loaded.recommend(int(users[0]))
