@@ -1,6 +1,8 @@
 r"""Writing files so that a process killed at any moment leaves the old file or the new one."""
 
+import errno
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,34 +12,74 @@ from tempfile import mkstemp
 _STALE_SECONDS = 24 * 3600
 
 
+# What to do about the errors that a user can mend.
+_ADVICE = {
+    errno.ENOSPC: "Free some space there, or write to another disk",
+    errno.EDQUOT: "Free some space there, or write to another disk",
+    errno.EFBIG: "Raise the limit on the size of files, or write to another disk",
+    errno.EACCES: "Write to a folder that is yours, or change its permissions",
+    errno.EPERM: "Write to a folder that is yours, or change its permissions",
+    errno.EROFS: "Write to a disk that is not read-only",
+}
+
+
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     r"""Gives a temporary path beside ``path``; when the block ends well, the file is on the disk
     and takes its name.
 
     Args:
-        path: The file to write; its folder is made where it is missing.
+        path (str or os.PathLike): The file to write; its folder is made where it is missing.
+
+    Raises:
+        OSError: Where the disk is full or the folder read-only; names ``path``, says what to do,
+            and leaves the old file as it was.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for left in target.parent.glob(".*.part"):  # what killed processes left behind
-        with suppress(OSError):
-            if time.time() - left.stat().st_mtime > _STALE_SECONDS:
-                left.unlink()
-    handle, name = mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary: Path | None = None
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for left in target.parent.glob(".*.part"):  # what killed processes left there
+            with suppress(OSError):
+                if time.time() - left.stat().st_mtime > _STALE_SECONDS:
+                    left.unlink()
+        handle, name = mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         mask = os.umask(0)  # mkstemp makes private files; a data set is read by others too
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
-        _sync(temporary)
+        sync(temporary)
         os.replace(temporary, target)
         if os.name == "posix":
-            _sync(target.parent)
+            sync(target.parent)
+    except Exception as error:
+        if (mended := _explained(error, target)) is None:
+            raise
+        raise mended from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _explained(error: BaseException, target: Path) -> OSError | None:
+    r"""The same error with the name of the file, or nothing where it is not about the file."""
+    cause: BaseException | None = error
+    while cause is not None:  # torch raises an error of its own while it handles that of the disk
+        named = Path(getattr(cause, "filename", None) or target)
+        if isinstance(cause, OSError):
+            number = cause.errno
+        else:  # what safetensors says
+            found = re.search(r"\(os error (\d+)\)", str(cause))
+            number = int(found[1]) if found else None
+        ours = named in (target, *target.parents) or named.name.startswith(f".{target.name}.")
+        if number in _ADVICE and ours:
+            kept = "its old content is kept" if target.exists() else "nothing of it was written"
+            text = f"{os.strerror(number)}: {kept}. {_ADVICE[number]}"
+            return OSError(number, text, str(target))
+        cause = None if isinstance(cause, OSError) else cause.__context__
+    return None
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -46,7 +88,8 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    r"""Waits until a file, or the names in a folder, are on the disk."""
     handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(handle)

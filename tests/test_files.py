@@ -1,14 +1,18 @@
 r"""Files are whole or not there, also when the process is killed while it writes."""
 
+import errno
+import json
 import os
 import signal
 import stat
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from irllrec_pyg import files
 from irllrec_pyg.files import atomic_path
 
 
@@ -58,3 +62,95 @@ def test_kill_keeps_the_old_file(tmp_path):
     with atomic_path(target) as temporary:
         temporary.write_text("newer")
     assert os.listdir(tmp_path) == ["a.txt"]
+
+
+FULL = """
+import json, resource, sys
+import torch
+from safetensors.torch import save_file
+from irllrec_pyg.files import atomic_path
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # as a full disk: no file grows further
+content = torch.zeros(100_000)
+said = []
+for target, how in json.load(sys.stdin):
+    try:
+        with atomic_path(target) as temporary, open(temporary, "wb") as file:
+            if how == "bytes":
+                file.write(bytes(100_000))
+            elif how == "torch":
+                torch.save(content, file)
+            else:
+                save_file({"a": content}, temporary)
+    except OSError as error:
+        said.append((error.errno, str(error)))
+print(json.dumps(said))
+"""
+
+
+def test_a_disk_that_takes_no_more(tmp_path):
+    jobs = [
+        (str(tmp_path / f"{new}-{how}.pt"), how)
+        for new in ("new", "old")
+        for how in ("bytes", "torch", "safetensors")
+    ]
+    for target, _ in jobs[3:]:
+        Path(target).write_text("old")
+    done = subprocess.run(
+        [sys.executable, "-c", FULL],
+        input=json.dumps(jobs),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said = json.loads(done.stdout)
+    assert len(said) == len(jobs)
+    for (target, _), (number, text) in zip(jobs, said, strict=True):
+        assert number == errno.EFBIG
+        old = Path(target).name.startswith("old")
+        assert ("its old content is kept" if old else "nothing of it was written") in text
+        assert "write to another disk" in text
+        assert text.endswith(f"{target!r}")
+        assert not old or Path(target).read_text() == "old"
+    assert sorted(os.listdir(tmp_path)) == sorted(Path(target).name for target, _ in jobs[3:])
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "Free some space there"),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), "Free some space"),
+        (PermissionError(errno.EACCES, "Permission denied"), "a folder that is yours"),
+        (OSError(errno.EROFS, "Read-only file system"), "a disk that is not read-only"),
+    ],
+)
+def test_errors_name_the_file_and_the_mend(tmp_path, error, words):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with (
+        pytest.raises(OSError, match=f"its old content is kept.*{words}.*a.txt") as caught,
+        atomic_path(target),
+    ):
+        raise error
+    assert caught.value.filename == str(target)
+    assert isinstance(caught.value, type(error)) or type(error) is RuntimeError
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_read_only_folder_is_named(tmp_path, monkeypatch):
+    def refuse(prefix, suffix, dir):
+        raise PermissionError(errno.EACCES, "Permission denied", f"{dir}/{prefix}x{suffix}")
+
+    monkeypatch.setattr(files, "mkstemp", refuse)
+    with (
+        pytest.raises(PermissionError, match=r"nothing of it was written.*yours.*a\.txt"),
+        atomic_path(tmp_path / "a.txt"),
+    ):
+        pass
+
+
+def test_errors_about_other_files_stay_as_they_are(tmp_path):
+    error = PermissionError(errno.EACCES, "Permission denied", "/elsewhere")
+    with pytest.raises(PermissionError) as caught, atomic_path(tmp_path / "a.txt"):
+        raise error
+    assert caught.value is error

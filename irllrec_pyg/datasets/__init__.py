@@ -5,6 +5,7 @@ from .interactions import from_interactions
 from .irllrec_dataset import IRLLRecDataset
 from .movielens import MovieLensText
 from .safe_pickle import DataFileError, UnsafePickleError
+from .writing import write_published
 
 __all__ = [
     "DataFileError",
@@ -13,4 +14,5 @@ __all__ = [
     "UnsafePickleError",
     "from_interactions",
     "read_profiles",
+    "write_published",
 ]

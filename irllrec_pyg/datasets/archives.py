@@ -1,20 +1,67 @@
 r"""Taking single files out of a downloaded archive."""
 
+import bz2
+import gzip
 import io
+import lzma
 import os
 import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from ..files import atomic_path
 
+_MAX_MEMBERS = 10_000
+_MAX_HEADER = 1 << 17  # bytes of one member's headers: its name, and what extensions add to it
+# An archive may unpack to so many times its size, and so many bytes more. Embeddings hardly shrink.
+_MAX_RATIO, _MORE = 100, 1 << 24
+
 # RuntimeError: what zipfile raises for encryption and compression that it does not know.
-_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
+_DAMAGED = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    gzip.BadGzipFile,
+    EOFError,
+    RuntimeError,
+    UnicodeError,
+)
+_OPENERS: dict[bytes, Callable[[Any], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZ": bz2.open,
+    b"\xfd7": lzma.open,
+}
+
+
+class _LimitError(ValueError):
+    r"""An archive that would take more memory, disk or time than its size warrants."""
+
+
+class _Limited(io.RawIOBase):
+    r"""A stream that gives no more bytes than were allowed."""
+
+    def __init__(self, stream: IO[bytes], total: int) -> None:
+        self._stream, self._total = stream, total
+        self.allowed = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(min(size, 1 << 20) if size >= 0 else 1 << 20)
+        self._total -= len(data)
+        self.allowed -= len(data)
+        if self._total < 0:
+            raise _LimitError(f"it unpacks to more than {_MAX_RATIO} times its size")
+        if self.allowed < 0:
+            raise _LimitError(f"it has a header of more than {_MAX_HEADER} bytes")
+        return data
 
 
 class _Chain(io.RawIOBase):
@@ -49,16 +96,42 @@ class _Chain(io.RawIOBase):
 
 @contextmanager
 def _open(paths: Sequence[Path]) -> Iterator[Iterator[tuple[str, IO[bytes]]]]:
+    total = _MAX_RATIO * sum(path.stat().st_size for path in paths) + _MORE
     if zipfile.is_zipfile(paths[0]):
         with zipfile.ZipFile(paths[0]) as archive:
-            yield ((info.filename, archive.open(info)) for info in archive.infolist())
+            yield _zip_members(archive, total)
         return
-    with (
-        io.BufferedReader(_Chain(paths)) as stream,
-        tarfile.open(fileobj=stream, mode="r|*") as tar,
-    ):
-        members = ((member.name, tar.extractfile(member)) for member in tar if member.isfile())
-        yield ((name, file) for name, file in members if file is not None)
+    with io.BufferedReader(_Chain(paths)) as packed:
+        kind = _OPENERS.get(packed.peek(2)[:2])
+        stream = packed if kind is None else kind(packed)
+        with stream:
+            yield _tar_members(_Limited(stream, total))
+
+
+def _zip_members(archive: zipfile.ZipFile, total: int) -> Iterator[tuple[str, IO[bytes]]]:
+    members = archive.infolist()
+    if len(members) > _MAX_MEMBERS:
+        raise _LimitError(f"it has more than {_MAX_MEMBERS} members")
+    for member in members:
+        total -= member.file_size  # more than that is not read of it
+        if total < 0:
+            raise _LimitError(f"it unpacks to more than {_MAX_RATIO} times its size")
+        yield member.filename, archive.open(member)
+
+
+def _tar_members(stream: _Limited) -> Iterator[tuple[str, IO[bytes]]]:
+    stream.allowed = _MAX_HEADER
+    with tarfile.open(fileobj=stream, mode="r|") as tar:
+        for count, member in enumerate(tar, start=1):
+            if count > _MAX_MEMBERS:
+                raise _LimitError(f"it has more than {_MAX_MEMBERS} members")
+            if member.issparse():
+                raise _LimitError(f"its member {member.name[:100]!r} is sparse")
+            # Its content, which is read here or passed over, and the headers of the next one.
+            stream.allowed = max(member.size, 0) + _MAX_HEADER
+            tar.members = []  # type: ignore[attr-defined]  # would keep every member
+            if member.isfile() and (file := tar.extractfile(member)) is not None:
+                yield member.name, file
 
 
 def extract(
@@ -67,13 +140,14 @@ def extract(
     r"""Writes some files of a tar or zip archive; nothing else of it touches the disk.
 
     Args:
-        paths: The archive, or its parts in order.
-        folders: Names that the folder of a file inside the archive may have.
-        wanted: Names of the files.
-        target: Folder to write them to.
+        paths (sequence of Path): The archive, or its parts in order.
+        folders (collection of str): Names that the folder of a file inside the archive may have.
+        wanted (collection of str): Names of the files.
+        target (str): Folder to write them to.
 
     Raises:
-        ValueError: Where the archive is damaged or of another kind.
+        ValueError: Where the archive is damaged, of another kind, or would take more memory or
+            disk than its size warrants.
     """
     try:
         with _open(paths) as members:
@@ -83,6 +157,11 @@ def extract(
                     destination = os.path.join(target, inside.name)
                     with atomic_path(destination) as temporary, open(temporary, "wb") as out:
                         shutil.copyfileobj(file, out, 1 << 20)
+    except _LimitError as error:
+        raise ValueError(
+            f"{paths[0]} was not unpacked: {error}. Delete {paths[0].parent} and get it again from "
+            "its source"
+        ) from None
     except _DAMAGED as error:
         raise ValueError(
             f"{paths[0]} is damaged or not a tar or zip archive ({error}). Delete "

@@ -69,10 +69,11 @@ def fetch_matrices(name: str, raw_dir: str, root: str, download_text: bool = Fal
     r"""Fetches the missing interaction matrices of a data set.
 
     Args:
-        name: Name of the data set.
-        raw_dir: Folder of its raw files.
-        root: Folder of all data sets.
-        download_text: Whether gigabytes may be fetched where there is no smaller source (steam).
+        name (str): Name of the data set.
+        raw_dir (str): Folder of its raw files.
+        root (str): Folder of all data sets.
+        download_text (bool, optional): Whether gigabytes may be fetched where there is no smaller
+            source (steam). (default: ``False``)
 
     Raises:
         FileNotFoundError: Where there is no source; says what to put where.
@@ -102,9 +103,9 @@ def fetch_text(name: str, raw_dir: str, root: str) -> None:
     stay in ``root/.downloads`` for the other data sets that they hold; delete them at will.
 
     Args:
-        name: Name of the data set.
-        raw_dir: Folder of its raw files.
-        root: Folder of all data sets.
+        name (str): Name of the data set.
+        raw_dir (str): Folder of its raw files.
+        root (str): Folder of all data sets.
     """
     cache = Path(root, ".downloads")
     in_drive = (*EMBEDDINGS["x"], *EMBEDDINGS["intent"])

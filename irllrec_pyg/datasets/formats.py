@@ -1,11 +1,13 @@
-r"""The published layout of a data set: three interaction matrices and four embedding files.
+r"""The published layout of a data set: three interaction matrices, ids, four embedding files.
 
 Every function here returns clean arrays or raises a :class:`~.safe_pickle.DataFileError` that
 names the file and, where there is one, the row.
 """
 
+import json
 import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +27,15 @@ EMBEDDINGS = {
     "x": ("usr_emb_np.pkl", "itm_emb_np.pkl"),
     "intent": ("user_intent_emb_3.pkl", "item_intent_emb_3.pkl"),
 }
+#: The owner's ids of users and items by position; absent where these are 0, 1, 2, …
+IDS = "ids.json"
 #: Profile texts of RLMRec's archive; read by :func:`read_profiles`, never needed for training.
 PROFILES = ("usr_prf.pkl", "itm_prf.pkl")
+#: What a data set with texts of items alone says.
+MEAN_OF_ITEMS = "The mean of the embeddings of a user's training items stands for each."
+#: So many users, and items, may be without any interaction: each takes memory in every model, and
+#: without a bound a file of a few bytes could ask for all of it.
+MAX_IDLE = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -34,10 +43,10 @@ class Interactions:
     r"""The three splits of a data set.
 
     Args:
-        num_users: Number of users.
-        num_items: Number of items.
-        splits: Training, validation and test pairs, each of shape :math:`(2, E)`, int64, sorted by
-            user and item, without duplicates.
+        num_users (int): Number of users.
+        num_items (int): Number of items.
+        splits (tuple): Training, validation and test pairs, each int64 of shape :math:`(2, E)`,
+            sorted by user and item, without duplicates.
     """
 
     num_users: int
@@ -84,7 +93,8 @@ def read_interactions(folder: str | os.PathLike[str]) -> Interactions:
     splits stays in both, as in the published code, with a warning that gives the count.
 
     Args:
-        folder: The folder that holds ``trn_mat.pkl``, ``val_mat.pkl`` and ``tst_mat.pkl``.
+        folder (str or os.PathLike): The folder that holds ``trn_mat.pkl``, ``val_mat.pkl`` and
+            ``tst_mat.pkl``.
 
     Raises:
         DataFileError: For a damaged file, differing shapes, or unusable ids or values.
@@ -97,6 +107,13 @@ def read_interactions(folder: str | os.PathLike[str]) -> Interactions:
             raise DataFileError(
                 f"{path} is {matrix.shape[0]} x {matrix.shape[1]}, but {paths[0].name} is "
                 f"{num_users} x {num_items}. All three are matrices of all users x all items."
+            )
+    entries = sum(len(matrix.value) for matrix in matrices)
+    for side, size in (("user", num_users), ("item", num_items)):
+        if size > entries + MAX_IDLE:
+            raise DataFileError(
+                f"{paths[0]} has {size:,} {side}s for {entries:,} interactions; at most "
+                f"{MAX_IDLE:,} {side}s may be without one. Number them 0, 1, 2, … without gaps."
             )
     pairs = []
     for matrix in matrices:
@@ -125,9 +142,9 @@ def read_embedding(path: str | os.PathLike[str], num_rows: int, side: str) -> Te
     r"""Reads one embedding file; the stored type is kept.
 
     Args:
-        path: The file.
-        num_rows: How many rows it must have.
-        side: ``"user"`` or ``"item"``, for messages.
+        path (str or os.PathLike): The file.
+        num_rows (int): How many rows it must have.
+        side (str): ``"user"`` or ``"item"``, for messages.
 
     Shapes:
         - **output:** :math:`(\text{num\_rows}, T)`
@@ -161,11 +178,75 @@ def check_finite(array: NDArray[Any], where: str, ids: list[Any] | None = None) 
         )
 
 
+def plain_id(value: Any, where: str) -> int | str:
+    r"""Gives an id as a Python integer or string.
+
+    Args:
+        value (object): The id.
+        where (str): Where it is, for the message.
+
+    Raises:
+        ValueError: For any other kind of value.
+    """
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)  # what pandas makes of integers in a column that once had a gap
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError(
+            f"{where} has the id {value!r} of type {type(value).__name__}; ids must be integers or "
+            "strings, which .astype(str) makes of a column"
+        )
+    return str(value) if isinstance(value, str) else value
+
+
+def check_ids(ids: list[int | str], size: int, where: str) -> None:
+    r"""Raises a :class:`DataFileError` unless there is one id a node, and no id twice."""
+    if len(ids) != size:
+        raise DataFileError(f"{where} must hold one id for each of {size} nodes, got {len(ids)}.")
+    if len(set(ids)) < size:
+        seen: set[int | str] = set()
+        twice = next(value for value in ids if value in seen or seen.add(value))  # type: ignore[func-returns-value]
+        raise DataFileError(f"{where} holds the id {twice!r} more than once.")
+
+
+def read_ids(path: str | os.PathLike[str], sizes: Mapping[str, int]) -> dict[str, list[int | str]]:
+    r"""Reads the owner's ids, which lie beside the matrices.
+
+    The file is a JSON object with the keys ``"user"`` and ``"item"``, each a list with one
+    integer or string a row or column of the matrices. A key may be absent: these ids are then
+    0, 1, 2, …
+
+    Args:
+        path (str or os.PathLike): The file.
+        sizes (mapping): How many users and items there are, by ``"user"`` and ``"item"``.
+
+    Raises:
+        DataFileError: For a damaged file, ids of another kind, missing or repeated ids.
+    """
+    try:
+        table = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DataFileError(f"{path} is not a JSON file of ids ({str(error)[:200]}).") from error
+    if not isinstance(table, dict) or not table.keys() <= sizes.keys():
+        raise DataFileError(f"{path} must hold a JSON object with the keys 'user' and 'item'.")
+    for side, ids in table.items():
+        if not isinstance(ids, list):
+            raise DataFileError(f"{path}: {side!r} must be a list, got {type(ids).__name__}.")
+        for at, value in enumerate(ids):
+            if type(value) not in (int, str):
+                raise DataFileError(
+                    f"{path}: entry {at} of {side!r} must be an integer or a string, got "
+                    f"{str(value)[:50]}."
+                )
+        check_ids(ids, sizes[side], f"{path}: {side!r}")
+    return table
+
+
 def read_profiles(path: str | os.PathLike[str]) -> dict[int, dict[str, str]]:
     r"""Reads the generated texts of RLMRec's archive (``usr_prf.pkl``, ``itm_prf.pkl``).
 
     Args:
-        path: The file.
+        path (str or os.PathLike): The file.
 
     Returns:
         For each user or item its texts, keyed ``"profile"`` and ``"reasoning"``.
@@ -188,8 +269,8 @@ def build_data(interactions: Interactions, name: str) -> HeteroData:
     r"""Builds the graph that the whole package works on, without embeddings.
 
     Args:
-        interactions: The three splits.
-        name: Name of the data set.
+        interactions (Interactions): The three splits.
+        name (str): Name of the data set.
     """
     train, val, test = interactions.splits
     data = HeteroData()

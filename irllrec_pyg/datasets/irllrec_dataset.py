@@ -17,11 +17,21 @@ from torch_geometric.data import HeteroData, InMemoryDataset
 
 from ..files import atomic_path
 from .download import copy_sample, fetch_matrices, fetch_text, where_to_get
-from .formats import EMBEDDINGS, MATRICES, build_data, read_embedding, read_interactions
+from .formats import (
+    EMBEDDINGS,
+    IDS,
+    MATRICES,
+    MEAN_OF_ITEMS,
+    build_data,
+    read_embedding,
+    read_ids,
+    read_interactions,
+)
 from .safe_pickle import DataFileError, UnsafePickleError
 
 #: Raise it whenever the same raw files give another processed file.
-_FORMAT = 1
+_FORMAT = 2
+SIDES = ("user", "item")
 _warned: set[tuple[str, tuple[str, ...]]] = set()
 
 
@@ -33,9 +43,15 @@ class IRLLRecDataset(InMemoryDataset):
 
     The folder ``root/name/raw`` (or ``root/name``, as the archives unpack) holds
     ``trn_mat.pkl val_mat.pkl tst_mat.pkl``, and where they exist the profile embeddings
-    ``usr_emb_np.pkl itm_emb_np.pkl`` and the intent embeddings
-    ``user_intent_emb_3.pkl item_intent_emb_3.pkl``. What is there is never downloaded. Without
-    embeddings the data set still loads, warns once, and says in ``data.missing`` what to do.
+    ``usr_emb_np.pkl itm_emb_np.pkl``, the intent embeddings
+    ``user_intent_emb_3.pkl item_intent_emb_3.pkl``, and in ``ids.json`` the owner's ids, which
+    become ``data["user"].raw_id`` and ``data["item"].raw_id``. What is there is never downloaded.
+    Without embeddings the data set still loads, warns once, and says in ``data.missing`` what to
+    do. Embeddings of the items alone are read as well.
+
+    Embeddings are float32 in the graph, whatever the type of the file: ``data["user"].x`` of shape
+    :math:`(|\mathcal{U}|, T)` and ``data["item"].x`` of shape :math:`(|\mathcal{I}|, T)`, likewise
+    ``intent``.
 
     .. list-table::
         :header-rows: 1
@@ -152,10 +168,17 @@ class IRLLRecDataset(InMemoryDataset):
         raw_dir = Path(self.raw_dir)
         return [file for file in EMBEDDINGS[field] if not (raw_dir / file).exists()]
 
+    def _present(self, field: str) -> dict[str, Path]:
+        r"""The usable embedding files by side: of both, or of the items alone."""
+        paths = [Path(self.raw_dir, file) for file in EMBEDDINGS[field]]
+        if not paths[1].exists():
+            return {}
+        return {side: path for side, path in zip(SIDES, paths, strict=True) if path.exists()}
+
     def _used(self) -> list[Path]:
-        fields = [field for field in EMBEDDINGS if not self._absent(field)]
-        names = [*MATRICES, *(file for field in fields for file in EMBEDDINGS[field])]
-        return [Path(self.raw_dir) / name for name in names]
+        paths = [Path(self.raw_dir, name) for name in (*MATRICES, IDS)]
+        paths += [path for field in EMBEDDINGS for path in self._present(field).values()]
+        return [path for path in paths if path.exists() or path.name != IDS]
 
     def _missing(self) -> dict[str, str]:
         r"""For every absent field: what is missing, where to get it, and where to put it."""
@@ -163,10 +186,14 @@ class IRLLRecDataset(InMemoryDataset):
         for field, files in EMBEDDINGS.items():
             absent = self._absent(field)
             if absent:
-                only = "" if len(absent) == len(files) else " (the file of the other side is there)"
+                only, instead = "", "."
+                if absent == [files[0]]:
+                    only, instead = " of users", f". {MEAN_OF_ITEMS}"
+                elif len(absent) == 1:
+                    instead = " (the file of the other side is there)."
                 messages[field] = (
-                    f"Data set '{self.name}' has no '{field}' embeddings: {' and '.join(absent)} "
-                    f"missing{only}. {where_to_get(self.name, field)} "
+                    f"Data set '{self.name}' has no '{field}' embeddings{only}: "
+                    f"{' and '.join(absent)} missing{instead} {where_to_get(self.name, field)} "
                     f"Put into: {os.path.abspath(self.raw_dir)}"
                 )
         return messages
@@ -192,16 +219,17 @@ class IRLLRecDataset(InMemoryDataset):
         interactions = read_interactions(self.raw_dir)
         data = build_data(interactions, self.name)
         sizes = {"user": interactions.num_users, "item": interactions.num_items}
-        for field, files in EMBEDDINGS.items():
-            if not self._absent(field):
-                parts = [
-                    read_embedding(Path(self.raw_dir, file), size, side)
-                    for (side, size), file in zip(sizes.items(), files, strict=True)
-                ]
-                if parts[0].size(1) == parts[1].size(1):  # one piece of memory, which models share
-                    parts = torch.cat(parts).split(list(sizes.values()))
-                for side, part in zip(sizes, parts, strict=True):
-                    data[side][field] = part
+        ids = Path(self.raw_dir, IDS)
+        for side, raw in (read_ids(ids, sizes) if ids.exists() else {}).items():
+            if raw != list(range(sizes[side])):
+                data[side].raw_id = raw
+        for field in EMBEDDINGS:
+            files = self._present(field)
+            parts = [read_embedding(files[side], sizes[side], side).float() for side in files]
+            if len({part.size(1) for part in parts}) == 1:  # one piece of memory, for models
+                parts = list(torch.cat(parts).split([sizes[side] for side in files]))
+            for side, part in zip(files, parts, strict=True):
+                data[side][field] = part
         if self.pre_filter is not None and not self.pre_filter(data):
             raise ValueError(f"pre_filter rejects the only graph of data set '{self.name}'")
         if self.pre_transform is not None:
@@ -216,8 +244,9 @@ class IRLLRecDataset(InMemoryDataset):
     def _save(self, data: HeteroData) -> None:
         path = Path(self.processed_paths[0])
         try:
-            with atomic_path(path) as temporary:
-                torch.save(data.to_dict(), temporary)
+            # Through a file of Python's, whose errors say what torch's own do not: a full disk.
+            with atomic_path(path) as temporary, open(temporary, "wb") as file:
+                torch.save(data.to_dict(), file)
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise
@@ -274,15 +303,15 @@ class IRLLRecDataset(InMemoryDataset):
             "users_with_test": rates.edge_label_index[0].unique().numel(),
         }
         for field in EMBEDDINGS:
-            value = self._graph["user"].get(field)
+            value = self._graph["item"].get(field)
             row[f"{field}_width"] = 0 if value is None else value.size(1)
         return pd.DataFrame([row], index=pd.Index([self.name], name="name"))
 
     def __repr__(self) -> str:
-        absent = getattr(self._graph, "missing", {})
+        widths = {field: self._graph["item"].get(field) for field in EMBEDDINGS}
         fields = ", ".join(
-            f"{field}={'missing' if field in absent else self._graph['user'][field].size(1)}"
-            for field in EMBEDDINGS
+            f"{field}={'missing' if value is None else value.size(1)}"
+            for field, value in widths.items()
         )
         return (
             f"{type(self).__name__}({self.name}, users={self.num_users}, "

@@ -15,7 +15,8 @@ def item_texts(movies: pd.DataFrame) -> dict[str, list[str]]:
     r"""Texts of movies.
 
     Args:
-        movies: Table with the columns ``title``, ``year`` and ``genres``, one row a movie.
+        movies (pandas.DataFrame): Table with the columns ``title``, ``year`` and ``genres``, one
+            row a movie.
 
     Returns:
         ``x``: what the movie is; ``intent``: what attracts to it and what does not.
@@ -50,11 +51,11 @@ def user_texts(
     r"""Texts of users, from the given interactions and nothing else about the users.
 
     Args:
-        movies: As in :func:`item_texts`.
-        user: User of each training interaction, shape :math:`(E)`.
-        item: Movie of each training interaction, shape :math:`(E)`.
-        num_users: Number of users.
-        seed: Seed of the sample of movies that a text names.
+        movies (pandas.DataFrame): As in :func:`item_texts`.
+        user (numpy.ndarray): User of each training interaction, shape :math:`(E)`.
+        item (numpy.ndarray): Movie of each training interaction, shape :math:`(E)`.
+        num_users (int): Number of users.
+        seed (int): Seed of the sample of movies that a text names.
 
     Returns:
         ``x``: genres and movies that the user likes; ``intent``: genres that the user has more

@@ -3,29 +3,27 @@ r"""Reading pickled arrays and sparse matrices without running what is in the fi
 The published data sets are pickles, and a pickle is a program. A plain allow-list of NumPy and
 SciPy names is not enough: the ``BUILD`` opcode sets attributes on whatever was imported, so a file
 could replace a method of ``scipy.sparse.coo_matrix`` for the whole process. Here no real class is
-ever handed to the unpickler. The few allowed names stand for inert recorders defined below, which
-keep what the file says; arrays are built from the recorded bytes after every field was checked.
+ever handed to the machine that reads the file. The few allowed names stand for inert recorders
+defined below, which keep what the file says; arrays are built from the recorded bytes after every
+field was checked.
 """
 
 import codecs
 import math
 import os
-import pickle
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .pickle_machine import DataFileError, Recorder, UnsafePickleError, load
 
-class DataFileError(ValueError):
-    r"""A data file that cannot be used as it is; the message names the file and says what to do."""
+__all__ = ["DataFileError", "SparseEntries", "UnsafePickleError", "safe_load"]
 
-
-class UnsafePickleError(DataFileError, pickle.UnpicklingError):
-    r"""A pickle that asks for more than numbers, text and plain containers; nothing of it ran."""
+#: Largest number of rows or columns: with fewer, user times item fits into 64 bits.
+_MAX_SIDE = (1 << 31) - 1
 
 
 @dataclass(frozen=True)
@@ -33,10 +31,10 @@ class SparseEntries:
     r"""The entries of a pickled sparse matrix as the file states them; ids are not yet checked.
 
     Args:
-        row: Row of each entry, shape :math:`(E)`.
-        col: Column of each entry, shape :math:`(E)`.
-        value: Value of each entry, shape :math:`(E)`.
-        shape: Number of rows and columns.
+        row (numpy.ndarray): Row of each entry, integers of shape :math:`(E)`.
+        col (numpy.ndarray): Column of each entry, integers of shape :math:`(E)`.
+        value (numpy.ndarray): Value of each entry, shape :math:`(E)`.
+        shape (tuple): Number of rows and columns, each below :math:`2^{31}`.
     """
 
     row: NDArray[Any]
@@ -45,7 +43,7 @@ class SparseEntries:
     shape: tuple[int, int]
 
 
-class _Dtype:
+class _Dtype(Recorder):
     r"""Stands for ``numpy.dtype``: a code such as ``f4`` and a byte order."""
 
     __slots__ = ("dtype",)
@@ -63,7 +61,7 @@ class _Dtype:
             )
         self.dtype: np.dtype[Any] = np.dtype(code)
 
-    def __setstate__(self, state: object) -> None:
+    def set_state(self, state: object) -> None:
         if not (isinstance(state, tuple) and len(state) >= 5 and state[1] in ("<", ">", "|", "=")):
             raise DataFileError("it holds a malformed array type")
         if any(field is not None for field in state[2:5]):
@@ -73,12 +71,16 @@ class _Dtype:
 
 
 def _as_shape(value: object) -> tuple[int, ...]:
-    if not (isinstance(value, tuple) and all(type(n) is int and n >= 0 for n in value)):
+    if not (
+        isinstance(value, tuple)
+        and len(value) <= 8
+        and all(type(n) is int and n >= 0 for n in value)
+    ):
         raise DataFileError("it holds an array or a matrix without a valid shape")
     return value
 
 
-class _Array:
+class _Array(Recorder):
     r"""Stands for a ``numpy.ndarray`` that is being rebuilt."""
 
     __slots__ = ("_value",)
@@ -105,18 +107,18 @@ class _Array:
         self._value = flat.reshape(size, order="C" if order == "C" else "F")
         return self
 
-    def __setstate__(self, state: object) -> None:
+    def set_state(self, state: object) -> None:
         if not (isinstance(state, tuple) and len(state) == 5):
             raise DataFileError("it holds a malformed array")
         self.fill(state[1], state[2], "F" if state[3] else "C", state[4])
 
 
-class _Sparse:
+class _Sparse(Recorder):
     r"""Stands for a sparse matrix class: keeps its state, which :meth:`entries` does not trust."""
 
     __slots__ = ("state",)
 
-    def __setstate__(self, state: object) -> None:
+    def set_state(self, state: object) -> None:
         self.state = state
 
     def _vector(self, value: object, kinds: str) -> NDArray[Any]:
@@ -132,6 +134,11 @@ class _Sparse:
         shape = _as_shape(state.get("_shape"))
         if len(shape) != 2:
             raise DataFileError(f"it holds a sparse matrix with {len(shape)} axes instead of 2")
+        if max(shape) > _MAX_SIDE:
+            raise DataFileError(
+                f"its matrix must have at most {_MAX_SIDE:,} rows and columns, got "
+                f"{shape[0]:,} x {shape[1]:,}"
+            )
         value = self._vector(state.get("data"), "biuf")
         row, col = self._pairs(state, shape)
         if not len(row) == len(col) == len(value):
@@ -172,10 +179,15 @@ class _Csr(_Sparse):
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         inner = self._vector(state.get("indices"), "iu")
         ptr = self._vector(state.get("indptr"), "iu").astype(np.int64)
-        count = ptr[1:] - ptr[:-1]
-        if len(ptr) != size + 1 or ptr[0] != 0 or ptr[-1] != len(inner) or (count < 0).any():
+        # Compared, never subtracted: a difference of false pointers can overflow to a valid one.
+        if (
+            len(ptr) != size + 1
+            or ptr[0] != 0
+            or ptr[-1] != len(inner)
+            or (ptr[1:] < ptr[:-1]).any()
+        ):
             raise DataFileError(f"it holds a {what} do not fit its entries")
-        return np.repeat(np.arange(size), count), inner
+        return np.repeat(np.arange(size), np.diff(ptr)), inner
 
 
 class _Csc(_Csr):
@@ -188,21 +200,6 @@ class _Csc(_Csr):
         return row, col
 
 
-class _Callable:
-    r"""A function that a pickle may call and not change: it has no attribute that can be set."""
-
-    __slots__ = ("_function",)
-
-    def __init__(self, function: Callable[..., object]) -> None:
-        self._function = function
-
-    def __call__(self, *args: object) -> object:
-        return self._function(*args)
-
-    def __setstate__(self, state: object) -> None:
-        raise UnsafePickleError("it tries to change a function")
-
-
 _NDARRAY = object()
 
 
@@ -210,6 +207,10 @@ def _reconstruct(cls: object, *_: object) -> _Array:
     if cls is not _NDARRAY:
         raise UnsafePickleError("it tries to rebuild something that is not an array")
     return _Array()
+
+
+def _dtype(code: object, *_: object) -> _Dtype:
+    return _Dtype(code)
 
 
 def _frombuffer(
@@ -238,45 +239,43 @@ def _rebuild(*_: object) -> object:
 
 _ALLOWED: dict[tuple[str, str], object] = {
     ("numpy", "ndarray"): _NDARRAY,
-    ("numpy", "dtype"): _Callable(lambda code, *_: _Dtype(code)),
+    ("numpy", "dtype"): _dtype,
     # What protocol 2 makes of bytes, which it does not know; `bytes` is called for the empty ones.
-    ("_codecs", "encode"): _Callable(_encode),
-    ("__builtin__", "bytes"): _Callable(_no_bytes),
+    ("_codecs", "encode"): _encode,
+    ("__builtin__", "bytes"): _no_bytes,
     # What a DOK matrix asks for before its own name, which then says what the file holds.
-    ("copyreg", "_reconstructor"): _Callable(_rebuild),
-    ("copy_reg", "_reconstructor"): _Callable(_rebuild),
+    ("copyreg", "_reconstructor"): _rebuild,
+    ("copy_reg", "_reconstructor"): _rebuild,
 }
 for _module in ("numpy.core", "numpy._core"):
-    _ALLOWED[f"{_module}.multiarray", "_reconstruct"] = _Callable(_reconstruct)
-    _ALLOWED[f"{_module}.numeric", "_frombuffer"] = _Callable(_frombuffer)
+    _ALLOWED[f"{_module}.multiarray", "_reconstruct"] = _reconstruct
+    _ALLOWED[f"{_module}.numeric", "_frombuffer"] = _frombuffer
 for _kind, _class in (("coo", _Coo), ("csr", _Csr), ("csc", _Csc)):
     for _module in (f"scipy.sparse._{_kind}", f"scipy.sparse.{_kind}"):
-        # The only real classes here: NEWOBJ wants a type. BUILD on the class itself fails, because
-        # it finds the class's own `__setstate__` and calls it without an instance.
         _ALLOWED[_module, f"{_kind}_matrix"] = _ALLOWED[_module, f"{_kind}_array"] = _class
 
 
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return _ALLOWED[module, name]
-        except KeyError:
-            if other := re.fullmatch(r"scipy\.sparse\._?(lil|dok|bsr|dia)", module):
-                raise DataFileError(
-                    f"it holds a sparse matrix in {other[1].upper()} format, and COO, CSR and CSC "
-                    "are read: save scipy.sparse.coo_matrix(it)"
-                ) from None
-            raise UnsafePickleError(
-                f"it asks for {module}.{name}, which no array, sparse matrix or table of texts "
-                "needs. Nothing of it was run. Get the file again from its source"
+def _find(module: str, name: str) -> object:
+    try:
+        return _ALLOWED[module, name]
+    except KeyError:
+        if other := re.fullmatch(r"scipy\.sparse\._?(lil|dok|bsr|dia)", module):
+            raise DataFileError(
+                f"it holds a sparse matrix in {other[1].upper()} format, and COO, CSR and CSC "
+                "are read: save scipy.sparse.coo_matrix(it)"
             ) from None
+        raise UnsafePickleError(
+            f"it asks for {module[:100]}.{name[:100]}, which no array, sparse matrix or table of "
+            "texts needs. Nothing of it was run. Get the file again from its source"
+        ) from None
 
 
 def safe_load(path: str | os.PathLike[str]) -> Any:
     r"""Reads a pickle of an array, a COO, CSR or CSC matrix, or plain containers.
 
     Args:
-        path: The file. Pickle protocols 2 to 5, written with old or new NumPy and SciPy, are read.
+        path (str or os.PathLike): The file. Pickle protocols 2 to 5, written with old or new NumPy
+            and SciPy, are read.
 
     Returns:
         A :class:`numpy.ndarray` (read-only), a :class:`SparseEntries`, or the plain object.
@@ -284,19 +283,21 @@ def safe_load(path: str | os.PathLike[str]) -> Any:
     Raises:
         FileNotFoundError: Where there is no such file.
         UnsafePickleError: Where the pickle asks for anything else; nothing of it was run.
-        DataFileError: Where the file is truncated, is no pickle, or holds arrays of objects or a
-            sparse matrix in another format.
+        DataFileError: Where the file is truncated, is no pickle, holds arrays of objects, a sparse
+            matrix in another format or of :math:`2^{31}` and more rows or columns, or exceeds the
+            limits that keep a small file from taking much memory or time.
     """
-    with open(path, "rb") as file:
-        try:
-            value = _Unpickler(file).load()
-            if isinstance(value, _Array):
-                return value.value
-            return value.entries() if isinstance(value, _Sparse) else value
-        except DataFileError as error:
-            raise type(error)(f"{path} cannot be read: {error}.") from None
-        except Exception as error:  # a damaged pickle can raise anything from inside the unpickler
-            raise DataFileError(
-                f"{path} is truncated or not a pickle ({os.path.getsize(path)} bytes, "
-                f"{type(error).__name__}: {error}). Delete it and get it again."
-            ) from error
+    try:
+        value = load(path, _find)
+        if isinstance(value, _Array):
+            return value.value
+        return value.entries() if isinstance(value, _Sparse) else value
+    except DataFileError as error:
+        raise type(error)(f"{path} cannot be read: {error}.") from None
+    except OSError:
+        raise
+    except Exception as error:  # a damaged pickle can raise anything
+        raise DataFileError(
+            f"{path} is truncated or not a pickle ({os.path.getsize(path)} bytes, "
+            f"{type(error).__name__}: {str(error)[:200]}). Delete it and get it again."
+        ) from error

@@ -278,9 +278,11 @@ class Ranker(torch.nn.Module):
         position = self._index[side].get_indexer(pd.Index(wanted, dtype=object))
         if (position < 0).any():
             unknown = [wanted[at] for at in (position < 0).nonzero()[0][:3]]
+            text = isinstance(unknown[0], int) and str(unknown[0]) in self._index[side]
+            hint = f" Its ids are text: did you mean {str(unknown[0])!r}?" if text else ""
             raise KeyError(
                 f"Unknown {side} {', '.join(map(repr, unknown))}; {side}s are given by the "
-                "ids of the training data."
+                f"ids of the training data.{hint}"
             )
         return torch.as_tensor(position, dtype=torch.long, device=device)
 

@@ -10,6 +10,7 @@ from typing import Any, cast, get_args
 import pandas as pd
 from torch_geometric.data import HeteroData
 
+from ..datasets.formats import plain_id
 from .chat import ChatSettings, Endpoint, ResponseFormat
 from .embeddings import Embedder
 from .encoders import Encoder, EndpointEncoder, SentenceTransformerEncoder, WordLlamaEncoder
@@ -279,7 +280,7 @@ def _read(args: argparse.Namespace) -> tuple[HeteroData, TrainingTexts]:
 
         shares = [float(share) for share in (args.split or "3:1:1").split(":")]
         data = from_interactions(
-            _table(args.interactions),
+            _table(args.interactions, user, item),
             user,
             item,
             args.time_column,
@@ -296,10 +297,10 @@ def _read(args: argparse.Namespace) -> tuple[HeteroData, TrainingTexts]:
             data = cast(HeteroData, IRLLRecDataset(args.root, args.name)[0])
     else:
         raise ValueError("Say which data: --root and --name, or --interactions.")
-    reviews = _table(args.reviews) if args.reviews is not None else None
+    reviews = _table(args.reviews, user, item) if args.reviews is not None else None
     source = TrainingTexts(
         data,
-        _table(args.items),
+        _table(args.items, item),
         reviews,
         "drop" if args.drop_outside_training else "error",
         item,
@@ -309,14 +310,31 @@ def _read(args: argparse.Namespace) -> tuple[HeteroData, TrainingTexts]:
     return data, source
 
 
-def _table(path: str) -> pd.DataFrame:
-    """A CSV, TSV, JSON-lines or Parquet file; ids are compared as text, so nothing is converted."""
+def _table(path: str, *id_columns: str) -> pd.DataFrame:
+    """A CSV, TSV, JSON-lines or Parquet file, its ids as text: ``00001`` stays ``00001``."""
     ending = Path(path).suffix.lower()
     if ending == ".parquet":
-        return pd.read_parquet(path)
-    if ending in (".jsonl", ".ndjson"):
-        return pd.read_json(path, lines=True, dtype=False)
-    return pd.read_csv(path, sep="\t" if ending == ".tsv" else ",")
+        table = pd.read_parquet(path)
+    elif ending in (".jsonl", ".ndjson"):
+        with open(path, encoding="utf-8") as file:
+            table = pd.DataFrame([json.loads(line) for line in file if line.strip()], dtype=object)
+    else:
+        # Nothing is converted, and only an empty cell is missing: "NA" and "null" can be ids.
+        table = pd.read_csv(
+            path,
+            sep="\t" if ending == ".tsv" else ",",
+            dtype=str,
+            keep_default_na=False,
+            na_values=[""],
+        )
+    for column in {*id_columns} & {*table.columns}:
+        empty = table[column].isna()
+        ids = [
+            None if gap else str(plain_id(value, f"{path}, column {column!r}"))
+            for value, gap in zip(table[column].tolist(), empty, strict=True)
+        ]
+        table[column] = pd.Series(ids, table.index, dtype=object)
+    return table
 
 
 def _encoder(args: argparse.Namespace, name: str) -> Encoder:

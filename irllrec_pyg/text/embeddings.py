@@ -1,5 +1,6 @@
 r"""The fourth step: texts to embeddings, in the published files and in a data set."""
 
+import copy
 import re
 from collections import Counter
 from pathlib import Path
@@ -9,17 +10,17 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
 from torch_geometric.data import HeteroData
 from tqdm import tqdm
 
-from ..datasets.formats import EMBEDDINGS, MATRICES, PROFILES
+from ..datasets.formats import EMBEDDINGS
+from ..datasets.writing import write_published
 from .encoders import Encoder
 from .fallbacks import Origin, fill_missing
-from .files import atomic, write_pickle
+from .files import atomic
 from .pipeline import PipelineError, TextPipeline
 from .prompts import StepName
-from .source import EDGE, SPLITS, Side, split_hash
+from .source import Side, split_hash
 from .store import EmbeddingStore
 
 SIDES: tuple[Side, Side] = ("user", "item")
@@ -98,26 +99,17 @@ class Embedder:
         return data
 
     def write(self, data: HeteroData, folder: str | Path | None = None) -> Path:
-        r"""Writes the published layout: splits, embeddings, profiles.
+        r"""Writes the published layout: splits, the owner's ids, embeddings, profiles.
 
         Args:
             data (HeteroData): The data set, for its splits.
             folder (str or pathlib.Path, optional): Where to. (default: ``None``, ``raw`` in
                 the pipeline's folder, so that ``IRLLRecDataset(parent, folder_name)`` reads it)
         """
-        self._check(data)
-        vectors = self.embed()
+        complete = self.attach(copy.copy(data))
         raw = Path(folder) if folder is not None else self.pipeline.folder / "raw"
-        shape = (self.pipeline.source.num_users, self.pipeline.source.num_items)
-        for name, split in zip(MATRICES, SPLITS.values(), strict=True):
-            pairs = data[EDGE].get(split)
-            user, item = pairs.cpu().numpy() if pairs is not None else np.zeros((2, 0), np.int64)
-            write_pickle(raw / name, coo_matrix((np.ones(len(user)), (user, item)), shape))
-        for field, names in EMBEDDINGS.items():
-            for side, name in zip(SIDES, names, strict=True):
-                write_pickle(raw / name, vectors[field][side])
+        write_published(complete, raw, (self._profiles("user"), self._profiles("item")))
         for side in SIDES:
-            write_pickle(raw / PROFILES[SIDES.index(side)], self._profiles(side))
             with atomic(self.pipeline.folder / f"{side}_texts.csv") as file:
                 self.table(side).to_csv(file, index=False)
         return raw

@@ -127,7 +127,7 @@ def write_manifest(
         content["files"] = {
             path.name: hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted(files.iterdir())
-            if path.suffix == ".pkl"
+            if path.suffix in (".pkl", ".json")
         }
     path = pipeline.folder / "manifest.json"
     write_json(path, content)

@@ -137,7 +137,7 @@ class TrainingTexts:
         seen: dict[int, int] = {}
         unknown = 0
         for row, record in enumerate(table.to_dict("records")):
-            item = node.get(str(record[id_column]))
+            item = node.get(_id_text(record[id_column]))
             if item is None:
                 unknown += 1
                 continue
@@ -169,7 +169,7 @@ class TrainingTexts:
         for row, (raw_user, raw_item, review) in enumerate(
             zip(*(table[c] for c in columns), strict=True)
         ):
-            user, item = user_node.get(str(raw_user)), item_node.get(str(raw_item))
+            user, item = user_node.get(_id_text(raw_user)), item_node.get(_id_text(raw_item))
             if user is None or item is None or not self._is_training(user, item):
                 if outside == "error":
                     raise LeakageError(
@@ -249,6 +249,12 @@ def _ids(data: HeteroData, side: Side) -> list[Any]:
             "compared as text)."
         )
     return ids
+
+
+def _id_text(value: object) -> str:
+    # A column of whole numbers with a gap arrives from a table as floats.
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value) if whole else value)  # type: ignore[call-overload]
 
 
 def _text(value: object) -> str:

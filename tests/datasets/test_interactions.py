@@ -1,4 +1,4 @@
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 
 import numpy as np
 import pandas as pd
@@ -108,12 +108,12 @@ def test_embeddings_and_nodes_without_interaction():
     assert data["user"].x.tolist() == [[1, 1], [2, 2], [3, 3]]
     assert data["user"].x.dtype == torch.float32
     assert data["item"].x.tolist() == [[5, 0], [6, 0], [7, 0.5]]
-    assert data["item"].x.dtype == torch.float16
+    assert data["item"].x.dtype == torch.float32
     assert list(data.missing) == ["intent"]
     assert "pass intent=" in data.missing["intent"]
     arrays = {key: np.array(row) for key, row in users.items()}
     both = from_interactions(df, "u", "i", x=(users, items), intent=(arrays, items))
-    assert both["user"].intent.dtype == torch.float64
+    assert both["user"].intent.dtype == torch.float32
     assert "missing" not in both
 
 
@@ -139,6 +139,9 @@ VECTORS = ({"a": [1.0], "b": [2.0]}, {1: [1.0], 2: [1.0]})
         ({"df": DF.assign(i=[1.5, 2, 3])}, r"column 'i' has the id 1\.5 of type float"),
         ({"df": DF.assign(u=[True, False, True])}, "id True of type bool"),
         ({"df": DF.assign(u=[(1,), (2,), (1,)])}, r"id \(1,\) of type tuple"),
+        ({"time_split": "time"}, "'time_split' must be 'user' or 'global', .* got 'time'"),
+        ({"time_split": "global"}, "with a column 'time', got 'global' and time=None"),
+        ({"x": (VECTORS[0], None)}, "x must be a pair"),
         ({"split": (0.5, 0.2, 0.2)}, "with sum 1"),
         ({"split": (0, 0.5, 0.5)}, "the first not 0"),
         ({"split": (1.2, -0.1, -0.1)}, "none negative"),
@@ -164,3 +167,113 @@ def test_ids_of_one_embedding_are_asked_of_the_other():
     more = {**VECTORS[0], "new": [1.0]}
     with pytest.raises(ValueError, match="intent, user: no vector for 1 ids: 'new'"):
         from_interactions(DF, "u", "i", x=(more, VECTORS[1]), intent=VECTORS)
+
+
+def _order_of(times):
+    r"""The items of one user in the order of their splits: one each."""
+    df = pd.DataFrame({"u": 0, "i": np.arange(len(times)), "t": times})
+    data = from_interactions(df, "u", "i", time="t", split=(1 / 3, 1 / 3, 1 / 3))
+    return [data[RATES][key][1].item() for key in SPLITS]
+
+
+EAST = timezone(timedelta(hours=9))
+
+
+@pytest.mark.parametrize(
+    "times",  # the earliest last, the latest in the middle
+    [
+        ["7", "10", "-3"],
+        ["7.5", "1e1", " 7 "],
+        ["20230105", "20230501", "20221231"],
+        [7, 2**60 + 1, 6.5],
+        [2**60, 2**60 + 1, 2.0**59],
+        ["2023-01-05", "2023-05-01", "2022-12-31"],
+        ["2023-01-05", "2023-01-05T00:01", "2023-01-04 23:59:59.5"],
+        ["2023-01-05T09:00:00+09:00", "2023-01-05T00:00:01Z", "2023-01-05T08:59:59+0900"],
+        [date(2023, 1, 5), datetime(2023, 1, 5, 1), np.datetime64("2022-01-01")],
+        [
+            datetime(2023, 1, 5, 9, tzinfo=EAST),
+            datetime(2023, 1, 5, 0, 1, tzinfo=UTC),
+            pd.Timestamp("2023-01-04", tz="UTC"),
+        ],
+        pd.to_datetime(["2023-01-05", "2023-05-01", "2022-12-31"]),
+        pd.to_datetime(["2023-01-05", "2023-05-01", "2022-12-31"]).tz_localize("Asia/Tokyo"),
+        pd.Categorical(["7", "10", "-3"]),
+        pd.array([7, 10, 3], dtype="Int64"),
+        np.array([7, 10, 3], np.uint8),
+    ],
+    ids=lambda times: str(times[1]),
+)
+def test_times_of_every_kind_are_ordered(times):
+    assert _order_of(times) == [2, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        (["05.01.2023", "01.05.2023", "31.12.2022"], r"row 0: .* ISO 8601 text, got '05\.01"),
+        (["2023-01-05", "05.01.2023", "2022-12-31"], r"row 1: .*got '05\.01\.2023'"),
+        (["01/05/2023"] * 3, r"row 0: .*pd\.to_datetime\(df\['t'\], format=…\)"),
+        (["2023-01-05", "2023-13-45", "2022-12-31"], "row 1: .* exist, got '2023-13-45'"),
+        (["7", "10", "2022-12-31"], r"row 2: column 't' must be a number like row 0 \('7'\)"),
+        (["7", "10", "soon"], "row 2: .* got 'soon'"),
+        (["7", "10", "nan"], "row 2: .* got 'nan'"),
+        (["7", "10", ""], "row 2: .* got ''"),
+        ([7, 10, datetime(2023, 1, 1)], "row 2: .* must be a number"),
+        ([datetime(2023, 1, 1), datetime(2023, 1, 2, tzinfo=UTC)] * 2, "row 1: .* without a time"),
+        (["2023-01-05T09:00Z", "2023-01-05T09:00", "2023-01-06T09:00Z"], "row 1: .* with a time"),
+        ([True, False, True], "row 0: .* got True"),
+        ([pd.Timestamp(0), pd.NaT, pd.Timestamp(1)], "row 1: column 't' is empty"),
+        ([1.0, 2.0, np.nan], "row 2: column 't' is empty"),
+        ([timedelta(1), timedelta(2)], "row 0: .* must be a number, a date"),
+    ],
+)
+def test_times_that_cannot_be_read_are_named(times, message):
+    df = pd.DataFrame({"u": 0, "i": np.arange(len(times))})
+    df["t"] = pd.Series(times, dtype=object)
+    with pytest.raises(ValueError, match=message):
+        from_interactions(df, "u", "i", time="t")
+
+
+@pytest.mark.parametrize("split", [(0.6, 0.2, 0.2), (0.5, 0, 0.5), (0.7, 0.3, 0), (1, 0, 0)])
+@pytest.mark.parametrize("moments", [5, 1000])
+def test_one_cut_off_for_all_users_equals_a_naive_loop(split, moments):
+    df = _table()
+    df["when"] = np.random.default_rng(1).integers(0, moments, len(df))
+    data = from_interactions(
+        df, user="who", item="what", time="when", split=split, time_split="global"
+    )
+    first = {}
+    for who, what, when in zip(df.who, df.what, df.when, strict=True):
+        first[who, what] = min(when, first.get((who, what), when))
+    times = sorted(first.values())
+    cuts = [
+        times[max(0, -int(-round(share * len(times), 6) // 1) - 1)]
+        for share in (split[0], split[0] + split[1])
+    ]
+    expected = [set(), set(), set()]
+    for pair, when in first.items():
+        expected[0 if when <= cuts[0] else 1 if when <= cuts[1] else 2].add(pair)
+    assert _pairs(data) == expected
+    shuffled = df.sample(frac=1, random_state=3)
+    again = from_interactions(
+        shuffled, user="who", item="what", time="when", split=split, seed=9, time_split="global"
+    )
+    assert _pairs(again) == expected
+
+
+def test_newcomers_after_the_cut_off_are_nodes_without_training():
+    df = pd.DataFrame({"u": ["a", "a", "b", "new"], "i": ["p", "q", "p", "fresh"], "t": range(4)})
+    data = from_interactions(df, "u", "i", time="t", split=(0.75, 0, 0.25), time_split="global")
+    assert data["user"].raw_id == ["a", "b", "new"]
+    assert _pairs(data) == [{("a", "p"), ("a", "q"), ("b", "p")}, set(), {("new", "fresh")}]
+    assert data.validate()
+    assert next(iter(triplet_loader(data, batch_size=2)))["user"].n_id.numel()
+
+
+def test_items_alone_may_have_texts():
+    data = from_interactions(DF, "u", "i", x=(None, VECTORS[1]), intent=VECTORS)
+    assert "x" not in data["user"]
+    assert data["item"].x.tolist() == [[1], [1]]
+    assert list(data.missing) == ["x"]
+    assert "no 'x' embeddings of users. The mean of the embeddings" in data.missing["x"]

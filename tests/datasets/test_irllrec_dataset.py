@@ -12,6 +12,7 @@ import scipy.sparse as sp
 import torch
 import torch_geometric.transforms as T
 from torch_geometric.data import HeteroData
+from torch_geometric.nn import HeteroConv, SAGEConv
 
 from irllrec_pyg.datasets import DataFileError, IRLLRecDataset, irllrec_dataset
 from tests.conftest import NUM_ITEMS, NUM_USERS, shared_path, write_pickle, write_published_folder
@@ -97,7 +98,7 @@ def test_changed_raw_file_is_processed_again(published_folder, tmp_path):
     write_pickle(published_folder / "usr_emb_np.pkl", np.zeros((NUM_USERS, 3), np.float16))
     new = IRLLRecDataset(tmp_path, "tiny")
     assert new[0]["user"].x.shape == (NUM_USERS, 3)
-    assert new[0]["user"].x.dtype == torch.float16
+    assert new[0]["user"].x.dtype == torch.float32
     assert not os.path.exists(old.processed_paths[0]) or old.processed_paths == new.processed_paths
     assert len(os.listdir(tmp_path / "tiny" / "processed")) == 1
 
@@ -279,7 +280,7 @@ def test_kill_while_processing_leaves_nothing_half(published_folder, tmp_path):
         "import os, signal, sys, torch\n"
         "from irllrec_pyg.datasets import IRLLRecDataset\n"
         "def save(content, path):\n"
-        "    open(path, 'wb').write(b'half')\n"
+        "    path.write(b'half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
         "torch.save = save\n"
         "IRLLRecDataset(sys.argv[1], 'tiny')\n"
@@ -340,3 +341,49 @@ def test_stand_in_data_of_the_parity_cases(tmp_path):
     dense = sp.coo_matrix(train).toarray() != 0
     assert data[RATES].edge_index.t().tolist() == np.argwhere(dense).tolist()
     assert {"x", "intent"} <= set(data["user"].keys())
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f4"])
+def test_embeddings_are_float32_and_feed_a_plain_convolution(published_folder, tmp_path, dtype):
+    for name, size in (("usr_emb_np", NUM_USERS), ("itm_emb_np", NUM_ITEMS)):
+        vectors = np.linspace(-1, 1, size * 6).reshape(size, 6).astype(dtype)
+        write_pickle(published_folder / f"{name}.pkl", vectors)
+    data = IRLLRecDataset(tmp_path, "tiny")[0]
+    assert (
+        data["user"].x.tolist()
+        == np.linspace(-1, 1, NUM_USERS * 6).reshape(-1, 6).astype(dtype).astype("f4").tolist()
+    )
+    _convolve(data, 6)
+
+
+def test_sample_feeds_a_plain_convolution(tmp_path):
+    _convolve(IRLLRecDataset(tmp_path, "sample")[0], 256)
+
+
+def _convolve(data, width):
+    model = HeteroConv(
+        {
+            RATES: SAGEConv((width, width), 4),
+            ("item", "rated_by", "user"): SAGEConv((width, width), 4),
+        }
+    )
+    for side, out in model(data.x_dict, data.edge_index_dict).items():
+        assert out.shape == (data[side].num_nodes, 4)
+        assert out.dtype == torch.float32
+
+
+def test_texts_of_items_alone_are_read(published_folder, tmp_path):
+    (published_folder / "usr_emb_np.pkl").unlink()
+    with pytest.warns(UserWarning, match="no 'x' embeddings of users") as caught:
+        dataset = IRLLRecDataset(tmp_path, "tiny")
+    data = dataset[0]
+    oracle = pickle.loads((published_folder / "itm_emb_np.pkl").read_bytes())
+    assert torch.equal(data["item"].x, torch.from_numpy(oracle))
+    assert "x" not in data["user"]
+    assert list(data.missing) == ["x"]
+    assert "usr_emb_np.pkl missing. The mean of the embeddings of a user" in data.missing["x"]
+    assert len(caught) == 1
+    assert repr(dataset) == "IRLLRecDataset(tiny, users=12, items=9, x=6, intent=5)"
+    assert dataset.statistics().loc["tiny", "x_width"] == 6
+    write_pickle(published_folder / "usr_emb_np.pkl", np.ones((NUM_USERS, 6), np.float32))
+    assert IRLLRecDataset(tmp_path, "tiny")[0]["user"].x.shape == (NUM_USERS, 6)

@@ -157,3 +157,16 @@ def test_cells_may_be_empty_and_columns_whole_numbers(data: HeteroData) -> None:
 def test_tables_that_cannot_be_used(change: object, message: str, data: HeteroData) -> None:
     with pytest.raises(ValueError, match=message):
         TrainingTexts(data, change(make_items()))  # type: ignore[operator]
+
+
+def test_ids_are_text_and_a_gap_in_their_column_changes_none(data: HeteroData) -> None:
+    items = pd.concat([make_items(), pd.DataFrame([{"item": None, "title": "nobody's"}])])
+    items["item"] = items["item"].astype(float)
+    source = TrainingTexts(data, items)
+    assert source.titles == [f"Title {number}" for number in range(source.num_items)]
+    assert source.unknown_items == 1
+    data["item"].raw_id = [f"{number:05}" for number in range(source.num_items)]
+    padded = make_items().assign(item=data["item"].raw_id)
+    assert TrainingTexts(data, padded).titles == source.titles
+    with pytest.raises(ValueError, match="No id in column 'item'"):
+        TrainingTexts(data, make_items().assign(item=range(100, 100 + source.num_items)))
