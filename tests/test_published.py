@@ -138,17 +138,17 @@ def test_modes_differ_where_the_published_code_differs_from_the_papers(tiny_data
 
     for name in INTENTS:
         code, paper = intent(name), intent(name, mode="as_in_paper")
-        assert (code.translation_weight > 0) == (name == "lightgcn_int")
-        assert paper.translation_weight > 0 < paper.matching_weight
-        assert (paper.view, paper.shift, paper.negatives) == (None, 0, True)
-        assert (paper.prototypes is None) == (name in ("dccf_int", "bigcf_int"))
-    assert intent("lightgcn_int").translation_weight == 1e-7
-    assert intent("lightgcn_int", mode="as_in_paper").translation_weight == 5e-4
-    assert intent("lightgcn_int", mode="as_in_paper").matching_weight == 1e-4
-    assert intent("lightgcn_int", mode="as_in_paper", kd_int_weight_2=0.3).translation_weight == 0.3
-    assert intent("simgcl_int", mode="as_in_paper").translation_weight == 5e-4  # its own
+        assert (code.translation is not None) == (name == "lightgcn_int")
+        assert paper.translation.weight > 0 < paper.matching.weight
+        assert (paper.view, paper.shift, paper.pairwise.negatives) == (None, 0, True)
+        assert (paper.intents is None) == (name in ("dccf_int", "bigcf_int"))
+    assert intent("lightgcn_int").translation.weight == 1e-7
+    assert intent("lightgcn_int", mode="as_in_paper").translation.weight == 5e-4
+    assert intent("lightgcn_int", mode="as_in_paper").matching.weight == 1e-4
+    assert intent("lightgcn_int", mode="as_in_paper", kd_int_weight_2=0.3).translation.weight == 0.3
+    assert intent("simgcl_int", mode="as_in_paper").translation.weight == 5e-4  # its own
     assert (intent("sgl_int").view, intent("bigcf_int").shift) == (1, 1)
-    assert not intent("simgcl_int").negatives
+    assert not intent("simgcl_int").pairwise.negatives
     for name, mode, loops in (
         ("gccf", None, True),
         ("gccf_plus", None, False),
