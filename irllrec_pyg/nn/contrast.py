@@ -7,7 +7,8 @@ most one block exists at a time and nothing but three ``(rows, width)`` gradient
 """
 
 import math
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -62,123 +63,67 @@ def contrast(
     ):
         half = torch.get_autocast_dtype(device)
         half = half if half == torch.bfloat16 else None  # float16 has no room for 1 / Z
+    terms = _Terms(
+        temperature, weight, candidate_weight, eps, unit_length, own_weight, exclude, half
+    )
     with torch.autocast(device, enabled=False):
         out: Tensor = _Contrast.apply(  # type: ignore[no-untyped-call]
-            query,
-            positive,
-            candidates,
-            temperature,
-            weight,
-            candidate_weight,
-            eps,
-            unit_length,
-            own_weight,
-            exclude,
-            half,
+            query, positive, candidates, terms
         )
     return out
+
+
+class _Terms(NamedTuple):
+    r"""What a contrastive sum consists of besides its vectors.
+
+    Args:
+        temperature (float): Divides every similarity.
+        weight (Tensor or None): Of the queries, shape :math:`(B,)`.
+        candidate_weight (Tensor or None): Of the candidates, shape :math:`(S,)`.
+        eps (float): :math:`\epsilon`. Unless it is zero, the positive is one of the candidates.
+        unit_length (bool): Whether the vectors have unit length.
+        own_weight (Tensor or None): The weight by which the positive is added to the candidates,
+            shape :math:`(B,)`.
+        exclude (Tensor or None): Pairs of a query and a candidate that are left out, int64 of
+            shape :math:`(2, M)`, ascending in the queries.
+        half (torch.dtype or None): Of the three matrix products, if not that of the vectors.
+    """
+
+    temperature: float
+    weight: Tensor | None
+    candidate_weight: Tensor | None
+    eps: float
+    unit_length: bool
+    own_weight: Tensor | None
+    exclude: Tensor | None
+    half: torch.dtype | None
 
 
 class _Contrast(torch.autograd.Function):
     r"""Loss and gradients of :math:`-\log(e^{p_b} / (Z_b + \epsilon) + \epsilon)`, row blocks.
 
     ``p`` are the positives' scaled similarities and ``Z`` the weighted sums of exponentials.
-    Vectors of unit length have every exponent in ``[-1/tau, 1/tau]``: while ``2/tau`` lies within
-    the range of the dtype's exponents, neither a term nor the sum of any number of them can
-    overflow or vanish. Beyond that, and for other vectors, the row's maximum is taken off first.
-    With ``eps`` the positive is one of the candidates; with ``own_weight`` it is added to them, by
-    that weight. ``half`` is the dtype of the three matrix products, if not that of the vectors.
     """
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx,
-        query: Tensor,
-        positive: Tensor,
-        candidates: Tensor,
-        temperature: float,
-        weight: Tensor | None,
-        candidate_weight: Tensor | None,
-        eps: float,
-        unit_length: bool,
-        own_weight: Tensor | None,
-        exclude: Tensor | None,
-        half: torch.dtype | None,
+        ctx: FunctionCtx, query: Tensor, positive: Tensor, candidates: Tensor, terms: _Terms
     ) -> Tensor:
         wants = [ctx.needs_input_grad[i] for i in range(3)]  # type: ignore[attr-defined]
-        bounded = unit_length and 2 / temperature < 0.9 * math.log(torch.finfo(query.dtype).max)
-        # To the base of two: where PyTorch takes exp from a vendor's library, exp2 can be several
-        # times as fast.
-        scaled = torch.mul(
-            query, LOG2_E / temperature, out=torch.empty_like(query, dtype=half or query.dtype)
-        )
-        keys = values = candidates.to(scaled.dtype)
-        if candidate_weight is not None:
-            candidate_weight = candidate_weight.to(query.dtype).view(-1, 1)
-            values = (candidates * candidate_weight).to(scaled.dtype)
-        least = MIN_ROWS
-        if half is not None:
-            least = max(least, min(HALF_ROWS, HALF_ENTRIES // max(1, candidates.size(0))))
-        rows = _rows_at_once(query, candidates, least)
         makers = torch.empty_like, torch.empty_like, torch.zeros_like
         grads = [
             make(part) if want else None
             for make, part, want in zip(makers, (query, positive, candidates), wants, strict=True)
         ]
-        bounds = (
-            []
-            if exclude is None
-            else torch.searchsorted(
-                exclude[0].contiguous(),
-                torch.arange(0, query.size(0) + rows, rows, device=query.device),
-            ).tolist()
-        )
+        similarities = _Similarities(query, positive, candidates, terms)
         total = query.new_zeros(())
-        buffer = query.new_empty(rows, candidates.size(0))
-        for start in range(0, query.size(0), rows):
-            block = slice(start, start + rows)
-            x, y = query[block], positive[block]
-            exp = buffer[: x.size(0)]
-            if half is None:
-                torch.mm(scaled[block], keys.t(), out=exp)
-            else:
-                exp.copy_(scaled[block] @ keys.t())
-            p, shift = (x * y).sum(1) / temperature, x.new_zeros(1)
-            if exclude is not None:
-                row, column = exclude[:, slice(*bounds[start // rows : start // rows + 2])]
-                exp[row - start, column] = -torch.inf
-            if not bounded:
-                shift = exp.amax(1) / LOG2_E
-                shift = shift if own_weight is None else torch.maximum(shift, p)
-                exp.sub_(shift.view(-1, 1) * LOG2_E)
-                p = p - shift
-            exp.exp2_()
-            z = exp.sum(1) if candidate_weight is None else (exp @ candidate_weight).view(-1)
-            w = weight[block] if weight is not None else z.new_ones(())
-            if eps == 0.0:
-                own = 0.0 if own_weight is None else own_weight[block] * p.exp()
-                z = z + own
-                total += (w * (z.log() - p)).sum()
-                to_p, to_z = w * (own / z - 1), w / z
-            else:
-                z = z + eps * torch.exp(-shift)
-                ratio = p.exp() / z
-                total -= (w * torch.log(ratio + eps)).sum()
-                to_p = -w * ratio / (ratio + eps)
-                to_z = -to_p / z
-            to_p, to_z = to_p.view(-1, 1) / temperature, to_z.view(-1, 1) / temperature
-            if wants[0] or wants[2]:
-                exp = exp.to(scaled.dtype)
-            if grads[0] is not None:
-                torch.mul(exp @ values, to_z, out=grads[0][block]).addcmul_(y, to_p)
-            if grads[1] is not None:
-                torch.mul(x, to_p, out=grads[1][block])
-            if grads[2] is not None and half is None:
-                grads[2].addmm_(exp.t(), x * to_z)
-            elif grads[2] is not None:
-                grads[2] += exp.t() @ (x * to_z).to(half)
-        if grads[2] is not None and candidate_weight is not None:
-            grads[2] *= candidate_weight
+        for block in similarities.blocks():
+            exp, p, shift = similarities.exponentials(block)
+            loss, to_p, to_z = _slopes(similarities.sums(exp), p, shift, block, terms)
+            total += loss
+            similarities.add_gradients(grads, block, exp, to_p, to_z)
+        if grads[2] is not None and similarities.candidate_weight is not None:
+            grads[2] *= similarities.candidate_weight
         ctx.save_for_backward(*[grad for grad in grads if grad is not None])
         ctx.wants = wants  # type: ignore[attr-defined]
         return total
@@ -187,7 +132,113 @@ class _Contrast(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         grads = iter(ctx.saved_tensors)
-        return (*[next(grads) * grad if want else None for want in ctx.wants], *[None] * 8)
+        return (*[next(grads) * grad if want else None for want in ctx.wants], None)
+
+
+class _Similarities:
+    r"""Exponentials of a block of queries' similarities with all candidates, and their gradients.
+
+    Vectors of unit length have every exponent in ``[-1/tau, 1/tau]``: while ``2/tau`` lies within
+    the range of the dtype's exponents, neither a term nor the sum of any number of them can
+    overflow or vanish. Beyond that, and for other vectors, the row's maximum is taken off first.
+    """
+
+    def __init__(self, query: Tensor, positive: Tensor, candidates: Tensor, terms: _Terms) -> None:
+        self.query, self.positive, self.terms = query, positive, terms
+        limit = 0.9 * math.log(torch.finfo(query.dtype).max)
+        self.bounded = terms.unit_length and 2 / terms.temperature < limit
+        # To the base of two: where PyTorch takes exp from a vendor's library, exp2 can be several
+        # times as fast.
+        dtype = terms.half or query.dtype
+        self.scaled = torch.mul(
+            query, LOG2_E / terms.temperature, out=torch.empty_like(query, dtype=dtype)
+        )
+        self.keys = self.values = candidates.to(dtype)
+        self.candidate_weight = None
+        if terms.candidate_weight is not None:
+            self.candidate_weight = terms.candidate_weight.to(query.dtype).view(-1, 1)
+            self.values = (candidates * self.candidate_weight).to(dtype)
+        least = MIN_ROWS
+        if terms.half is not None:
+            least = max(least, min(HALF_ROWS, HALF_ENTRIES // max(1, candidates.size(0))))
+        self.rows = _rows_at_once(query, candidates, least)
+        self.bounds = None if terms.exclude is None else self._bounds(terms.exclude)
+        self.buffer = query.new_empty(self.rows, candidates.size(0))
+
+    def _bounds(self, exclude: Tensor) -> list[int]:
+        """Where the excluded pairs of each block begin, and where the last of them end."""
+        if self.rows >= self.query.size(0):
+            return [0, exclude.size(1)]  # known without asking the device
+        starts = torch.arange(0, self.query.size(0) + self.rows, self.rows, device=exclude.device)
+        bounds: list[int] = torch.searchsorted(exclude[0].contiguous(), starts).tolist()
+        return bounds
+
+    def blocks(self) -> Iterator[slice]:
+        """The queries, some rows at a time."""
+        for start in range(0, self.query.size(0), self.rows):
+            yield slice(start, start + self.rows)
+
+    def exponentials(self, block: slice) -> tuple[Tensor, Tensor, Tensor]:
+        """Exponentials of shape :math:`(b, S)`, overwritten by those of the next block; the
+        positives' similarities, of shape :math:`(b,)`; what was taken off both first.
+        """
+        x = self.query[block]
+        exp = self.buffer[: x.size(0)]
+        if self.terms.half is None:
+            torch.mm(self.scaled[block], self.keys.t(), out=exp)
+        else:
+            exp.copy_(self.scaled[block] @ self.keys.t())
+        p = (x * self.positive[block]).sum(1) / self.terms.temperature
+        shift = x.new_zeros(1)
+        if self.bounds is not None and self.terms.exclude is not None:
+            at = block.start // self.rows
+            row, column = self.terms.exclude[:, self.bounds[at] : self.bounds[at + 1]]
+            exp[row - block.start, column] = -torch.inf
+        if not self.bounded:
+            shift = exp.amax(1) / LOG2_E
+            shift = shift if self.terms.own_weight is None else torch.maximum(shift, p)
+            exp.sub_(shift.view(-1, 1) * LOG2_E)
+            p = p - shift
+        return exp.exp2_(), p, shift
+
+    def sums(self, exp: Tensor) -> Tensor:
+        """Weighted sums of exponentials over the candidates, shape :math:`(b,)`."""
+        if self.candidate_weight is None:
+            return exp.sum(1)
+        return (exp @ self.candidate_weight).view(-1)
+
+    def add_gradients(
+        self, grads: list[Tensor | None], block: slice, exp: Tensor, to_p: Tensor, to_z: Tensor
+    ) -> None:
+        """Writes a block's gradients of queries and positives, and adds those of candidates."""
+        x, y = self.query[block], self.positive[block]
+        to_p = to_p.view(-1, 1) / self.terms.temperature
+        to_z = to_z.view(-1, 1) / self.terms.temperature
+        if grads[0] is not None or grads[2] is not None:
+            exp = exp.to(self.scaled.dtype)
+        if grads[0] is not None:
+            torch.mul(exp @ self.values, to_z, out=grads[0][block]).addcmul_(y, to_p)
+        if grads[1] is not None:
+            torch.mul(x, to_p, out=grads[1][block])
+        if grads[2] is not None and self.terms.half is None:
+            grads[2].addmm_(exp.t(), x * to_z)
+        elif grads[2] is not None:
+            grads[2] += exp.t() @ (x * to_z).to(self.terms.half)
+
+
+def _slopes(
+    z: Tensor, p: Tensor, shift: Tensor, block: slice, terms: _Terms
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A block's loss and its derivatives by ``p`` and by the sums ``z``."""
+    w = z.new_ones(()) if terms.weight is None else terms.weight[block]
+    if terms.eps == 0.0:
+        own = 0.0 if terms.own_weight is None else terms.own_weight[block] * p.exp()
+        z = z + own
+        return (w * (z.log() - p)).sum(), w * (own / z - 1), w / z
+    z = z + terms.eps * torch.exp(-shift)
+    ratio = p.exp() / z
+    to_p = -w * ratio / (ratio + terms.eps)
+    return -(w * torch.log(ratio + terms.eps)).sum(), to_p, -to_p / z
 
 
 class Distill(torch.autograd.Function):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from ..config import Config
 from ..edges import EDGE_TYPE
 
 Scalar = (bool, int, float, str)
@@ -29,7 +30,9 @@ def describe(model: torch.nn.Module, data: HeteroData | None = None) -> dict[str
     for name, module in model.named_modules():
         prefix = f"model.{name}" if name else "model"
         found[prefix] = type(module).__name__
-        for key, value in vars(module).items():
+        config = getattr(module, "config", None)
+        settings = config.to_dict() if isinstance(config, Config) else {}
+        for key, value in {**vars(module), **settings}.items():
             if key.startswith("_") or key == "training":
                 continue
             if isinstance(value, Scalar):

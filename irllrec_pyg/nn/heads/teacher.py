@@ -24,10 +24,19 @@ class Teacher(torch.nn.ModuleDict):
         super().__init__({name: copy.deepcopy(student) for name, student in students.items()})
         self.requires_grad_(False)
         self.momentum = momentum
-        self.moves = 0  #: How often it has moved; each time, every weight changes in place once.
-        self.last_step = 0.0  #: :math:`1 - m` of the last move.
+        self._moves, self._last_step = 0, 0.0
         self._students = students  # a plain dictionary, in which PyTorch looks for no modules
         self._moved_towards = Snapshot()
+
+    @property
+    def moves(self) -> int:
+        """How often it has moved; each time, every weight changed in place once."""
+        return self._moves
+
+    @property
+    def last_step(self) -> float:
+        """:math:`1 - m` of the last move."""
+        return self._last_step
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # compiled code knows no version counters
     def step(self) -> None:
@@ -37,9 +46,8 @@ class Teacher(torch.nn.ModuleDict):
         :class:`~irllrec_pyg.nn.snapshot.Snapshot` says which changes are noticed.
         """
         if not self.is_at_students():
-            self.last_step = 1 - self.momentum
-            self._move(self.last_step)
-            self.moves += 1
+            self._moves, self._last_step = self._moves + 1, 1 - self.momentum
+            self._move(self._last_step)
             self._moved_towards = Snapshot(*self._student_weights())
 
     def is_at_students(self) -> bool:
