@@ -61,6 +61,9 @@ class Recommender(DotProductRanker):
         for head in self.heads:
             head.begin_epoch()
 
+    def begin_step(self) -> None:
+        """Is called by the training loop when a step of the optimiser begins."""
+
     def losses(
         self,
         user: Tensor,
