@@ -1,6 +1,7 @@
 """Lightning checkpoints without pickle."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,8 @@ class SafetensorsIO(CheckpointIO):
             checkpoint = _unpack(metadata.get("structure"), tensors)
             if not isinstance(checkpoint, dict):
                 raise ValueError("it holds no mapping")
+            if self.settings is not None:
+                _check_version(checkpoint.get("pytorch-lightning_version"))
         except (ValueError, RecursionError) as error:
             raise CheckpointError(f"{path} is damaged: {error}. Delete it.") from error
         return checkpoint
@@ -68,6 +71,14 @@ class SafetensorsIO(CheckpointIO):
     def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:
         """Deletes a checkpoint, if it is there."""
         Path(path).unlink(missing_ok=True)
+
+
+def _check_version(version: Any) -> None:
+    """Lightning reads it before it asks anybody what to think of the rest."""
+    if not isinstance(version, str) or not re.fullmatch(
+        r"\d{1,4}(\.\d{1,4}){1,2}\S{0,20}", version
+    ):
+        raise ValueError(f"it is of version {version!r} of Lightning")
 
 
 def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
