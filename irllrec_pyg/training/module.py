@@ -94,7 +94,7 @@ class RecommenderModule(LightningModule):
     def train_dataloader(self) -> TripletLoader:
         """Triplets on the training device; each process of several takes its share."""
         self.restoring = False  # Lightning asks for the loader after it has read a checkpoint.
-        trained = self.trainer.fit_loop.epoch_progress.current.processed
+        trained = self.trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
         if len(self.history) != trained:
             raise CheckpointError(
                 f"{self.trainer.ckpt_path} is damaged: it has {len(self.history)} epochs in its "

@@ -72,10 +72,10 @@ def test_a_run_that_is_killed_again_and_again(sample, sample_root, tmp_path):
 
 
 class Stop(Callback):
-    """Ends a run when its third epoch begins."""
+    """Ends a run when its second epoch begins."""
 
     def on_train_epoch_start(self, trainer, pl_module):
-        if trainer.current_epoch == 2:
+        if trainer.current_epoch == 1:
             raise RuntimeError("power cut")
 
 
@@ -88,7 +88,7 @@ def threads():
 
 
 def test_a_resumed_run_takes_as_many_threads_as_it_was_begun_with(sample, tmp_path, threads):
-    options = {"name": "lightgcn_int", "epochs": 4}
+    options = {"name": "lightgcn_int", "epochs": 2}
     torch.set_num_threads(2)
     by_two = outcome(*train(sample, **options))
     with pytest.raises(RuntimeError, match="power cut"):
