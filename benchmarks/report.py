@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import significance
 
-from irllrec_pyg.evaluation import LIST_METRICS
 from irllrec_pyg.files import write_text
+from irllrec_pyg.ranking import LIST_METRICS
 
 PUBLISHED = Path(__file__).parent / "published_results.csv"
 FIRST_METRIC = "recall@20"  # early stopping watches it

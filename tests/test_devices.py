@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 from torch.profiler import ProfilerActivity, profile
 
 from irllrec_pyg import build_model, triplet_loader
-from irllrec_pyg.evaluation import evaluate
 from irllrec_pyg.nn.conv import average, weighted_sum_conv
 from irllrec_pyg.published import load_published, model_names
+from irllrec_pyg.ranking import evaluate
 from irllrec_pyg.training import fit
 
 from . import test_parity

@@ -252,7 +252,7 @@ def check_graph(ranker: Ranker, data: HeteroData) -> None:
             "with."
         )
     edge_index = data[EDGE_TYPE].edge_index.to(ranker.seen_ptr.device)
-    theirs = CSR.from_pairs(*edge_index, *sizes)
+    theirs = CSR.from_pairs(edge_index[0], edge_index[1], *sizes)
     same_degrees = torch.equal(theirs.ptr, ranker.seen_ptr)
     if not same_degrees or not torch.equal(theirs.col, ranker.seen_item):
         raise ValueError(

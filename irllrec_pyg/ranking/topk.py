@@ -1,8 +1,9 @@
 """The best items of many users, block by block in the same memory."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,7 +20,8 @@ CPU_BLOCK = 128  # users whose scores stay in the cache
 CHUNK = 8192  # users whose hidden items are looked up at once: a call costs more than a block
 
 
-class DotProducts(NamedTuple):
+@dataclass(frozen=True)
+class DotProducts:
     r"""Scores that are dot products of embeddings.
 
     Args:

@@ -2,18 +2,20 @@
 
 from .callbacks import BestWeights, EpochBar, ResumeCheckpoint
 from .checkpoint_io import SafetensorsIO
+from .config import TrainingConfig
 from .fit import fit
+from .identity import Identity
 from .module import RecommenderModule
 from .result import FitResult
-from .settings import describe
 
 __all__ = [
     "BestWeights",
     "EpochBar",
     "FitResult",
+    "Identity",
     "RecommenderModule",
     "ResumeCheckpoint",
     "SafetensorsIO",
-    "describe",
+    "TrainingConfig",
     "fit",
 ]

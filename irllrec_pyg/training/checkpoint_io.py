@@ -1,6 +1,7 @@
 """Lightning checkpoints without pickle."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from pytorch_lightning.plugins.io import CheckpointIO
 from torch import Tensor
 
 from ..checkpoint import CheckpointError, read_tensors, write_tensors
-from .settings import differences
+from .identity import Identity
 
-KIND = "irllrec_pyg.training/1"
+KIND = "irllrec_pyg.training/2"
+DEPTH = 50  # of structures in structures; Lightning's own checkpoints are 8 deep
 
 
 class SafetensorsIO(CheckpointIO):
@@ -21,13 +23,12 @@ class SafetensorsIO(CheckpointIO):
     is replaced in one step, so that a run that is killed leaves the last one behind.
 
     Args:
-        settings (mapping, optional): What the run depends on, see
-            :func:`irllrec_pyg.training.describe`. Written into each file; a file with other
-            settings is refused. (default: nothing is checked)
+        settings (Identity, optional): What the run depends on. Written into each file; a file with
+            other settings is refused. (default: nothing is checked)
     """
 
-    def __init__(self, settings: Mapping[str, Any] | None = None) -> None:
-        self.settings = None if settings is None else dict(settings)
+    def __init__(self, settings: Identity | None = None) -> None:
+        self.settings = settings
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
@@ -36,12 +37,12 @@ class SafetensorsIO(CheckpointIO):
 
         Raises:
             TypeError: If a callback's state is neither tensor nor JSON; it is named.
+            OSError: If the file cannot be written; the old one stays as it was.
         """
         tensors: dict[str, Tensor] = {}
         structure = _pack(checkpoint, "", tensors)
-        write_tensors(
-            Path(path), tensors, {"structure": structure, "settings": self.settings}, KIND
-        )
+        settings = None if self.settings is None else self.settings.values
+        write_tensors(Path(path), tensors, {"structure": structure, "settings": settings}, KIND)
 
     def load_checkpoint(
         self,
@@ -55,9 +56,16 @@ class SafetensorsIO(CheckpointIO):
             CheckpointError: If the file is damaged, or its settings are others.
         """
         tensors, metadata = read_tensors(Path(path), KIND)
-        if self.settings is not None and metadata["settings"] is not None:
-            check_settings(metadata["settings"], self.settings, path)
-        checkpoint: dict[str, Any] = _unpack(metadata["structure"], tensors)
+        if self.settings is not None and metadata.get("settings") is not None:
+            self.settings.check(metadata["settings"], path)
+        try:
+            checkpoint = _unpack(metadata.get("structure"), tensors)
+            if not isinstance(checkpoint, dict):
+                raise ValueError("it holds no mapping")
+            if self.settings is not None:
+                _check_version(checkpoint.get("pytorch-lightning_version"))
+        except (ValueError, RecursionError) as error:
+            raise CheckpointError(f"{path} is damaged: {error}. Delete it.") from error
         return checkpoint
 
     def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:
@@ -65,20 +73,12 @@ class SafetensorsIO(CheckpointIO):
         Path(path).unlink(missing_ok=True)
 
 
-def check_settings(
-    stored: Mapping[str, Any], current: Mapping[str, Any], path: str | os.PathLike[str]
-) -> None:
-    """Refuses to go on with what was begun with other settings.
-
-    Raises:
-        CheckpointError: If a setting differs; the first ones are named.
-    """
-    if found := differences(stored, current):
-        more = f", and {len(found) - 5} more" if len(found) > 5 else ""
-        raise CheckpointError(
-            f"{path} was written with other settings: {'; '.join(found[:5])}{more}. Use another "
-            "folder, or resume=False to start over."
-        )
+def _check_version(version: Any) -> None:
+    """Lightning reads it before it asks anybody what to think of the rest."""
+    if not isinstance(version, str) or not re.fullmatch(
+        r"\d{1,4}(\.\d{1,4}){1,2}\S{0,20}", version
+    ):
+        raise ValueError(f"it is of version {version!r} of Lightning")
 
 
 def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
@@ -112,17 +112,28 @@ def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     )
 
 
-def _unpack(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+def _unpack(value: Any, tensors: Mapping[str, Tensor], depth: int = 0) -> Any:
+    """The inverse of :func:`_pack`; raises a ValueError where the structure is none of its."""
+    if depth > DEPTH:
+        raise ValueError(f"its structure is more than {DEPTH} deep")
     if isinstance(value, list):
-        return [_unpack(item, tensors) for item in value]
+        return [_unpack(item, tensors, depth + 1) for item in value]
     if not isinstance(value, dict):
         return value
+    if len(value) != 1:
+        raise ValueError(f"its structure holds a node of {len(value)} kinds")
     ((kind, content),) = value.items()
-    if kind == "tensor":
+    if kind == "tensor" and isinstance(content, str) and content in tensors:
         return tensors[content]
-    if kind == "tuple":
-        return tuple(_unpack(item, tensors) for item in content)
-    return {key: _unpack(item, tensors) for key, item in content}
-
-
-__all__ = ["CheckpointError", "SafetensorsIO", "check_settings"]
+    if kind == "tuple" and isinstance(content, list):
+        return tuple(_unpack(item, tensors, depth + 1) for item in content)
+    if kind == "dict" and isinstance(content, list):
+        unpacked: dict[str | int, Any] = {}
+        for pair in content:
+            if not isinstance(pair, list) or len(pair) != 2 or type(pair[0]) not in (str, int):
+                raise ValueError("its structure holds a mapping that is none")
+            unpacked[pair[0]] = _unpack(pair[1], tensors, depth + 1)
+        if len(unpacked) != len(content):
+            raise ValueError("its structure names something twice")
+        return unpacked
+    raise ValueError(f"its structure holds the unknown node {str(kind)[:40]!r}")

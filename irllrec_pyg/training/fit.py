@@ -1,6 +1,8 @@
 """Training, from a model to test metrics, in one call."""
 
+import errno
 import importlib.util
+import inspect
 import logging
 import signal
 import threading
@@ -10,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning_fabric.utilities.warnings import PossibleUserWarning
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
@@ -17,15 +20,19 @@ from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch_geometric.data import HeteroData
 
-from ..checkpoint import CheckpointError, load_weights, save_ranker
+from ..checkpoint import KIND, CheckpointError, content_hash, load_weights, save_ranker
+from ..config import ConfigError, unknown_name
 from ..nn import Recommender
 from ..ranking.evaluate import as_tuple
+from ..registry import arguments
 from .callbacks import BestWeights, EpochBar, ResumeCheckpoint
-from .checkpoint_io import SafetensorsIO, check_settings
+from .checkpoint_io import SafetensorsIO
+from .config import TrainingConfig
+from .identity import Identity
+from .lock import is_first, only_run
 from .memory import keep_freed_memory
 from .module import RecommenderModule
 from .result import FitResult
-from .settings import describe
 
 # Arguments of Lightning's Trainer that `fit` sets, and what to give `fit` instead.
 OWN = {
@@ -36,37 +43,23 @@ OWN = {
     "enable_checkpointing": "pass 'folder'",
     "plugins": "train a RecommenderModule with a Trainer of your own",
 }
+TRAINER_OPTIONS = [*inspect.signature(Trainer).parameters]
 MODEL_FILE, RESULT_FILE, RESUME_FILE = "model.safetensors", "result.json", "resume.safetensors"
 
 
 def fit(
     model: Recommender,
     data: HeteroData,
+    config: TrainingConfig | Mapping[str, Any] | None = None,
     *,
-    epochs: int = 3000,
-    lr: float = 1e-3,
-    batch_size: int = 4096,
-    num_negatives: int = 1,
-    num_neighbors: Sequence[int] | None = None,
-    eval_every: int = 3,
-    patience: int = 5,
-    monitor: str = "recall@20",
-    k: int | Sequence[int] = (5, 10, 20),
-    metrics: str | Sequence[str] = ("recall", "ndcg"),
-    exclude_validation: bool = False,
-    seed: int = 0,
     folder: str | Path | None = None,
     resume: bool = True,
-    checkpoint_every: int = 1,
     info: Mapping[str, Any] | None = None,
-    precision: Any = "32-true",
-    accelerator: str = "auto",
-    devices: int | str | list[int] = 1,
     loggers: Logger | Sequence[Logger] | None = None,
     callbacks: Callback | Sequence[Callback] = (),
     progress: bool = True,
     loader_options: Mapping[str, Any] | None = None,
-    **trainer_options: Any,
+    **settings: Any,
 ) -> FitResult:
     r"""Trains a recommender by the protocol of the papers and tests it once.
 
@@ -74,43 +67,27 @@ def fit(
     stops after ``patience`` evaluations without a better value of ``monitor``, and the model then
     has its best weights.
 
-    With a ``folder``, the run can be killed at any moment and goes on from its last checkpoint,
-    with the same numbers, when it is called again. The folder gets ``metrics.csv``,
-    ``model.safetensors`` (for :func:`irllrec_pyg.checkpoint.load_ranker`) and ``result.json``;
-    a call for a finished run returns its result and weights without training.
+    With a ``folder``, the run can be killed at any moment and goes on from its last checkpoint
+    when it is called again. The folder gets ``metrics.csv``, ``model.safetensors`` (for
+    :func:`irllrec_pyg.checkpoint.load_ranker`) and ``result.json``, which holds the model's hash;
+    a call for a finished run returns its result and weights without training. One run at a time
+    can be in a folder; between machines that holds only where the file system passes locks on.
+
+    **Where the numbers are equal.** Without interruption or with any number of them, a run ends
+    with the same numbers, bit for bit, on a CPU with the same versions of PyTorch and its
+    libraries and the same instruction set. A resumed run takes as many threads as it was begun
+    with, since sums that are shared by another number of threads round differently; two runs are
+    equal only if both have the same ``torch.get_num_threads()``. On a GPU, and with several
+    devices, some sums have no fixed order; ``deterministic=True`` has PyTorch choose others.
 
     Args:
         model (Recommender): The model; trained in place.
         data (HeteroData): The data set that it was built for.
-        epochs (int, optional): Epochs at most. (default: ``3000``)
-        lr (float, optional): Learning rate of Adam. (default: ``1e-3``)
-        batch_size (int, optional): Triplets in a batch, on each device. (default: ``4096``)
-        num_negatives (int, optional): Negative items a triplet. (default: ``1``)
-        num_neighbors (sequence of int, optional): Neighbours to sample in each hop, where the
-            graph is too big to propagate over as a whole. (default: the whole graph)
-        eval_every (int, optional): Epochs from one evaluation to the next; with ``0`` there is
-            none, and all epochs are trained. (default: ``3``)
-        patience (int, optional): Evaluations without a better value before training stops.
-            (default: ``5``)
-        monitor (str, optional): Validation metric, more is better. (default: ``"recall@20"``)
-        k (int or sequence of int, optional): Lengths of the lists. (default: ``(5, 10, 20)``)
-        metrics (str or sequence of str, optional): As in :func:`irllrec_pyg.ranking.evaluate`.
-            (default: ``("recall", "ndcg")``)
-        exclude_validation (bool, optional): Whether validation items are left out of the lists at
-            test. (default: ``False``)
-        seed (int, optional): Seed of everything random in training; the model's initial weights
-            are drawn where it is built. (default: ``0``)
+        config (TrainingConfig or mapping, optional): The settings below. (default: the defaults)
         folder (str or Path, optional): Where the run is kept. (default: nowhere)
         resume (bool, optional): If not set, what is in the folder is overwritten.
             (default: ``True``)
-        checkpoint_every (int, optional): Epochs from one resume checkpoint to the next.
-            (default: ``1``)
         info (mapping, optional): JSON to keep in ``model.safetensors``. (default: nothing)
-        precision (str, optional): As in Lightning, such as ``"bf16-mixed"``.
-            (default: ``"32-true"``)
-        accelerator (str, optional): As in Lightning: ``"cpu"``, ``"gpu"``... (default: ``"auto"``)
-        devices (int, str or list, optional): As in Lightning. Several devices train in parallel on
-            parts of each epoch. (default: ``1``)
         loggers (Logger or sequence of Logger, optional): Lightning loggers, one row an epoch; the
             result has the history with or without them.
             (default: CSV and, where it is installed, TensorBoard, in the folder)
@@ -119,138 +96,169 @@ def fit(
         progress (bool, optional): Whether to show a progress bar. (default: ``True``)
         loader_options (mapping, optional): Further arguments of
             :func:`irllrec_pyg.loader.triplet_loader`. (default: ``None``)
-        **trainer_options: Further arguments of :class:`pytorch_lightning.Trainer`, such as
-            ``deterministic=True`` or ``gradient_clip_val``; not those that ``fit`` sets itself.
+        **settings: The fields of :class:`TrainingConfig` below, such as ``epochs=20``, in the place
+            of those in ``config``, and further arguments of :class:`pytorch_lightning.Trainer`,
+            such as ``deterministic=True``; not those that ``fit`` sets itself.
 
     Returns:
         Metrics, the history of the epochs and timings.
 
     Raises:
-        ValueError: If an argument is out of range or set by ``fit`` itself; it is named.
-        CheckpointError: If the folder holds a damaged checkpoint or a run with other settings; it
-            says which.
+        ValueError: If an argument is unknown, out of range or set by ``fit`` itself, or if the
+            model diverges: nothing of that epoch is saved.
+        TypeError: If ``data`` is a data set and not its graph.
+        RuntimeError: If another run is in the folder; it is named.
+        CheckpointError: If the folder holds a damaged checkpoint, a model that is not the
+            result's, a run with other settings or of more epochs; it says which.
+        OSError: If the disk is full. What was saved before stays, and the run can be resumed.
         KeyboardInterrupt: If the user stops the run; it can be resumed.
     """
-    if epochs < 1:
-        raise ValueError(f"'epochs' must be at least 1, got {epochs}.")
-    if taken := [name for name in trainer_options if name in OWN]:
+    config, options = _split(config, settings)
+    if config.eval_every and config.monitor not in config.names:
+        raise ValueError(
+            f"'monitor' must be one of {', '.join(config.names)}, got {config.monitor!r}."
+        )
+    module = RecommenderModule(model, data, config, loader_options=loader_options)
+    identity = Identity(
+        model, data, config, **_plain("loader", loader_options or {}), **_plain("trainer", options)
+    )
+    folder = None if folder is None else Path(folder)
+    with only_run(folder), _full_disk(folder):
+        if folder is not None and not resume and is_first():
+            for name in (RESULT_FILE, RESUME_FILE, MODEL_FILE):
+                (folder / name).unlink(missing_ok=True)
+        if folder is not None and (result := _finished(folder, model, identity, config.epochs)):
+            return result
+        best = BestWeights(config.monitor, config.patience) if config.eval_every else None
+        with _quiet():
+            trainer = _trainer(
+                config, options, folder, identity, best, progress, loggers, callbacks
+            )
+            _train(trainer, module, folder, best)
+        model.eval()
+        result = FitResult.from_history(
+            module.history,
+            module.test_metrics,
+            best.best_epoch if best else len(module.history),
+            best is not None and best.exhausted,
+        )
+        if folder is not None and trainer.is_global_zero:
+            _save(folder, model, result, identity, {**(info or {}), "data": data.get("name")})
+    return result
+
+
+fit.__doc__ = f"{inspect.getdoc(fit)}\n\n{arguments(TrainingConfig)}"
+
+
+def _split(
+    config: TrainingConfig | Mapping[str, Any] | None, settings: Mapping[str, Any]
+) -> tuple[TrainingConfig, dict[str, Any]]:
+    """The configuration, and those settings that are Lightning's."""
+    fields = list(TrainingConfig.model_fields)
+    config = TrainingConfig.read(config, **{n: settings[n] for n in fields if n in settings})
+    options = {name: value for name, value in settings.items() if name not in fields}
+    if taken := [name for name in options if name in OWN]:
         raise ValueError(
             "; ".join(
                 f"'{name}' of Lightning's Trainer is set by 'fit': {OWN[name]}" for name in taken
             )
             + "."
         )
-    k, metrics = as_tuple(k), as_tuple(metrics)
-    names = [f"{metric}@{top}" for metric in metrics for top in k]
-    if eval_every and monitor not in names:
-        raise ValueError(f"'monitor' must be one of {', '.join(names)}, got {monitor!r}.")
-    folder = None if folder is None else Path(folder)
-    module = RecommenderModule(
-        model,
-        data,
-        lr=lr,
-        batch_size=batch_size,
-        num_negatives=num_negatives,
-        num_neighbors=num_neighbors,
-        eval_every=eval_every,
-        k=k,
-        metrics=metrics,
-        exclude_validation=exclude_validation,
-        seed=seed,
-        loader_options=loader_options,
-    )
-    settings = {
-        "lr": lr,
-        "batch_size": batch_size,
-        "num_negatives": num_negatives,
-        "num_neighbors": None if num_neighbors is None else list(num_neighbors),
-        "eval_every": eval_every,
-        "patience": patience,
-        "monitor": monitor,
-        "k": list(k),
-        "metrics": list(metrics),
-        "exclude_validation": exclude_validation,
-        "seed": seed,
-        "precision": str(precision),
-        "devices": str(_count(devices)),
-        **_plain("loader", loader_options or {}),
-        **_plain("trainer", trainer_options),
-        **describe(model, data),
-    }
-    if folder is not None and not resume:
-        for name in (RESULT_FILE, RESUME_FILE, MODEL_FILE):
-            (folder / name).unlink(missing_ok=True)
-    if folder is not None and (result := _finished(folder, model, settings, epochs)):
-        return result
+    for name in options:
+        if name not in TRAINER_OPTIONS:
+            known = [*fields, *(option for option in TRAINER_OPTIONS if option not in OWN)]
+            raise ConfigError(unknown_name("setting", name, known))
+    return config, options
 
-    best = BestWeights(monitor, patience) if eval_every else None
+
+def _trainer(
+    config: TrainingConfig,
+    options: Mapping[str, Any],
+    folder: Path | None,
+    identity: Identity,
+    best: BestWeights | None,
+    progress: bool,
+    loggers: Logger | Sequence[Logger] | None,
+    callbacks: Callback | Sequence[Callback],
+) -> Trainer:
     bar = [EpochBar(best)] if progress else []
-    keep = [ResumeCheckpoint(str(folder), checkpoint_every)] if folder else []
-    with _quiet():
-        trainer = Trainer(
-            max_epochs=epochs,
-            accelerator=accelerator,
-            devices=devices,
-            precision=precision,
-            logger=_loggers(folder) if loggers is None else list(as_tuple(loggers)),
-            callbacks=[*([best] if best else []), *as_tuple(callbacks), *bar, *keep],
-            plugins=[SafetensorsIO(settings)],
-            default_root_dir=folder,
-            enable_progress_bar=progress,
-            enable_checkpointing=bool(keep),
-            **{
-                "strategy": _strategy(devices),
-                "enable_model_summary": False,
-                "num_sanity_val_steps": 0,
-                # Tensors made while evaluating stay in the graph's cache, for autograd.
-                "inference_mode": False,
-                "use_distributed_sampler": False,
-                **trainer_options,
-            },
-        )
-        begun = folder / RESUME_FILE if folder and (folder / RESUME_FILE).exists() else None
+    keep = [ResumeCheckpoint(str(folder), config.checkpoint_every)] if folder else []
+    return Trainer(
+        max_epochs=config.epochs,
+        accelerator=config.accelerator,
+        devices=list(config.devices) if isinstance(config.devices, tuple) else config.devices,
+        precision=config.precision,  # type: ignore[arg-type] # Lightning names what it takes
+        logger=_loggers(folder) if loggers is None else list(as_tuple(loggers)),
+        callbacks=[*([best] if best else []), *as_tuple(callbacks), *bar, *keep],
+        plugins=[SafetensorsIO(identity)],
+        default_root_dir=folder,
+        enable_progress_bar=progress,
+        enable_checkpointing=bool(keep),
+        **{
+            "strategy": _strategy(config),
+            "enable_model_summary": False,
+            "num_sanity_val_steps": 0,
+            # Tensors made while evaluating stay in the graph's cache, for autograd.
+            "inference_mode": False,
+            "use_distributed_sampler": False,
+            **options,
+        },
+    )
+
+
+def _train(
+    trainer: Trainer, module: RecommenderModule, folder: Path | None, best: BestWeights | None
+) -> None:
+    """Trains from the last checkpoint, if there is one, and tests."""
+    begun = folder / RESUME_FILE if folder and (folder / RESUME_FILE).exists() else None
+    threads = torch.get_num_threads()
+    try:
         with isolate_rng(), keep_freed_memory(), _interruptible(trainer):
             trainer.fit(module, ckpt_path=begun)
             if not module.ended:
-                # It was stopped behind its last epoch: Lightning finds nothing to train, and calls
+                # It was stopped after its last epoch: Lightning finds nothing to train, and calls
                 # no hook.
+                module.on_train_start()
                 if best is not None:
                     best.on_train_end(trainer, module)
                 module.on_train_end()
-    model.eval()
-    result = FitResult.from_history(
-        module.history,
-        module.test_metrics,
-        best.best_epoch if best else len(module.history),
-        best is not None and best.exhausted,
+    except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        if not module.restoring or isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(
+            f"{begun} is damaged ({type(error).__name__}: {error}); delete it."
+        ) from error
+    finally:
+        torch.set_num_threads(threads)  # a resumed run had those it was begun with
+
+
+def _save(
+    folder: Path, model: Recommender, result: FitResult, identity: Identity, info: dict[str, Any]
+) -> None:
+    """Writes model and result so that there is never a result with another run's model."""
+    (folder / RESULT_FILE).unlink(missing_ok=True)  # of fewer epochs
+    digest = save_ranker(
+        model,
+        folder / MODEL_FILE,
+        **info,
+        best_epoch=result.best_epoch,
+        test=result.test,
+        settings=identity.values,
     )
-    if folder is not None and trainer.is_global_zero:
-        save_ranker(
-            model,
-            folder / MODEL_FILE,
-            **{
-                **(info or {}),
-                "data": data.get("name"),
-                "best_epoch": result.best_epoch,
-                "test": result.test,
-                "settings": settings,
-            },
-        )
-        result.save(folder / RESULT_FILE, settings)
-        if result.stopped_early:  # otherwise more epochs may be asked for
-            (folder / RESUME_FILE).unlink(missing_ok=True)
-    return result
+    result.save(folder / RESULT_FILE, identity.values, digest)
+    if result.stopped_early:  # otherwise more epochs may be asked for
+        (folder / RESUME_FILE).unlink(missing_ok=True)
 
 
 def _finished(
-    folder: Path, model: Recommender, settings: Mapping[str, Any], epochs: int
+    folder: Path, model: Recommender, identity: Identity, epochs: int
 ) -> FitResult | None:
     """The stored result, if the run in the folder needs no further epoch."""
-    file = folder / RESULT_FILE
+    file, weights = folder / RESULT_FILE, folder / MODEL_FILE
     if not file.exists():
         return None
-    result, stored = FitResult.load(file)
-    check_settings(stored, settings, file)
+    result, stored, digest = FitResult.load(file)
+    identity.check(stored, file)
     if result.epochs > epochs:
         raise CheckpointError(
             f"{file} is the result of {result.epochs} epochs, more than "
@@ -259,7 +267,12 @@ def _finished(
         )
     if not result.stopped_early and result.epochs < epochs:
         return None
-    load_weights(model, folder / MODEL_FILE)
+    if content_hash(weights, KIND) != digest:
+        raise CheckpointError(
+            f"{file} is not the result of {weights}: it names a model with another hash. Put back "
+            "the file that belongs to it, or use resume=False to start over."
+        )
+    load_weights(model, weights)
     model.eval()
     return result
 
@@ -295,15 +308,26 @@ def _plain(prefix: str, options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _count(devices: int | str | list[int]) -> int | str:
-    return len(devices) if isinstance(devices, list) else devices
-
-
-def _strategy(devices: int | str | list[int]) -> Any:
-    if _count(devices) in (1, "1"):
+def _strategy(config: TrainingConfig) -> Any:
+    if config.num_devices in (1, "1"):
         return "auto"
     # Buffers, texts among them, never change: sending them at each step would be for nothing.
     return DDPStrategy(broadcast_buffers=False)
+
+
+@contextmanager
+def _full_disk(folder: Path | None) -> Iterator[None]:
+    """Says of a full disk which folder is meant, where the system names no file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or error.filename or folder is None:
+            raise
+        raise OSError(
+            error.errno,
+            "The disk is full. Make room and call fit again: it goes on from its last checkpoint",
+            str(folder),
+        ) from error
 
 
 @contextmanager

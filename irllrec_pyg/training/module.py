@@ -1,20 +1,24 @@
 """One training epoch, as Lightning runs it."""
 
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.loggers import CSVLogger
 from torch import Tensor
-from torch_geometric.data import HeteroData
+from torch_geometric.data import Dataset, HeteroData
 
+from ..checkpoint import CheckpointError
 from ..edges import EDGE_TYPE, SPLITS, check_data
 from ..loader import TripletLoader, triplet_loader
 from ..loader.draws import stream_key
 from ..nn import Recommender
-from ..ranking.evaluate import as_tuple, evaluate
+from ..ranking import evaluate
+from .config import TrainingConfig
+from .validation import check_checkpoint
 
 MODEL = 16  # Stream of a model's own randomness, beside those of the loader.
 
@@ -31,22 +35,17 @@ class RecommenderModule(LightningModule):
     Args:
         model (Recommender): The model.
         data (HeteroData): Data set.
-        lr (float, optional): Learning rate. (default: ``1e-3``)
-        batch_size (int, optional): Triplets in a batch, on each device. (default: ``4096``)
-        num_negatives (int, optional): Negative items a triplet. (default: ``1``)
-        num_neighbors (sequence of int, optional): Neighbours to sample in each hop, where the
-            graph is too big to propagate over as a whole. (default: the whole graph)
-        eval_every (int, optional): Epochs from one evaluation to the next; with ``0`` there is
-            none. (default: ``3``)
-        k (int or sequence of int, optional): Lengths of the lists. (default: ``(5, 10, 20)``)
-        metrics (str or sequence of str, optional): As in :func:`irllrec_pyg.ranking.evaluate`.
-            (default: ``("recall", "ndcg")``)
-        exclude_validation (bool, optional): Whether validation items are left out of the lists at
-            test. (default: ``False``)
-        seed (int, optional): The seed. (default: ``0``)
+        config (TrainingConfig or mapping, optional): The settings; ``epochs``, ``patience``,
+            ``monitor`` and those after them belong to :func:`fit`. (default: the defaults)
         loader_options (mapping, optional): Further arguments of
             :func:`irllrec_pyg.loader.triplet_loader`, such as ``num_workers``.
             (default: ``None``)
+        **settings: Fields of :class:`TrainingConfig`, such as ``lr=0.01``.
+
+    Raises:
+        ConfigError: If a setting is unknown or out of range.
+        TypeError: If ``data`` is a data set and not its graph.
+        ValueError: If the model was built for other data.
 
     Example:
         >>> module = RecommenderModule(model, data)
@@ -59,42 +58,34 @@ class RecommenderModule(LightningModule):
         self,
         model: Recommender,
         data: HeteroData,
+        config: TrainingConfig | Mapping[str, Any] | None = None,
         *,
-        lr: float = 1e-3,
-        batch_size: int = 4096,
-        num_negatives: int = 1,
-        num_neighbors: Sequence[int] | None = None,
-        eval_every: int = 3,
-        k: int | Sequence[int] = (5, 10, 20),
-        metrics: str | Sequence[str] = ("recall", "ndcg"),
-        exclude_validation: bool = False,
-        seed: int = 0,
         loader_options: Mapping[str, Any] | None = None,
+        **settings: Any,
     ) -> None:
         super().__init__()
-        if eval_every < 0:
-            raise ValueError(f"'eval_every' must not be negative, got {eval_every}.")
-        if eval_every and not has_pairs(data, "val"):
+        self.config = TrainingConfig.read(config, **settings)
+        _check_data(model, data)
+        if self.config.eval_every and not has_pairs(data, "val"):
             raise ValueError(
                 "The data set has no validation interactions to stop by; with "
                 "eval_every=0 training takes a fixed number of epochs."
             )
-        _check_data(model, data)
         self.model = model
         self.data = data
-        self.lr, self.seed, self.eval_every = lr, seed, eval_every
+        neighbors = self.config.num_neighbors
         self.loader_options = {
-            "batch_size": batch_size,
-            "num_negatives": num_negatives,
-            "num_neighbors": num_neighbors,
+            "batch_size": self.config.batch_size,
+            "num_negatives": self.config.num_negatives,
+            "num_neighbors": None if neighbors is None else list(neighbors),
             **(loader_options or {}),
         }
-        self.ranking: dict[str, Any] = {"k": as_tuple(k), "metrics": as_tuple(metrics)}
-        self.exclude_validation = exclude_validation
+        self.ranking: dict[str, Any] = {"k": self.config.k, "metrics": self.config.metrics}
         self.history: list[dict[str, float]] = []
         self.test_metrics: dict[str, float] = {}
         self.ended = False
         self.evaluated = False
+        self.restoring = False
         self._names: list[str] = []
         self._sum: Tensor | None = None
         self._steps = 0
@@ -102,10 +93,17 @@ class RecommenderModule(LightningModule):
 
     def train_dataloader(self) -> TripletLoader:
         """Triplets on the training device; each process of several takes its share."""
+        self.restoring = False  # Lightning asks for the loader after it has read a checkpoint.
+        trained = self.trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
+        if len(self.history) != trained:
+            raise CheckpointError(
+                f"{self.trainer.ckpt_path} is damaged: it has {len(self.history)} epochs in its "
+                f"history and {trained} in its loops. Delete it."
+            )
         device = "cpu" if self.loader_options.get("num_workers") else self.device
         loader = triplet_loader(
             self.data,
-            seed=self.seed,
+            seed=self.config.seed,
             rank=self.global_rank,
             device=device,
             world_size=self.trainer.world_size,
@@ -122,7 +120,7 @@ class RecommenderModule(LightningModule):
         # Lightning does not clip gradients in mixed precision for a fused optimizer.
         clips = self._trainer is not None and self._trainer.gradient_clip_val
         fused = not clips and all(p.device.type in ("cpu", "cuda") for p in parameters)
-        return torch.optim.Adam(parameters, lr=self.lr, fused=fused)
+        return torch.optim.Adam(parameters, lr=self.config.lr, fused=fused)
 
     def on_fit_start(self) -> None:
         """Turns training mode on, which Lightning leaves as it finds it."""
@@ -131,18 +129,22 @@ class RecommenderModule(LightningModule):
     def on_train_start(self) -> None:
         """Gives the rows of a resumed run to CSV files, which Lightning begins anew."""
         for logger in self.loggers:
-            for row in self.history if isinstance(logger, CSVLogger) else ():
-                logger.log_metrics({key: float(row[key]) for key in row}, int(row["epoch"]))
+            if isinstance(logger, CSVLogger) and self.history:
+                for row in self.history:
+                    logger.log_metrics({key: float(row[key]) for key in row}, int(row["epoch"]))
+                logger.save()
 
     def on_train_epoch_start(self) -> None:
         """Seeds the model's randomness of this epoch."""
-        key = stream_key(self.seed, len(self.history), self.global_rank, MODEL)
+        key = stream_key(self.config.seed, len(self.history), self.global_rank, MODEL)
         torch.manual_seed(key >> 1)
         self.model.begin_epoch()
         self._sum, self._steps, self._start = None, 0, time.perf_counter()
 
     def training_step(self, batch: HeteroData, batch_idx: int) -> Tensor:
         """The sum of the losses."""
+        if batch_idx % self.trainer.accumulate_grad_batches == 0:
+            self.model.begin_step()
         losses = self.model.losses_from_batch(batch)
         # Added up on the device; a logger or an item() at each step would wait for it.
         values = torch.stack([value.detach() for value in losses.values()]).float()
@@ -158,7 +160,8 @@ class RecommenderModule(LightningModule):
         row: dict[str, float] = {"epoch": epoch, "seconds": time.perf_counter() - self._start}
         for name, value in zip(self._names, losses, strict=True):
             row["loss" if name == "total" else f"loss_{name}"] = value
-        self.evaluated = is_due(epoch, self.eval_every)
+        self._check_finite(epoch, losses)
+        self.evaluated = is_due(epoch, self.config.eval_every)
         if self.evaluated:
             start = time.perf_counter()
             row |= evaluate(self.model, self.data, "val", **self.ranking)
@@ -166,6 +169,26 @@ class RecommenderModule(LightningModule):
         self.history.append(row)
         # Lightning takes "step" as the x-axis; its own epochs count from 0.
         self.log_dict({**row, "epoch": float(epoch), "step": float(epoch)})
+
+    def _check_finite(self, epoch: int, losses: list[float]) -> None:
+        """Stops before anything of a diverged model is evaluated or saved."""
+        wrong = [
+            f"the loss {name!r}"
+            for name, value in zip(self._names, losses, strict=True)
+            if not math.isfinite(value)
+        ]
+        # Asked of the device once an epoch: the last step may have spoilt what no loss has seen.
+        finite = [value.isfinite().all() for value in self.model.parameters()]
+        if finite and not wrong and not torch.stack([flag.cpu() for flag in finite]).all():
+            named = zip(self.model.named_parameters(), finite, strict=True)
+            wrong = [f"the parameter {name!r}" for (name, _), flag in named if not flag]
+        if wrong:
+            raise ValueError(
+                f"In epoch {epoch}, {', '.join(wrong)} became NaN or infinite; the model has "
+                "diverged: try a smaller learning rate than lr="
+                f"{self.config.lr:g}, a smaller weight of that loss, or gradient_clip_val=1.0. "
+                "Nothing of this epoch was saved."
+            )
 
     def on_train_end(self) -> None:
         """Ranks the test items."""
@@ -176,16 +199,37 @@ class RecommenderModule(LightningModule):
                 self.data,
                 "test",
                 **self.ranking,
-                exclude_validation=self.exclude_validation,
+                exclude_validation=self.config.exclude_validation,
             )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what the finished epochs gave."""
+        """Adds what the finished epochs gave, and by how many threads."""
         checkpoint["history"] = self.history
+        checkpoint["threads"] = torch.get_num_threads()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes over what the finished epochs gave."""
+        """Takes over what the finished epochs gave, and goes on with as many threads.
+
+        Sums round differently when they are shared by another number of threads.
+
+        Raises:
+            CheckpointError: If the checkpoint is not of this model, or of more than ``max_epochs``
+                epochs.
+        """
+        self.restoring = True
+        path, last = self.trainer.ckpt_path, self.trainer.max_epochs
+        try:
+            own = type(self).configure_optimizers is RecommenderModule.configure_optimizers
+            check_checkpoint(checkpoint, self, adam=own)
+        except ValueError as error:
+            raise CheckpointError(f"{path} is damaged: {error} Delete it.") from error
         self.history = checkpoint["history"]
+        if last not in (None, -1) and len(self.history) > last:
+            raise CheckpointError(
+                f"{path} holds {len(self.history)} epochs, more than 'epochs' = {last}. Use "
+                "another folder, or resume=False to start over."
+            )
+        torch.set_num_threads(checkpoint.get("threads", torch.get_num_threads()))
 
 
 def is_due(epoch: int, eval_every: int) -> bool:
@@ -201,6 +245,11 @@ def has_pairs(data: HeteroData, split: str) -> bool:
 
 def _check_data(model: Recommender, data: HeteroData) -> None:
     """Refuses to train a model on other interactions than its graph has."""
+    if not isinstance(data, HeteroData):
+        raise TypeError(
+            f"'data' must be a graph (HeteroData), got {type(data).__name__}"
+            + ("; pass its graph, dataset[0]." if isinstance(data, Dataset) else ".")
+        )
     sizes = data["user"].num_nodes, data["item"].num_nodes
     if sizes != (model.num_users, model.num_items):
         raise ValueError(

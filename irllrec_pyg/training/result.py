@@ -3,11 +3,13 @@
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import pandas as pd
+from annotated_types import Ge
 
 from ..checkpoint import CheckpointError
+from ..config import Config
 from ..files import write_text
 
 
@@ -59,26 +61,46 @@ class FitResult:
             history=table,
         )
 
-    def save(self, path: Path, settings: dict[str, Any]) -> None:
-        """Writes the result and the settings it belongs to as JSON."""
+    def save(self, path: Path, settings: dict[str, Any], model: str) -> None:
+        """Writes the result as JSON, with the settings and the hash of the model it belongs to."""
         rows = [
             {key: value for key, value in row.items() if value == value}
             for row in self.history.to_dict("records")
         ]
-        write_text(
-            path, json.dumps({**asdict(self), "history": rows, "settings": settings}, indent=1)
-        )
+        content = {**asdict(self), "history": rows, "settings": settings, "model": model}
+        write_text(path, json.dumps(content, indent=1))
 
     @classmethod
-    def load(cls, path: Path) -> tuple[Self, dict[str, Any]]:
-        """Reads a result and its settings back.
+    def load(cls, path: Path) -> tuple[Self, dict[str, Any], str]:
+        """Reads a result, its settings and the hash of its model back.
 
         Raises:
             CheckpointError: If the file is damaged.
         """
         try:
-            content = json.loads(path.read_text())
-            settings: dict[str, Any] = content.pop("settings")
-            return cls(**{**content, "history": pd.DataFrame(content["history"])}), settings
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            stored = _Stored(**json.loads(path.read_text(encoding="utf-8")))
+            if not stored.best_epoch <= stored.epochs == len(stored.history):
+                raise ValueError(
+                    f"it is of {stored.epochs} epochs, the best one {stored.best_epoch}, with "
+                    f"{len(stored.history)} in its history"
+                )
+        except (ValueError, TypeError, RecursionError) as error:
             raise CheckpointError(f"{path} is damaged ({error}); delete it.") from error
+        values = {name: getattr(stored, name) for name in _Stored.model_fields}
+        settings, model = values.pop("settings"), values.pop("model")
+        return cls(**{**values, "history": pd.DataFrame(stored.history)}), settings, model
+
+
+class _Stored(Config):
+    """What stands in the file. In those of 0.1.0 no model is named."""
+
+    test: dict[str, float]
+    validation: dict[str, float]
+    best_epoch: Annotated[int, Ge(1)]
+    epochs: Annotated[int, Ge(1)]
+    stopped_early: bool
+    seconds_per_epoch: float
+    seconds: float
+    history: list[dict[str, float]]
+    settings: dict[str, Any]
+    model: str = ""

@@ -1,9 +1,10 @@
 import pytest
 import torch
 
+from irllrec_pyg.edges import EDGE_TYPE
 from irllrec_pyg.loader import triplet_loader
 from irllrec_pyg.nn.batch import Triplets
-from irllrec_pyg.nn.graph import EDGE_TYPE, InteractionGraph
+from irllrec_pyg.nn.graph import InteractionGraph
 from irllrec_pyg.nn.subgraph import Subgraph
 from tests.loader.graphs import random_graph
 

@@ -17,7 +17,7 @@ from irllrec_pyg.checkpoint import read_tensors
 from irllrec_pyg.nn import GNNBackbone, IntentAlignment, Recommender
 from irllrec_pyg.published import build_model
 from irllrec_pyg.ranking import evaluate
-from irllrec_pyg.training import BestWeights, RecommenderModule, SafetensorsIO, fit
+from irllrec_pyg.training import BestWeights, RecommenderModule, SafetensorsIO, TrainingConfig, fit
 
 from .runs import outcome, train
 
@@ -188,7 +188,7 @@ def test_without_evaluation_all_epochs_count(tiny_data):
         ({"monitor": "recall@7"}, "'monitor' must be one of recall@5"),
         ({"epochs": 0}, "'epochs' must be at least 1"),
         ({"patience": 0}, "'patience' must be at least 1"),
-        ({"eval_every": -1}, "'eval_every' must not be negative"),
+        ({"eval_every": -1}, "'eval_every' must be at least 0"),
     ],
 )
 def test_errors(tiny_data, change, message):
@@ -222,7 +222,7 @@ def test_every_option_that_fit_gives_the_trainer_is_known(tiny_data, monkeypatch
     monkeypatch.setattr(fit_module, "Trainer", trainer)
     with pytest.raises(InterruptedError):
         train(tiny_data, "lightgcn")
-    own = set(inspect.signature(fit).parameters)
+    own = {*inspect.signature(fit).parameters, *TrainingConfig.model_fields}
     for option in set(given) - own - set(fit_module.OWN):
         with pytest.raises(InterruptedError):  # may be given otherwise
             train(tiny_data, "lightgcn", **{option: None})

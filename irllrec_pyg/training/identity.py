@@ -1,0 +1,185 @@
+"""What a training run depends on, in words, so that a run is never resumed as another one."""
+
+import hashlib
+import os
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from ..checkpoint import CheckpointError
+from ..config import Config
+from ..edges import EDGE_TYPE
+from ..nn import ModelConfig, Recommender
+from ..registry import Configured
+from .config import TrainingConfig
+
+SPLITS = {
+    "training": "edge_index",
+    "validation": "val_edge_label_index",
+    "test": "edge_label_index",
+}
+Scalar = (bool, int, float, str)
+
+
+class Identity:
+    """The settings of a run, its model and its interactions.
+
+    A model is described by the configurations of its modules, its parameters' shapes and the
+    digests of its texts; a module without a configuration by its class and its plain attributes,
+    which are compared only where both sides have them.
+
+    Args:
+        model (torch.nn.Module): The model; modules of other packages are described too.
+        data (HeteroData, optional): The data set it is trained on. (default: ``None``)
+        config (TrainingConfig, optional): How it is trained. (default: ``None``)
+        **further: Further settings, as values for JSON.
+
+    Attributes:
+        values (dict): Values for JSON by name, such as ``{"lr": 0.001, "model.backbone.num_layers":
+            3, "modules": {...}}``.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        data: HeteroData | None = None,
+        config: TrainingConfig | None = None,
+        **further: Any,
+    ) -> None:
+        self.values: dict[str, Any] = {}
+        self.defaults: dict[str, Any] = {}
+        if config is not None:
+            self._add(config, "")
+            for name in config.FREE:
+                del self.values[name]
+            # How many, and not which ones.
+            self.values["devices"], self.defaults["devices"] = str(config.num_devices), "1"
+        self.values |= further
+        modules: dict[str, Any] = {}
+        self._describe(model, "model", modules)
+        self.values |= _tensors(model)
+        if data is not None:
+            for split, key in SPLITS.items():
+                pairs = data[EDGE_TYPE].get(key)
+                self.values[f"{split} interactions"] = (
+                    None if pairs is None else f"{_shape(pairs)} {_digest(pairs)}"
+                )
+        self.values["modules"] = modules
+
+    def _describe(self, module: torch.nn.Module, prefix: str, modules: dict[str, Any]) -> None:
+        """Adds a module's settings; without a configuration, its plain attributes and parts."""
+        if isinstance(module, Recommender):
+            own = {"reg_weight": module.reg_weight, "similarity": module.similarity}
+            self._add(ModelConfig.read(own), f"{prefix}.", own)
+            for part in (module.backbone, module.ranking_loss):
+                if part is not None:
+                    self._describe(part, f"{prefix}.{part.kind}", modules)
+            for label, head in module.named_heads():
+                self._describe(head, f"{prefix}.heads.{label}", modules)
+            return
+        if isinstance(module, Configured):
+            self.values[prefix] = module.registered_name or type(module).__name__
+            self._add(module.config, f"{prefix}.")
+            if module.registered_name:  # what it is follows from its settings
+                return
+        modules[f"class of {prefix}"] = type(module).__name__
+        modules |= _attributes(module, f"{prefix}.")
+        for name, child in module.named_children():
+            self._describe(child, f"{prefix}.{name}", modules)
+
+    def _add(self, config: Config, prefix: str, only: Collection[str] | None = None) -> None:
+        names = type(config).model_fields if only is None else only
+        values = config.to_dict()
+        self.values |= _flat({name: values[name] for name in names}, prefix)
+        defaults = {
+            name: field.get_default(call_default_factory=True)
+            for name, field in type(config).model_fields.items()
+            if not field.is_required() and name in names
+        }
+        # As they would be written.
+        written = type(config).model_construct(**defaults).to_dict()
+        self.defaults |= _flat({name: written[name] for name in defaults}, prefix)
+
+    def differences(self, stored: Mapping[str, Any]) -> list[str]:
+        """Says which settings differ, one sentence each.
+
+        What ``stored`` does not have counts as today's default: a run stays what it was when a
+        setting is added to the package.
+        """
+        missing = "not set"
+        here, modules = dict(self.values), dict(self.values["modules"])
+        there = {**{n: self.defaults[n] for n in here if n in self.defaults}, **stored}
+        kept = there.get("modules")
+        kept = kept if isinstance(kept, dict) else {}
+        here["modules"] = there["modules"] = None
+        return [
+            f"{name} is {kept[name]} there and {modules[name]} here"
+            for name in kept
+            if name in modules and kept[name] != modules[name]
+        ] + [
+            f"{name} is {there.get(name, missing)} there and {here.get(name, missing)} here"
+            for name in dict.fromkeys([*there, *here])
+            if there.get(name, missing) != here.get(name, missing)
+        ]
+
+    def check(self, stored: Any, path: str | os.PathLike[str]) -> None:
+        """Refuses to go on with what was begun with other settings.
+
+        Raises:
+            CheckpointError: If a setting differs; the first ones are named.
+        """
+        advice = "Use another folder, or resume=False to start over."
+        if not isinstance(stored, dict) or "modules" not in stored:
+            raise CheckpointError(
+                f"{path} is of version 0.1.0, whose settings cannot be compared. {advice}"
+            )
+        if found := self.differences(stored):
+            more = f", and {len(found) - 5} more" if len(found) > 5 else ""
+            raise CheckpointError(
+                f"{path} was written with other settings: {'; '.join(found[:5])}{more}. {advice}"
+            )
+
+
+def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = value
+    return found
+
+
+def _attributes(module: torch.nn.Module, prefix: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in vars(module).items():
+        listed = isinstance(value, (list, tuple)) and len(value) <= 16
+        if key.startswith("_") or key == "training":
+            continue
+        if isinstance(value, Scalar):
+            found[f"{prefix}{key}"] = value
+        elif listed and all(isinstance(item, Scalar) for item in value):
+            found[f"{prefix}{key}"] = list(value)
+    return found
+
+
+def _tensors(model: torch.nn.Module) -> dict[str, str]:
+    found = {f"model.{name}": _shape(value) for name, value in model.named_parameters()}
+    kept = model.state_dict().keys()
+    for name, buffer in model.named_buffers():
+        # Texts are matrices that checkpoints do not hold; vectors belong to the graph.
+        if name not in kept and buffer.is_floating_point() and buffer.dim() > 1:
+            found[f"model.{name}"] = f"{_shape(buffer)} {_digest(buffer)}"
+    return found
+
+
+def _shape(tensor: Tensor) -> str:
+    return f"{'x'.join(map(str, tensor.shape))} {str(tensor.dtype).removeprefix('torch.')}"
+
+
+def _digest(tensor: Tensor) -> str:
+    data = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()
+    return hashlib.blake2b(data.data, digest_size=8).hexdigest()
