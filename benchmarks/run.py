@@ -31,11 +31,12 @@ import torch_geometric
 
 import irllrec_pyg
 from irllrec_pyg import IRLLRecDataset, build_model
-from irllrec_pyg.baselines import BASELINES, GRIDS, SETTINGS, build_baseline, choose_settings
 from irllrec_pyg.datasets import MovieLensText
+from irllrec_pyg.linear import build_linear, choose_settings, chosen
 from irllrec_pyg.nn import InBatchSoftmax, Ranker, Recommender
 from irllrec_pyg.published import TRAINING, load_hyperparameters, model_names, unread
 from irllrec_pyg.ranking import LIST_METRICS, USER_METRICS, evaluate, evaluate_users
+from irllrec_pyg.registry import names
 from irllrec_pyg.training import fit
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -43,6 +44,7 @@ import report
 import significance
 from provenance import provenance, write_users
 
+BASELINES = names("linear")
 FULL = "32-true"  # precision
 # Nobody published any for the sample set, where a batch of 4096 would be the whole of it.
 SAMPLE = {"batch_size": 512, "kd_weight": 0.01, "kd_int_weight": 0.01}
@@ -335,11 +337,11 @@ def rank(
     Its settings are those measured for the data set, else the best on the validation items.
     """
     data = dataset[0]
-    settings = SETTINGS.get(name, {}).get(dataset.name)
+    settings = chosen().get(dataset.name, {}).get(name)
     if settings is None:
-        settings = choose_settings(name, data) if name in GRIDS else {}
+        settings = choose_settings(name, data).settings
     start = time.perf_counter()
-    baseline = build_baseline(name, data, **settings)
+    baseline = build_linear(name, data, **settings)
     seconds = time.perf_counter() - start
     ranking: dict[str, Any] = {"k": args.k, "metrics": args.metrics}
     return {

@@ -251,8 +251,8 @@ def check_graph(ranker: Ranker, data: HeteroData) -> None:
             f"'data' has {sizes[0]} and {sizes[1]}; evaluate it on the data set that it was built "
             "with."
         )
-    edge_index = data[EDGE_TYPE].edge_index.to(ranker.seen_ptr.device)
-    theirs = CSR.from_pairs(edge_index[0], edge_index[1], *sizes)
+    user, item = data[EDGE_TYPE].edge_index.to(ranker.seen_ptr.device)
+    theirs = CSR.from_pairs(user, item, *sizes)
     same_degrees = torch.equal(theirs.ptr, ranker.seen_ptr)
     if not same_degrees or not torch.equal(theirs.col, ranker.seen_item):
         raise ValueError(

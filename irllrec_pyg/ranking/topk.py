@@ -20,7 +20,7 @@ CPU_BLOCK = 128  # users whose scores stay in the cache
 CHUNK = 8192  # users whose hidden items are looked up at once: a call costs more than a block
 
 
-@dataclass(frozen=True)
+@dataclass
 class DotProducts:
     r"""Scores that are dot products of embeddings.
 
@@ -98,7 +98,7 @@ class Blocks:
         """Memory for a block, in its first tensor the scores, of shape ``(B, width)``."""
         scorer, shape = self.scorer, (user.numel(), self.num_items)
         if isinstance(scorer, DotProducts) and len(scorer.items) == self.num_items:
-            users, items = scorer
+            users, items = scorer.users, scorer.items
             if users.dtype == items.dtype == _ranked_dtype(users):
                 levels = self._memory(user, users.dtype)
                 torch.mm(users[user], items.t(), out=levels[0][:, : self.num_items])

@@ -18,8 +18,8 @@ from torch_geometric.metrics import (
 )
 from torch_geometric.transforms import RandomLinkSplit
 
-from irllrec_pyg.baselines import Popularity
 from irllrec_pyg.datasets import IRLLRecDataset
+from irllrec_pyg.linear import Popularity
 from irllrec_pyg.nn import InteractionGraph, LightGCN, Ranker
 from irllrec_pyg.published import build_model
 from irllrec_pyg.ranking import (

@@ -110,9 +110,7 @@ def test_recommends_nothing_that_the_data_set_knows_of():
     assert ids(ranker.recommend(0, exclude=pairs)) == [(0, 3, 1), (0, 0, 2)]
     with pytest.raises(ValueError, match="'exclude' must be 'known', 'train', None or pairs"):
         ranker.recommend(0, exclude="seen")
-    with pytest.raises(
-        ValueError, match="'known': pairs name item 3 to 4; the ranker knows item 0 to 3"
-    ):
+    with pytest.raises(ValueError, match="'known': pairs name item 3 to 4; the ranker"):
         Table(EDGES, 3, 4, known=torch.tensor([[0, 1], [3, 4]]))
 
 

@@ -1,0 +1,126 @@
+"""Item neighbourhoods, by interactions and by texts."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from ..config import Config, field
+from ..edges import EDGE_TYPE
+from ..nn.conv.weighted_sum_conv import csr
+from ..nn.features import text_features
+from ..nn.losses import normalize
+from ..ranking.topk import topk
+from ..registry import register
+from ..sparse import expand, pointers
+from .base import LinearModel, inverse_root
+
+
+class NeighbourModel(LinearModel):
+    r"""Plain sums of similarities to the items that a user has.
+
+    .. math::
+        y_{ui} = \sum_{j \in \mathcal{N}(i)} r_{uj} \, s_{ij}
+
+    :math:`\mathcal{N}(i)`: the most similar items of the candidate :math:`i`, itself left out;
+    of equally similar ones the lower item.
+    """
+
+    class Config(Config):
+        num_neighbors: int = field(
+            50, ge=1, search=(10, 320), log=True, help="neighbours kept of each candidate"
+        )
+
+    is_nested = True
+    ptr: Tensor
+    neighbor: Tensor
+    similarity: Tensor
+
+    def __init__(
+        self, data: HeteroData, config: Mapping[str, Any] | None = None, **settings: Any
+    ) -> None:
+        super().__init__(data, config, **settings)
+        first, parts = 0, []
+        for block in self.similarities(data):
+            own = torch.arange(block.size(0), device=block.device)
+            block[own, own + first] = 0.0
+            value, neighbor = topk([block], min(self.config.num_neighbors, self.num_items))
+            row, at = (value > 0).nonzero(as_tuple=True)
+            parts.append((row + first, neighbor[row, at], value[row, at]))
+            first += block.size(0)
+        row, neighbor, value = (torch.cat(part) for part in zip(*parts, strict=True))
+        self._set(row, neighbor, value.float())
+        self.to(data[EDGE_TYPE].edge_index.device)
+
+    def similarities(self, data: HeteroData) -> Iterator[Tensor]:
+        r"""The rows of :math:`s`, of shape :math:`(I, I)`, in blocks that may be changed."""
+        raise NotImplementedError
+
+    @classmethod
+    def limits(cls, data: HeteroData) -> dict[str, int]:
+        """An item has all other items as neighbours at most."""
+        return {"num_neighbors": max(1, data["item"].num_nodes - 1)}
+
+    def truncated(self, **settings: Any) -> Self:
+        """The model with fewer neighbours."""
+        twin = self._twin(**settings)
+        row = expand(self.ptr, self.neighbor.numel())
+        place = torch.arange(row.numel(), device=row.device) - self.ptr[row]  # best ones first
+        kept = place < twin.config.num_neighbors
+        twin._set(row[kept], self.neighbor[kept], self.similarity[kept])
+        return twin
+
+    def score(self, user: Tensor) -> Tensor:
+        r"""Scores of all items, shape :math:`(B, I)`."""
+        matrix = csr(self.ptr, self.neighbor, self.similarity)
+        return (matrix @ self.history(user, self.similarity.dtype)).t()
+
+    def _set(self, row: Tensor, neighbor: Tensor, value: Tensor) -> None:
+        self.register_buffer("ptr", pointers(row, self.num_items))
+        self.register_buffer("neighbor", neighbor)
+        self.register_buffer("similarity", value)
+
+
+@register("item-knn")
+class ItemKNN(NeighbourModel):
+    r"""Item neighbourhoods, `"Item-Based Top-N Recommendation Algorithms"
+    <https://doi.org/10.1145/963770.963776>`_.
+
+    .. math::
+        s_{ij} = \frac{|\mathcal{U}_i \cap \mathcal{U}_j|}
+        {\sqrt{|\mathcal{U}_i| \, |\mathcal{U}_j|}}
+
+    the cosine of two columns of :math:`\mathbf{R}`; scores are plain sums over the neighbours
+    of the candidate that the user has (:class:`NeighbourModel`).
+    """
+
+    def similarities(self, data: HeteroData) -> Iterator[Tensor]:
+        """Cosines of the columns of the interactions."""
+        columns = self.interactions() @ sp.diags_array(inverse_root(self.degree()))
+        rows, size = columns.T.tocsr(), self.block_size()
+        for at in range(0, self.num_items, size):
+            yield torch.from_numpy((rows[at : at + size] @ columns).toarray())
+
+
+@register("text-knn")
+class TextKNN(NeighbourModel):
+    r"""Item neighbourhoods in the items' texts: :class:`ItemKNN` with
+
+    .. math::
+        s_{ij} = \max(\cos(\mathbf{x}_i, \mathbf{x}_j), 0)
+
+    The text-only baseline: of the interactions it knows the user's own items, and nothing of
+    other users.
+
+    Raises:
+        MissingTextError: If the data set has no profile embeddings ``x``.
+    """
+
+    def similarities(self, data: HeteroData) -> Iterator[Tensor]:
+        """Cosines of the items' texts."""
+        x = normalize(text_features(data, "x", sides=["item"]))
+        for block in x.split(self.block_size()):
+            yield block @ x.t()
