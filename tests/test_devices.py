@@ -34,10 +34,10 @@ MAY_WAIT = [name for name in model_names() if name.startswith("autocf")]
 NOTHING_RANDOM = ["alpharec", "dccf", "gccf", "gccf_plus", "lightgcn", "lightgcn_plus"]
 
 
-def build(name, data, device="cpu", dtype=torch.float64):
+def build(name, data, device="cpu", dtype=torch.float64, **overrides):
     """The same weights whatever the device and the dtype."""
     torch.manual_seed(0)
-    return build_model(name, data, dataset="amazon").double().to(device, dtype)
+    return build_model(name, data, dataset="amazon", **overrides).double().to(device, dtype)
 
 
 def elsewhere(device):
@@ -187,6 +187,15 @@ def test_nothing_in_a_step_depends_on_numbers(name, num_negatives, tiny_data, mo
     loss = model.losses_from_batch(batch)["total"]
     loss.backward()
     assert loss.is_meta
+    assert all(p.grad.is_meta for p in model.parameters() if p.grad is not None)
+
+
+def test_nothing_in_a_step_of_the_paper_depends_on_numbers(tiny_data, monkeypatch):
+    batch = next(iter(triplet_loader(tiny_data, 16))).to("meta")
+    model = build("lightgcn_int", tiny_data, mode="as_in_paper").train()
+    without_numbers(monkeypatch)
+    model.to("meta")
+    model.losses_from_batch(batch)["total"].backward()
     assert all(p.grad.is_meta for p in model.parameters() if p.grad is not None)
 
 

@@ -22,7 +22,7 @@ def equal(a, b):
 
 CHECKPOINT = {
     "epoch": 3,
-    "version": "2.6",
+    "pytorch-lightning_version": "2.6.0",
     "none": None,
     "flag": True,
     "best": float("-inf"),
