@@ -197,7 +197,8 @@ def check(args: argparse.Namespace) -> None:
             )
     trained = [model for model in args.model if not is_linear(model)]
     taken = {path for model in trained for path in own(args, model)}
-    if foreign := sorted(set(args.given) - taken):
+    model_given = {path for path in args.given if not path.startswith("training.")}
+    if foreign := sorted(model_given - taken):
         raise ConfigError(f"no chosen model has the setting {', '.join(foreign)}")
     for model in trained:
         for dataset in args.dataset:

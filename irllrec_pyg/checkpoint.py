@@ -315,7 +315,9 @@ def load_ranker(path: str | Path) -> EmbeddingRecommender:
         CheckpointError: If the file is damaged or not a saved model.
 
     Example:
-        >>> load_ranker("run/model.safetensors").recommend("reader-17", k=5)
+        >>> _ = save_ranker(build_model("lightgcn", data), "model.safetensors")
+        >>> list(load_ranker("model.safetensors").recommend(7, k=2)["rank"])
+        [1, 2]
     """
     tensors, metadata = _read_ranker(path)
     return EmbeddingRecommender(

@@ -117,8 +117,9 @@ def lookup(kind: str, name: str) -> "type[Configured]":
     Raises:
         ConfigError: If there is none; the message lists those that there are.
     """
-    _load_plugins()
-    known = _classes.get(kind, {})
+    known = _classes.setdefault(kind, {})
+    if name not in known:
+        _load_plugins()
     if name not in known:
         raise ConfigError(unknown_name(kind, name, list(known)))
     return known[name]

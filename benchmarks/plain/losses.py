@@ -42,7 +42,7 @@ class Plain:
             loop = torch.arange(self.num_nodes, device=edges.device)
             edges = torch.cat([edges, torch.stack([loop, loop])], dim=1)
         self.adjacency = normalized(edges, self.num_nodes, self.dtype)
-        self.heads = {type(head).__name__: head for head in model.heads}
+        self.heads = {type(head).__name__: head for head in model.heads.values()}
         intent = self.heads.get("IntentAlignment")
         matching = None if intent is None else intent.matching
         if matching is not None and matching.target != "predictions":
@@ -71,7 +71,7 @@ class Plain:
     ) -> dict[str, Tensor]:
         """As :meth:`irllrec_pyg.nn.Recommender.losses`."""
         x = self.backbone.embedding
-        if "ProfileReconstruction" in self.heads.values():
+        if "ProfileReconstruction" in self.heads:
             head = self.heads["ProfileReconstruction"]
             if masked_nodes is None:
                 count = max(int(self.num_nodes * head.mask_ratio), 1)
@@ -90,17 +90,17 @@ class Plain:
         own = getattr(self, f"_{self.kind.lower()}_losses", None)
         if own is not None:
             losses |= own(out, user, pos, neg)
-        if "ProfileReconstruction" in self.heads.values():
+        if "ProfileReconstruction" in self.heads:
             predicted = head.mlp(out.nodes[masked_nodes])
             losses["reconstruction"] = head.weight * ssl(
                 predicted, head.features[masked_nodes], head.temperature
             )
-        if "ProfileAlignment" in self.heads.values():
+        if "ProfileAlignment" in self.heads:
             head = self.heads["ProfileAlignment"]
             losses["profile"] = self._align(
                 head, head.temperature, out.nodes, head.mlp(head.features), user, pos, neg
             )
-        if "IntentAlignment" in self.heads.values():
+        if "IntentAlignment" in self.heads:
             losses |= self._intent(self.heads["IntentAlignment"], out, user, pos, neg, augment)
         return {**losses, "total": sum(losses.values())}
 

@@ -59,7 +59,8 @@ class InBatchSoftmax(RankingLoss):
 
     Example:
         >>> loss = InBatchSoftmax(temperature=0.2)
-        >>> model = Recommender(LightGCN(data), ranking_loss=loss)  # doctest: +SKIP
+        >>> Recommender(LightGCN(data), ranking_loss=loss).ranking_loss
+        InBatchSoftmax(temperature=0.2)
     """
 
     class Config(RankingLoss.Config):

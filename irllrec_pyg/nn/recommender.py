@@ -85,9 +85,11 @@ class Recommender(DotProductRanker):
             embeddings rank. (default: ``"dot"``)
 
     Example:
-        >>> data = IRLLRecDataset(root, name="movie")[0]  # doctest: +SKIP
-        >>> backbone = LightGCN(data, embedding_size=32, num_layers=3)  # doctest: +SKIP
-        >>> model = Recommender(backbone, [ProfileAlignment(data, backbone)])  # doctest: +SKIP
+        >>> data = IRLLRecDataset(root, name="sample")[0]
+        >>> backbone = LightGCN(data, embedding_size=32, num_layers=3)
+        >>> model = Recommender(backbone, [ProfileAlignment(data, backbone)])
+        >>> [tuple(part.shape) for part in model.embed()]
+        [(600, 32), (360, 32)]
     """
 
     def __init__(

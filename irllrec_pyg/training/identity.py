@@ -91,17 +91,11 @@ class Identity:
             self._describe(child, f"{prefix}.{name}", modules)
 
     def _add(self, config: Config, prefix: str, only: Collection[str] | None = None) -> None:
-        names = type(config).model_fields if only is None else only
-        values = config.to_dict()
-        self.values |= _flat({name: values[name] for name in names}, prefix)
-        defaults = {
-            name: field.get_default(call_default_factory=True)
-            for name, field in type(config).model_fields.items()
-            if not field.is_required() and name in names
-        }
-        # As they would be written.
-        written = type(config).model_construct(**defaults).to_dict()
-        self.defaults |= _flat({name: written[name] for name in defaults}, prefix)
+        for found, values in (
+            (self.values, config.to_dict()),
+            (self.defaults, type(config)().to_dict()),
+        ):
+            found |= _flat({n: v for n, v in values.items() if only is None or n in only}, prefix)
 
     def differences(self, stored: Mapping[str, Any]) -> list[str]:
         """Says which settings differ, one sentence each.

@@ -48,10 +48,14 @@ class RecommenderModule(LightningModule):
         ValueError: If the model was built for other data.
 
     Example:
-        >>> module = RecommenderModule(model, data)
-        >>> trainer = Trainer(max_epochs=100, callbacks=[BestWeights("recall@20")],
-        ...                   inference_mode=False, use_distributed_sampler=False)
+        >>> from pytorch_lightning import Trainer
+        >>> module = RecommenderModule(build_model("lightgcn", data), data, batch_size=16)
+        >>> trainer = Trainer(max_epochs=1, callbacks=[BestWeights("recall@20")], accelerator="cpu",
+        ...                   inference_mode=False, use_distributed_sampler=False, logger=False,
+        ...                   enable_progress_bar=False, enable_checkpointing=False)
         >>> trainer.fit(module)
+        >>> len(module.history)
+        1
     """
 
     def __init__(

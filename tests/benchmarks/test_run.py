@@ -11,6 +11,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import report
 import run
 
+from irllrec_pyg.run import RunConfig
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -85,8 +87,14 @@ def test_rows_are_compared_with_the_reference(folder):
 def test_the_softmax_is_another_row(folder):
     (row,) = results(folder / "softmax")
     assert row["model"] == "lightgcn+softmax-16"
-    assert row["hyperparameters"]["softmax_temperature"] == 0.15
-    assert row["hyperparameters"]["embedding_size"] == 16
+    model = row["config"]["model"]
+    assert model["ranking_loss"] == {
+        "name": "softmax",
+        "temperature": 0.15,
+        "log_popularity": False,
+    }
+    assert model["backbone"]["embedding_size"] == 16
+    assert row["config"]["training"]["epochs"] == 2
     assert "loss_softmax" in row["history"]
 
 
@@ -179,10 +187,18 @@ def test_ranking_without_validation_items_is_another_row():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--model", "lightgnc", "ease"], "unknown model lightgnc"),
+        (["--model", "lightgnc", "ease"], "Unknown model 'lightgnc'; did you mean 'lightgcn'"),
+        (["--model", "gnn+text"], "Unknown head 'text'"),
+        (
+            ["--model", "sgl", "--backbone.noise", "1"],
+            "no chosen model has the setting backbone.no",
+        ),
+        (["--model", "sgl", "--layer-num", "-1"], "'num_layers' must be at least 0, got -1"),
+        (["--model", "sgl", "--layer-num", "two"], "must be a whole number, got 'two'"),
+        (["--model", "sgl", "--lr", "0"], "'lr' must be greater than 0, got 0"),
         (
             ["--model", "lightgcn", "--kd-weight", "1"],
-            "no chosen model has the hyper-parameter kd_we",
+            "no chosen model has the setting heads.profile.w",
         ),
         (
             ["--dataset", "amazon", "amzon"],
@@ -191,7 +207,7 @@ def test_ranking_without_validation_items_is_another_row():
         ),
         (
             ["--model", "lightgcn", "sgl", "--intent-num", "8"],
-            "no chosen model has the hyper-paramet",
+            "no chosen model has the setting heads.intent.num_i",
         ),
         (["--model", "alpharec", "--lm-model", "bert"], "unrecognized arguments: --lm-model"),
         (["--model", "ease", "--compare", "lightgcn"], "--compare must name a row: ease"),
@@ -203,33 +219,65 @@ def test_a_command_that_cannot_be_meant_is_refused(capsys, options, message):
     assert message in capsys.readouterr().err
 
 
-def test_options_change_the_model_and_its_row(tmp_path):
+def test_options_change_the_model_and_its_row():
     args = run.parse(
         [
-            "--model",
-            "sgl_int",
-            "gccf",
-            "--mode",
-            "as_in_paper",
-            "--no-self-loops",
-            "--num-negatives",
-            "4",
+            *("--model", "sgl_int", "gccf", "--mode", "as_in_paper"),
+            *("--backbone.self-loops", "false", "--num-negatives", "4"),
         ]
     )
     assert [run.label(args, name) for name in args.model] == [
-        "sgl_int-as_in_paper-num_negatives=4",
-        "gccf-as_in_paper-num_negatives=4-self_loops=False",
+        "sgl_int-num_negatives=4-as_in_paper",
+        "gccf-self_loops=False-num_negatives=4-as_in_paper",
     ]
-    dataset = run.load(run.parse(["--root", str(tmp_path)]), "sample")
-    intent = run.build(args, "sgl_int", dataset).heads[1]
-    assert intent.config.matching.target == "similarities"
-    assert intent.config.translation.weight > 0
-    assert run.build(args, "gccf", dataset).backbone.self_loops is False
+    sgl, gccf = (run.describe(args, name, "sample", 7, run.FULL) for name in args.model)
+    assert sgl.model.heads["intent"]["matching"]["target"] == "similarities"
+    assert sgl.model.heads["intent"]["translation"]["weight"] > 0
+    assert gccf.model.backbone["self_loops"] is False
+    assert (sgl.training.num_negatives, sgl.training.seed) == (4, 7)
     both = run.parse(["--model", "lightgcn", "lightgcn_int", "--intent-num", "8"])
     assert [run.label(both, name) for name in both.model] == [
         "lightgcn",
-        "lightgcn_int-intent_num=8",
+        "lightgcn_int-intent.num_intents=8",
     ]
+
+
+def test_a_setting_has_one_flag_by_its_own_name_and_by_its_published_one():
+    own = run.parse(["--model", "lightgcn_int", "--heads.intent.translation.weight", "1e-3"])
+    published = run.parse(["--model", "lightgcn_int", "--kd-int-weight-2", "1e-3"])
+    assert own.given == published.given == {"heads.intent.translation.weight": 1e-3}
+
+
+def test_the_help_says_what_every_setting_is_and_its_default(capsys):
+    with pytest.raises(SystemExit):
+        run.parse(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--backbone.num-layers" in text
+    assert "number of propagations, at least 0 (default: 3: lightgcn, " in text
+    assert "--heads.profile.weight" in text
+    assert "learning rate of Adam, above 0 (default: 0.001)" in text
+
+
+def test_without_arguments_closed_form_models_stand_beside_the_others():
+    args = run.parse([])
+    assert [name for name in args.model if run.is_linear(name)] == [
+        *("popularity", "item-knn", "ease", "low-pass-svd")
+    ]
+    assert [name for name in args.model if not run.is_linear(name)] == ["lightgcn", "lightgcn_int"]
+
+
+def test_a_backbone_with_heads_that_nobody_published_runs(tmp_path):
+    run.main(
+        [
+            *("--model", "gccf_int", "gnn+profile", "--backbone.gnn", "GCN", "--epochs", "1"),
+            *("--root", str(tmp_path), "--out", str(tmp_path / "out"), "--k", "20"),
+        ]
+    )
+    rows = results(tmp_path / "out")
+    assert [row["model"] for row in rows] == ["gccf_int", "gnn+profile-gnn=GCN"]
+    assert rows[0]["test"]["recall@20"] > 0
+    saved = RunConfig.load(tmp_path / "out/sample/gccf_int/seed-2023/config.yaml")
+    assert saved.to_dict() == rows[0]["config"]
 
 
 def test_each_precision_is_a_row_that_can_be_compared(tmp_path):
