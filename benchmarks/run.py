@@ -40,8 +40,8 @@ from irllrec_pyg.nn import ModelConfig, Recommender
 from irllrec_pyg.published import ALIASES, model_names, split_name
 from irllrec_pyg.ranking import LIST_METRICS, USER_METRICS, Ranker, evaluate, evaluate_users
 from irllrec_pyg.registry import names
-from irllrec_pyg.run import DataConfig, RunConfig
-from irllrec_pyg.run import run as run_one
+from irllrec_pyg.runs import DataConfig, RunConfig
+from irllrec_pyg.runs import run as run_one
 from irllrec_pyg.training import TrainingConfig
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -1,11 +1,15 @@
 """RLMRec and IRLLRec, recommendation with language models, on PyTorch Geometric."""
 
+from typing import TYPE_CHECKING, Any
+
 from .datasets import IRLLRecDataset, from_interactions
 from .linear import build_linear
 from .loader import triplet_loader
 from .nn import ModelConfig, Recommender
 from .published import build_model
-from .run import RunConfig, run
+
+if TYPE_CHECKING:
+    from .runs import RunConfig, run
 
 __version__ = "0.2.0.dev0"
 
@@ -20,3 +24,11 @@ __all__ = [
     "run",
     "triplet_loader",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("RunConfig", "run"):  # training brings Lightning, which recommending does not need
+        from . import runs
+
+        return getattr(runs, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -438,10 +438,9 @@ def _read_ranker(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         _check_ranker(tensors)
         if not isinstance(metadata.get("class"), str):
             raise ValueError("'class' must be a name")
-        for name in ("info", "model"):
-            if not isinstance(metadata.get(name, {}), dict):
+        for name, absent in (("info", None), ("model", {})):
+            if not isinstance(metadata.get(name, absent), dict):
                 raise ValueError(f"{name!r} must be a mapping")
-        metadata.setdefault("info", {})
     except ValueError as error:
         raise _damaged(Path(path), error) from error
     return tensors, metadata

@@ -76,7 +76,9 @@ def _explained(error: BaseException, target: Path) -> OSError | None:
         ours = named in (target, *target.parents) or named.name.startswith(f".{target.name}.")
         if number in _ADVICE and ours:
             kept = "its old content is kept" if target.exists() else "nothing of it was written"
-            text = f"{os.strerror(number)}: {kept}. {_ADVICE[number]}"
+            full = number in (errno.ENOSPC, errno.EDQUOT)
+            what = "The disk is full" if full else os.strerror(number)
+            text = f"{what}: {kept}. {_ADVICE[number]}"
             return OSError(number, text, str(target))
         cause = None if isinstance(cause, OSError) else cause.__context__
     return None

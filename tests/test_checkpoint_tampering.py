@@ -99,10 +99,7 @@ CHANGES = {
     "item is huge": (with_value("seen_item", 0, 2**62), "'seen_item' must lie between"),
     "items of int16": (with_tensor("seen_item", lambda t: t.short()), "vector of int64"),
     "no items": (without("seen_item"), "'seen_item' is missing"),
-    "known without items": (
-        with_new("known_ptr", torch.zeros(5, dtype=torch.long)),
-        "'known_item' must be a vector",
-    ),
+    "known without items": (without("known_item"), "'known_item' must be a vector"),
     "no user embeddings": (without("user_embedding"), "'user_embedding' is missing"),
     "no item embeddings": (without("item_embedding"), "'item_embedding' is missing"),
     "embedding is NaN": (with_value("user_embedding", 0, float("nan")), "NaN or infinite"),

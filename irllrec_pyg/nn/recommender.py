@@ -178,6 +178,9 @@ class Recommender(DotProductRanker):
         A teacher whose student has not changed since stays where it is, so a second call before
         the next optimiser step changes nothing.
         """
+        self._move_teachers()
+
+    def _move_teachers(self) -> None:
         for _, head in self.named_heads():
             head.begin_step()
 
@@ -220,8 +223,8 @@ class Recommender(DotProductRanker):
         return self._losses(Triplets.from_batch(batch, graph, augment))
 
     def _losses(self, batch: Triplets) -> dict[str, Tensor]:
-        if self.training:
-            self.begin_step()
+        if self.training:  # also where a loop of one's own does not say that a step begins
+            self._move_teachers()
         x = self.backbone.inputs(batch.graph)
         for _, head in self.named_heads():
             x = head.corrupt(x, batch)
@@ -233,7 +236,7 @@ class Recommender(DotProductRanker):
         }
         for label, head in self.named_heads():
             for name, value in head(encoding, batch).items():
-                name = name if label == head.registered_name else f"{label}.{name}"
+                name = name if label == _name(head) else f"{label}.{name}"
                 if name in losses:
                     raise ValueError(f"Two losses are called {name!r}; give a head another label.")
                 losses[name] = value
@@ -257,10 +260,14 @@ class Recommender(DotProductRanker):
         return nodes[: self.num_users], nodes[self.num_users :]
 
 
+def _name(head: Head) -> str:
+    return head.registered_name or type(head).__name__
+
+
 def _labelled(heads: Iterable[Head]) -> dict[str, Head]:
     labelled: dict[str, Head] = {}
     for head in heads:
-        name = head.registered_name or type(head).__name__
+        name = _name(head)
         count = sum(other == name or other.startswith(f"{name}-") for other in labelled)
         labelled[f"{name}-{count + 1}" if count else name] = head
     return labelled

@@ -9,7 +9,7 @@ import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.loggers import CSVLogger
 from torch import Tensor
-from torch_geometric.data import Dataset, HeteroData
+from torch_geometric.data import HeteroData
 
 from ..checkpoint import CheckpointError
 from ..edges import EDGE_TYPE, SPLITS, check_data
@@ -249,11 +249,7 @@ def has_pairs(data: HeteroData, split: str) -> bool:
 
 def _check_data(model: Recommender, data: HeteroData) -> None:
     """Refuses to train a model on other interactions than its graph has."""
-    if not isinstance(data, HeteroData):
-        raise TypeError(
-            f"'data' must be a graph (HeteroData), got {type(data).__name__}"
-            + ("; pass its graph, dataset[0]." if isinstance(data, Dataset) else ".")
-        )
+    check_data(data)
     sizes = data["user"].num_nodes, data["item"].num_nodes
     if sizes != (model.num_users, model.num_items):
         raise ValueError(

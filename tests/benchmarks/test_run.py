@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import report
 import run
 
-from irllrec_pyg.run import RunConfig
+from irllrec_pyg.runs import RunConfig
 
 
 @pytest.fixture(scope="module")

@@ -50,16 +50,7 @@ def test_a_single_row_may_have_any_stride():
     assert torch.equal(text_features(data, "x"), whole)
 
 
-@pytest.fixture
-def half():
-    """The sample set's texts are in float16."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float16)
-    yield
-    torch.set_default_dtype(before)
-
-
-def test_a_data_set_holds_its_texts_for_models_to_share(tmp_path, half):
+def test_a_data_set_holds_its_texts_for_models_to_share(tmp_path):
     for _ in range(2):  # processed, then loaded
         data = IRLLRecDataset(str(tmp_path), "sample")[0]
         for field in ("x", "intent"):

@@ -91,11 +91,11 @@ def test_settings_name_what_differs(tiny_data):
         "model.backbone.num_layers is 2 there and 3 here"
     ]
     assert differences(first, settings(layer_num=2, kd_temperature=0.1)) == [
-        "model.heads.0.temperature is 0.2 there and 0.1 here"
+        "model.heads.profile.temperature is 0.2 there and 0.1 here"
     ]
     tiny_data["user"].x = tiny_data["user"].x * 2
     (text,) = differences(first, settings(layer_num=2, kd_temperature=0.2))
-    assert text.startswith("model.heads.0.features is 21x6 float32 ")
+    assert text.startswith("model.heads.profile.features is 21x6 float32 ")
     # A model without texts takes no notice of them.
     plain = settings("lightgcn")
     tiny_data["user"].x = None

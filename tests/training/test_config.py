@@ -5,6 +5,7 @@ import torch
 
 from irllrec_pyg.config import Config, ConfigError, bounds_of, field
 from irllrec_pyg.published import build_model
+from irllrec_pyg.registry import Configured
 from irllrec_pyg.training import Identity, TrainingConfig, fit
 
 from .runs import train
@@ -80,7 +81,10 @@ def test_what_a_stored_identity_lacks_counts_as_the_default(tiny_data):
         depth: int = field(2, help="added later")
 
     def identity(description, **settings):
-        model = torch.nn.Sequential(torch.nn.Linear(2, 2))
+        class Part(Configured, torch.nn.Linear):
+            kind = "test"
+
+        model = torch.nn.Sequential(Part(2, 2))
         model[0].config = description
         return Identity(model, tiny_data, TrainingConfig(**settings))
 

@@ -283,7 +283,7 @@ class Spoilt(Head):
     """A head whose loss, or whose parameter, becomes NaN in an epoch."""
 
     def __init__(self, epoch, loss):
-        super().__init__()
+        super().__init__(None, None)
         self.value = torch.nn.Parameter(torch.ones(1))
         self.last, self.loss, self.seen = epoch, loss, 0
 
@@ -306,7 +306,7 @@ def test_nothing_of_a_diverged_epoch_is_saved(tiny_data, tmp_path, loss, eval_ev
         return Recommender(backbone, [Spoilt(3, loss)])
 
     options = {"progress": False, "accelerator": "cpu", "eval_every": eval_every}
-    what = "the loss 'spoilt'" if loss else "the parameter 'heads.0.value'"
+    what = "the loss 'spoilt'" if loss else "the parameter 'heads.Spoilt.value'"
     with pytest.raises(ValueError, match=rf"In epoch 3, {what}.* try a smaller learning rate"):
         fit(model(), tiny_data, epochs=5, folder=tmp_path, **options)
     assert not (tmp_path / "model.safetensors").exists()
@@ -398,7 +398,7 @@ def test_a_step_begins_once_for_each_step_of_the_optimizer(
 def test_a_data_set_in_the_place_of_its_graph_is_refused(published_folder):
     dataset = IRLLRecDataset(published_folder.parents[1], "tiny")
     model = build_model("lightgcn", dataset[0])
-    with pytest.raises(TypeError, match=r"got IRLLRecDataset; pass its graph, dataset\[0\]"):
+    with pytest.raises(TypeError, match=r"got IRLLRecDataset; pass its graph, 'dataset\[0\]'"):
         fit(model, dataset, epochs=1, progress=False)
     with pytest.raises(TypeError, match="got dict"):
         fit(model, {}, epochs=1, progress=False)
