@@ -15,7 +15,7 @@ from .draws import default_generator_seeded, stream_key
 from .interactions import USER_TO_ITEM, Interactions
 from .neighborhood import edge_weight
 from .order import EpochOrder, EpochSampler
-from .triplet_sampler import TripletSampler, distinct
+from .triplet_sampler import TripletSampler
 
 WORKERS = 3  # Of an epoch's streams; 0 to 2 are its order, negatives and neighbors.
 
@@ -59,10 +59,9 @@ class _Collate:
         user.src_index, user.src_count = src_index, torch.bincount(src_index)
         num_items = 1 + int(max(dst_pos_index.max(), dst_neg_index.max()))
         for name, index in (("dst_pos", dst_pos_index), ("dst_neg", dst_neg_index)):
-            flat = index.flatten()
-            item[f"{name}_index"] = index
-            item[f"{name}_count"] = torch.bincount(flat, minlength=num_items)
-            item[f"{name}_unique"] = distinct(flat, num_items)[0]
+            count = torch.bincount(index.flatten(), minlength=num_items)
+            item[f"{name}_index"], item[f"{name}_count"] = index, count
+            item[f"{name}_unique"] = count.nonzero().flatten()
         batch[USER_TO_ITEM].input_id = input_id
         if out.row:
             weight = edge_weight(self.sampler.interactions, out)

@@ -100,9 +100,9 @@ class Triplets:
         if graph.n_id is not None:
             users, items = (torch.arange(ids.numel(), device=ids.device) for ids in (users, items))
         triplets = cls(
-            users[user.src_index],
-            items[item.dst_pos_index],
-            items[item.dst_neg_index],
+            users.index_select(0, user.src_index),
+            items.index_select(0, item.dst_pos_index),
+            items.index_select(0, item.dst_neg_index.flatten()).view_as(item.dst_neg_index),
             graph,
             augment,
         )
