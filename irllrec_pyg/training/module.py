@@ -96,7 +96,11 @@ class RecommenderModule(LightningModule):
         self._start = 0.0
 
     def train_dataloader(self) -> TripletLoader:
-        """Triplets on the training device; each process of several takes its share."""
+        """Triplets, made on the CPU; each process of several takes its share.
+
+        Finding the distinct nodes of a batch on a GPU would wait for it; so a batch is made in
+        pinned memory while the step before it runs, and sent without waiting.
+        """
         self.restoring = False  # Lightning asks for the loader after it has read a checkpoint.
         trained = self.trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
         if len(self.history) != trained:
@@ -104,18 +108,26 @@ class RecommenderModule(LightningModule):
                 f"{self.trainer.ckpt_path} is damaged: it has {len(self.history)} epochs in its "
                 f"history and {trained} in its loops. Delete it."
             )
-        device = "cpu" if self.loader_options.get("num_workers") else self.device
+        options = dict(self.loader_options)
+        if "device" not in options and self.device.type == "cuda":
+            options.setdefault("pin_memory", True)
         loader = triplet_loader(
             self.data,
             seed=self.config.seed,
             rank=self.global_rank,
-            device=device,
             world_size=self.trainer.world_size,
-            **self.loader_options,
+            **{"device": "cpu", **options},
         )
         # Lightning makes the first iterator before it tells the loader of a resumed epoch.
         loader.set_epoch(len(self.history))
         return loader
+
+    def transfer_batch_to_device(
+        self, batch: HeteroData, device: torch.device, dataloader_idx: int
+    ) -> HeteroData:
+        """Sends a batch to the training device, from pinned memory without waiting."""
+        moved: HeteroData = batch.to(device, non_blocking=True)
+        return moved
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam over all trainable parameters."""
