@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ..checkpoint import CheckpointError
 from ..config import Config
 from ..edges import EDGE_TYPE, PAIRS
 from ..nn import ModelConfig, Recommender
 from ..registry import Configured
+from ..tensor_file import CheckpointError
 from .config import TrainingConfig
 
 Scalar = (bool, int, float, str)
