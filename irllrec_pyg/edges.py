@@ -8,7 +8,10 @@ from torch_geometric.data import Dataset, HeteroData
 
 EDGE_TYPE = ("user", "rates", "item")
 REVERSE_TYPE = ("item", "rated_by", "user")
-SPLITS = {"val": "val_edge_label_index", "test": "edge_label_index"}
+#: Where the pairs of each split are, at the edge type.
+PAIRS = {"training": "edge_index", "validation": "val_edge_label_index", "test": "edge_label_index"}
+#: Those that can be ranked, by the names that ``evaluate`` knows them by.
+SPLITS = {"val": PAIRS["validation"], "test": PAIRS["test"]}
 
 
 def check_data(data: Any) -> HeteroData:

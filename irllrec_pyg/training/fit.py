@@ -20,11 +20,12 @@ from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch_geometric.data import HeteroData
 
-from ..checkpoint import KIND, CheckpointError, content_hash, load_weights, save_ranker
+from ..checkpoint import KIND, load_weights, save_ranker
 from ..config import ConfigError, unknown_name
 from ..nn import Recommender
 from ..ranking.evaluate import as_tuple
 from ..registry import arguments
+from ..tensor_file import CheckpointError, content_hash
 from .callbacks import BestWeights, EpochBar, ResumeCheckpoint
 from .checkpoint_io import SafetensorsIO
 from .config import TrainingConfig

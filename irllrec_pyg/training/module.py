@@ -11,12 +11,12 @@ from pytorch_lightning.loggers import CSVLogger
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ..checkpoint import CheckpointError
 from ..edges import EDGE_TYPE, SPLITS, check_data
 from ..loader import TripletLoader, triplet_loader
 from ..loader.draws import stream_key
 from ..nn import Recommender
 from ..ranking import evaluate
+from ..tensor_file import CheckpointError
 from .config import TrainingConfig
 from .validation import check_checkpoint
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Self
 import pandas as pd
 from annotated_types import Ge
 
-from ..checkpoint import CheckpointError
 from ..config import Config
 from ..files import write_text
+from ..tensor_file import CheckpointError
 
 
 @dataclass

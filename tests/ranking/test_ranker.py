@@ -2,9 +2,10 @@ import pandas as pd
 import pytest
 import torch
 
-from irllrec_pyg.checkpoint import KIND, load_ranker, read_tensors, save_ranker, write_tensors
+from irllrec_pyg.checkpoint import KIND, load_ranker, save_ranker
 from irllrec_pyg.published import build_model
 from irllrec_pyg.ranking import Ranker
+from irllrec_pyg.tensor_file import read_tensors, write_tensors
 
 EDGES = torch.tensor([[0, 2, 0, 1, 2, 2, 2], [1, 0, 2, 1, 1, 2, 3]])
 SCORES = torch.tensor([[0.1, 0.9, 0.8, 0.3], [0.4, 0.5, 0.2, 0.3], [0.0, 0.1, 0.2, 0.3]])
