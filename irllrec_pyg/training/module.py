@@ -70,11 +70,17 @@ class RecommenderModule(LightningModule):
         super().__init__()
         self.config = TrainingConfig.read(config, **settings)
         _check_data(model, data)
-        if self.config.eval_every and not has_pairs(data, "val"):
+        chooses = model.similarity == "validation"
+        if (self.config.eval_every or chooses) and not has_pairs(data, "val"):
             raise ValueError(
                 "The data set has no validation interactions to stop by; with "
                 "eval_every=0 training takes a fixed number of epochs."
+                if not chooses
+                else "The data set has no validation interactions to choose by; set 'similarity' "
+                "to 'dot' or 'cosine'."
             )
+        if chooses:
+            self.config.check_monitor()
         self.model = model
         self.data = data
         neighbors = self.config.num_neighbors
@@ -87,6 +93,7 @@ class RecommenderModule(LightningModule):
         self.ranking: dict[str, Any] = {"k": self.config.k, "metrics": self.config.metrics}
         self.history: list[dict[str, float]] = []
         self.test_metrics: dict[str, float] = {}
+        self.validation: dict[str, float] | None = None
         self.ended = False
         self.evaluated = False
         self.restoring = False
@@ -207,8 +214,10 @@ class RecommenderModule(LightningModule):
             )
 
     def on_train_end(self) -> None:
-        """Ranks the test items."""
+        """Chooses what ranks, where that was left open, and ranks the test items."""
         self.ended = True
+        if self.model.similarity == "validation":
+            self._choose_similarity()
         if has_pairs(self.data, "test"):
             self.test_metrics = evaluate(
                 self.model,
@@ -217,6 +226,16 @@ class RecommenderModule(LightningModule):
                 **self.ranking,
                 exclude_validation=self.config.exclude_validation,
             )
+
+    def _choose_similarity(self) -> None:
+        """Keeps what ranks the validation items better, dot products where both are equal."""
+        found = []
+        for chosen in (False, True):
+            self.model.cosine.fill_(chosen)
+            found.append(evaluate(self.model, self.data, "val", **self.ranking))
+        dot, cosine = (values[self.config.monitor] for values in found)
+        self.model.cosine.fill_(cosine > dot)
+        self.validation = found[cosine > dot]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what the finished epochs gave, and by how many threads."""
