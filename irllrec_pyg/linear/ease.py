@@ -1,6 +1,5 @@
 """The linear autoencoder with a closed form."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -8,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 from torch_geometric.data import HeteroData
 
-from ..config import Config, field
+from ..config import Settings, field
 from ..registry import register
 from .base import LinearModel
 
@@ -27,16 +26,14 @@ class EASE(LinearModel):
     :math:`12 I^2` bytes at the peak (1.5 GB for 11,010 items) and :math:`4 I^2` afterwards.
     """
 
-    class Config(Config):
+    class Config(LinearModel.Config):
         reg: float = field(
             50.0, gt=0, search=(25.0, 400.0), log=True, help="weight of the ridge, lambda"
         )
 
     weight: Tensor
 
-    def __init__(
-        self, data: HeteroData, config: Mapping[str, Any] | None = None, **settings: Any
-    ) -> None:
+    def __init__(self, data: HeteroData, config: Settings = None, **settings: Any) -> None:
         super().__init__(data, config, **settings)
         matrix = self.interactions()
         gram = torch.from_numpy((matrix.T @ matrix).toarray()).to(self.seen_item.device)
