@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ..checkpoint import CheckpointError
+from ..checkpoint import IDS, CheckpointError
 from ..config import Config
 from ..edges import EDGE_TYPE
 from ..nn import ModelConfig, Recommender
@@ -28,8 +28,8 @@ class Identity:
     """The settings of a run, its model and its interactions.
 
     A model is described by the configurations of its modules, its parameters' shapes and the
-    digests of its texts; a module without a configuration by its class and its plain attributes,
-    which are compared only where both sides have them.
+    digests of its ids and texts; a module without a configuration by its class and its plain
+    attributes, which are compared only where both sides have them.
 
     Args:
         model (torch.nn.Module): The model; modules of other packages are described too.
@@ -61,6 +61,10 @@ class Identity:
         modules: dict[str, Any] = {}
         self._describe(model, "model", modules)
         self.values |= _tensors(model)
+        for side in IDS:
+            if (ids := getattr(model, side, None)) is not None:
+                digest = hashlib.blake2b(repr(list(ids)).encode(), digest_size=8).hexdigest()
+                self.values[side] = f"{len(ids)} {digest}"
         if data is not None:
             for split, key in SPLITS.items():
                 pairs = data[EDGE_TYPE].get(key)
