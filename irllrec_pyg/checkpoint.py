@@ -209,8 +209,8 @@ def load_weights(model: torch.nn.Module, path: str | Path, heads: bool = True) -
 
     Raises:
         FileNotFoundError: If there is no such file.
-        CheckpointError: If the file is damaged, or the weights are not those of such a model,
-            which is then left as it was.
+        CheckpointError: If the file is damaged, or the weights are not those of such a model with
+            the same ids, which is then left as it was.
     """
     tensors, metadata = _read_ranker(path)
     state = {
@@ -222,6 +222,14 @@ def load_weights(model: torch.nn.Module, path: str | Path, heads: bool = True) -
         check_state(state, model.state_dict())
     except ValueError as error:
         raise CheckpointError(f"{path} holds the weights of another model: {error}") from error
+    for side, saved in _ids(tensors).items() if isinstance(model, Ranker) else ():
+        own = getattr(model, side)
+        # Another order of the same ids would give each user the answers for another one.
+        if (None if own is None else list(own)) != saved:
+            raise CheckpointError(
+                f"{path} was saved with other {side!r} than the model has, or with another order "
+                "of them; build the model with the data set that it was trained on."
+            )
     model.load_state_dict(state)
     info: dict[str, Any] = metadata["info"]
     return info

@@ -76,7 +76,7 @@ def known_pairs(data: HeteroData) -> Tensor:
     """
     edges = data[EDGE_TYPE]
     parts = [edges.edge_index]
-    for name in SPLITS.values():
+    for name in (*SPLITS.values(), "pos_edge_label_index"):
         if name in edges:
             labels = edges[name]
             if name == "edge_label_index" and "edge_label" in edges:

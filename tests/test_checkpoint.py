@@ -8,7 +8,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from irllrec_pyg.checkpoint import EmbeddingRecommender, load_ranker, load_weights, save_ranker
+from irllrec_pyg.checkpoint import (
+    EmbeddingRecommender,
+    load_model,
+    load_ranker,
+    load_weights,
+    save_ranker,
+)
 from irllrec_pyg.nn import Ranker
 from irllrec_pyg.published import build_model
 from irllrec_pyg.tensor_file import CheckpointError, read_tensors, write_tensors
@@ -99,7 +105,7 @@ def test_errors_of_saving(tiny_data, tmp_path):
     with pytest.raises(ValueError, match="Ranker has no embeddings"):
         save_ranker(Ranker(edge_index, 12, 9), tmp_path / "model.safetensors")
     ranker = EmbeddingRecommender(
-        torch.ones(12, 2), torch.ones(9, 2), edge_index, user_ids=[1.5] * 12
+        torch.ones(12, 2), torch.ones(9, 2), edge_index, user_ids=[1.5, *range(11)]
     )
     with pytest.raises(ValueError, match=r"'user_ids' holds 1\.5"):
         save_ranker(ranker, tmp_path / "model.safetensors")
@@ -159,3 +165,23 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         write_tensors(path, {"a": torch.zeros(1)}, {}, "kind")
     assert read_tensors(path, "kind")[0]["a"].item() == 1
     assert [file.name for file in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("side", ["user", "item"])
+@pytest.mark.parametrize("ids", ["reversed", "absent"])
+def test_weights_of_other_ids_are_refused(tiny_data, tmp_path, side, ids):
+    tiny_data["user"].raw_id = IDS
+    tiny_data["item"].raw_id = [f"book {item}" for item in range(9)]
+    model = build_model("lightgcn", tiny_data, dataset="movie")
+    save_ranker(model, tmp_path / "model")
+    if ids == "reversed":
+        tiny_data[side].raw_id = tiny_data[side].raw_id[::-1]
+    else:
+        del tiny_data[side].raw_id
+    with pytest.raises(CheckpointError, match=f"other '{side}_ids' than the model has"):
+        load_model(tmp_path / "model", tiny_data)
+    other = build_model("lightgcn", tiny_data, dataset="movie")
+    before = other.backbone.embedding.detach().clone()
+    with pytest.raises(CheckpointError, match=f"other '{side}_ids' than the model has"):
+        load_weights(other, tmp_path / "model")
+    assert torch.equal(other.backbone.embedding, before)

@@ -296,7 +296,8 @@ def test_files_of_the_first_version_still_load(path):
     assert old.recommend(k=2).equals(whole.recommend(k=2))
     assert old.user_ids == ["a", "b", "c", 7]
     assert content_hash(path, KIND) == ""
-    assert load_weights(ranker(), path) == {"note": "x"}
+    again = ranker(user_ids=["a", "b", "c", 7], item_ids=[1, 2, 3])
+    assert load_weights(again, path) == {"note": "x"}
 
 
 def test_the_hash_tells_files_apart(tmp_path):

@@ -284,7 +284,7 @@ class Recommender(DotProductRanker):
         for label, head in self.named_heads():
             for name, value in head(encoding, batch).items():
                 name = name if label == _name(head) else f"{label}.{name}"
-                if name in losses:
+                if name in losses or name == "total":
                     raise ValueError(f"Two losses are called {name!r}; give a head another label.")
                 losses[name] = value
         return {**losses, "total": torch.stack(list(losses.values())).sum()}

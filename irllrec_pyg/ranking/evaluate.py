@@ -182,7 +182,7 @@ def _hits(relevant: CSR, user: Tensor, item: Tensor) -> Tensor:
 
 
 def _check_arguments(k: Sequence[int], metrics: Sequence[str], block_size: int | None) -> None:
-    if not k or not all(isinstance(top, int) and top > 0 for top in k):
+    if not k or not all(type(top) is int and top > 0 for top in k):
         raise ValueError(f"'k' must hold positive integers, got {list(k)}.")
     known = [*USER_METRICS, *LIST_METRICS]
     if not metrics or set(metrics) - set(known):
@@ -209,6 +209,12 @@ def _labels(
             f"The data set has no {split} interactions: data{list(EDGE_TYPE)} has no {name!r}."
         )
     labels: Tensor = edges[name]
+    if "pos_edge_label_index" in edges:
+        raise ValueError(
+            f"data{list(EDGE_TYPE)} has a 'pos_edge_label_index', as PyG's RandomLinkSplit writes "
+            "it, beside the interactions of another split. Pass those to evaluate on, "
+            "'evaluate(ranker, pos_edge_label_index)', or split with 'from_interactions'."
+        )
     if "edge_label" in edges:
         raise ValueError(
             f"data{list(EDGE_TYPE)} has an 'edge_label', as PyG's RandomLinkSplit writes it; then "

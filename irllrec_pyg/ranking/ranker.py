@@ -1,5 +1,6 @@
 """Whatever scores items for users: models, trained embeddings, closed-form models."""
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -72,10 +73,8 @@ class Ranker(torch.nn.Module):
     ) -> None:
         super().__init__()
         self.num_users, self.num_items = num_users, num_items
-        for ids, count, side in ((user_ids, num_users, "user"), (item_ids, num_items, "item")):
-            if ids is not None and len(ids) != count:
-                raise ValueError(f"'{side}_ids' has {len(ids)} ids for {count} {side}s.")
-        self.user_ids, self.item_ids = user_ids, item_ids
+        self.user_ids = _check_ids(user_ids, num_users, "user")
+        self.item_ids = _check_ids(item_ids, num_items, "item")
         self._index: dict[str, pd.Index[int | str]] = {}
         pairs = self.check_pairs(edge_index, "edge_index")
         self.register_buffer("seen_ptr", pairs.ptr, False)
@@ -150,8 +149,8 @@ class Ranker(torch.nn.Module):
         Raises:
             ValueError: If an argument is wrong, or scores are NaN.
         """
-        if k < 1:
-            raise ValueError(f"'k' must be at least 1, got {k}.")
+        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+            raise ValueError(f"'k' must be a whole number, at least 1, got {k!r}.")
         user = self._check_positions(user, self.num_users, "user")
         if candidates is not None:
             candidates = self._check_positions(candidates, self.num_items, "candidates")
@@ -184,6 +183,7 @@ class Ranker(torch.nn.Module):
 
         Raises:
             KeyError: If a user or a candidate is unknown.
+            TypeError: If what is given for an id cannot be one, such as a mask's ``True``.
             ValueError: If ``k`` is not positive, ``exclude`` is unknown, or scores are NaN.
         """
         position = self._positions(user, "user")
@@ -212,9 +212,9 @@ class Ranker(torch.nn.Module):
             return None
         if isinstance(exclude, Tensor):
             return self.check_pairs(exclude.to(self.seen_ptr.device), "exclude")
-        if exclude == "known":
+        if isinstance(exclude, str) and exclude == "known":
             return CSR(self.known_ptr, self.known_item)
-        if exclude == "train":
+        if isinstance(exclude, str) and exclude == "train":
             return CSR(self.seen_ptr, self.seen_item)
         raise ValueError(f"'exclude' must be 'known', 'train', None or pairs, got {exclude!r}.")
 
@@ -261,8 +261,11 @@ class Ranker(torch.nn.Module):
             return torch.arange(count, device=device)
         if isinstance(asked, (Tensor, np.ndarray)):
             asked = np.atleast_1d(asked).tolist()
-        single = isinstance(asked, str) or not isinstance(asked, Iterable)
+        single = isinstance(asked, (str, bytes)) or not isinstance(asked, Iterable)
         wanted: list[Any] = [asked] if single else list(asked)  # type: ignore[arg-type]
+        for value in wanted:  # a mask's True equals the id 1
+            if isinstance(value, (bool, np.bool_)) or not isinstance(value, Hashable):
+                raise TypeError(f"'{side}' must be an id or a list of ids, got {value!r} in it.")
         if side not in self._index:
             self._index[side] = pd.Index(list(range(count) if ids is None else ids), dtype=object)
         position = self._index[side].get_indexer(pd.Index(wanted, dtype=object))
@@ -275,6 +278,19 @@ class Ranker(torch.nn.Module):
                 f"ids of the training data.{hint}"
             )
         return torch.as_tensor(position, dtype=torch.long, device=device)
+
+
+def _check_ids(ids: Any, count: int, side: str) -> Sequence[int | str] | None:
+    """The owner's ids as they are, those of a tensor or an array as a list."""
+    plain: Sequence[int | str] | None = ids.tolist() if hasattr(ids, "tolist") else ids
+    if plain is None:
+        return None
+    if len(plain) != count:
+        raise ValueError(f"'{side}_ids' has {len(plain)} ids for {count} {side}s.")
+    if len(set(plain)) < count:
+        twice = Counter(plain).most_common(1)[0][0]
+        raise ValueError(f"'{side}_ids' must be distinct, got {twice!r} more than once.")
+    return plain
 
 
 class DotProductRanker(Ranker):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from ..checkpoint import IDS
 from ..config import Config
 from ..edges import EDGE_TYPE, PAIRS
 from ..nn import ModelConfig, Recommender
@@ -23,8 +24,8 @@ class Identity:
     """The settings of a run, its model and its interactions.
 
     A model is described by the configurations of its modules, its parameters' shapes and the
-    digests of its texts; a module without a configuration by its class and its plain attributes,
-    which are compared only where both sides have them.
+    digests of its ids and texts; a module without a configuration by its class and its plain
+    attributes, which are compared only where both sides have them.
 
     Args:
         model (torch.nn.Module): The model; modules of other packages are described too.
@@ -56,6 +57,10 @@ class Identity:
         modules: dict[str, Any] = {}
         self._describe(model, "model", modules)
         self.values |= _tensors(model)
+        for side in IDS:
+            if (ids := getattr(model, side, None)) is not None:
+                digest = hashlib.blake2b(repr(list(ids)).encode(), digest_size=8).hexdigest()
+                self.values[side] = f"{len(ids)} {digest}"
         if data is not None:
             for split, key in PAIRS.items():
                 pairs = data[EDGE_TYPE].get(key)

@@ -202,15 +202,16 @@ def test_two_heads_of_one_kind_are_told_apart(tiny_data):
     assert list(named.losses(*TRIPLETS))[2:4] == ["near.profile", "far.profile"]
 
 
-def test_a_loss_that_takes_the_name_of_another_is_refused(tiny_data):
+@pytest.mark.parametrize("name", ["bpr", "total"])
+def test_a_loss_that_takes_the_name_of_another_is_refused(tiny_data, name):
     class Clash(Head):
         def forward(self, encoding, batch):
-            return {"bpr": encoding.nodes.sum()}
+            return {name: encoding.nodes.sum()}
 
     register("clash")(Clash)
     backbone = LightGCN(tiny_data, embedding_size=4)
     model = Recommender(backbone, [Clash(tiny_data, backbone)])
-    with pytest.raises(ValueError, match="Two losses are called 'bpr'"):
+    with pytest.raises(ValueError, match=f"Two losses are called '{name}'"):
         model.losses(*TRIPLETS)
 
 

@@ -411,6 +411,20 @@ def test_labels_of_pygs_split_are_refused_and_the_mend_works(tiny_data):
     assert len(table) == 12 * 9 - len(known)
 
 
+def test_pygs_split_with_positives_apart_is_refused_too(tiny_data):
+    torch.manual_seed(0)
+    split = RandomLinkSplit(0.2, 0.2, edge_types=[("user", "rates", "item")], split_labels=True)
+    _, _, test = split(tiny_data)  # whose own labels, of another split, stay where they were
+    ranker = Popularity(test)
+    with pytest.raises(ValueError, match=r"'evaluate\(ranker, pos_edge_label_index\)'"):
+        evaluate(ranker, test, k=3)
+    held_out = test["user", "rates", "item"].pos_edge_label_index
+    assert 0 <= evaluate(ranker, held_out, k=3)["recall@3"] <= 1
+    table = ranker.recommend(k=9)
+    offered = set(zip(table["user"], table["item"], strict=True))
+    assert offered.isdisjoint(zip(*held_out.tolist(), strict=True))
+
+
 def test_another_data_set_is_refused(tiny_data, tmp_path):
     ranker = Popularity(tiny_data)
     write_published_folder(tmp_path / "other" / "raw", seed=1)

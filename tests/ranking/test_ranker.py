@@ -89,6 +89,35 @@ def test_wrong_arguments_are_named():
         Table(EDGES, 3, 4).recommend(0, k=0)
 
 
+@pytest.mark.parametrize("k", [True, 2.0, "5", None, -1])
+def test_lengths_that_are_none_are_named(k):
+    with pytest.raises(ValueError, match="'k' must be a whole number, at least 1, got"):
+        Table(EDGES, 3, 4).recommend(0, k=k)
+
+
+@pytest.mark.parametrize("exclude", [EDGES.numpy(), pd.DataFrame(EDGES.T.tolist()), {1}, False])
+def test_exclusions_that_are_none_are_named(exclude):
+    with pytest.raises(ValueError, match="'exclude' must be 'known', 'train', None or pairs"):
+        Table(EDGES, 3, 4).recommend(0, exclude=exclude)
+
+
+@pytest.mark.parametrize(
+    "asked", [True, [True, False, True], pd.Series([False, True]), b"\x01", [[1]]]
+)
+def test_what_is_no_id_gets_no_answer(asked):
+    with pytest.raises((KeyError, TypeError), match=r"'user' must be an id|Unknown user"):
+        Table(EDGES, 3, 4).recommend(asked)
+    with pytest.raises((KeyError, TypeError), match=r"'item' must be an id|Unknown item"):
+        Table(EDGES, 3, 4).recommend(0, candidates=asked)
+
+
+def test_ids_are_distinct_and_may_be_a_tensor():
+    with pytest.raises(ValueError, match="'item_ids' must be distinct, got 'b' more than once"):
+        Table(EDGES, 3, 4, item_ids=["a", "b", "c", "b"])
+    ranker = Table(EDGES, 3, 4, user_ids=torch.tensor([30, 10, 20]))
+    assert ids(ranker.recommend([10], k=1)) == [(10, 0, 1)]
+
+
 def test_nan_scores_are_an_error():
     ranker = Table(EDGES, 3, 4)
     ranker.scorer = lambda: lambda user: SCORES[user] * torch.nan

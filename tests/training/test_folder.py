@@ -139,6 +139,14 @@ def test_changed_results_are_named(tiny_data, tmp_path, change):
         train(tiny_data, "lightgcn", epochs=1, folder=tmp_path)
 
 
+def test_a_folder_keeps_to_the_ids_of_its_run(tiny_data, tmp_path):
+    tiny_data["user"].raw_id = [f"ann {user}" for user in range(12)]
+    train(tiny_data, "lightgcn", epochs=1, folder=tmp_path)
+    tiny_data["user"].raw_id = tiny_data["user"].raw_id[::-1]
+    with pytest.raises(CheckpointError, match="other settings: user_ids is 12 "):
+        train(tiny_data, "lightgcn", epochs=1, folder=tmp_path)
+
+
 @pytest.mark.parametrize("content", ["[]", "", "3", "[" * 100_000, "\xff{"])
 def test_results_that_are_none_are_named(tiny_data, tmp_path, content):
     train(tiny_data, "lightgcn", epochs=1, folder=tmp_path)

@@ -38,7 +38,7 @@ class AdaptiveConv(SumConv):
         """Runs one propagation."""
         hidden = normalize(hidden)
         if isinstance(edge_index, InteractionGraph):
-            if not self.explain:
+            if not self.edgewise:
                 return self.message_and_aggregate(edge_index, x, hidden)
             edge_index = edge_index.edge_index
         source, target = edge_index[0], edge_index[1]

@@ -13,6 +13,19 @@ class SumConv(MessagePassing):
         kwargs.setdefault("aggr", "sum")
         super().__init__(**kwargs)
 
+    @property
+    def edgewise(self) -> bool:
+        """Whether messages go edge by edge, as PyG's explainers and its hooks on them need it."""
+        return bool(
+            self.explain
+            or self._propagate_forward_pre_hooks
+            or self._propagate_forward_hooks
+            or self._message_forward_pre_hooks
+            or self._message_forward_hooks
+            or self._aggregate_forward_pre_hooks
+            or self._aggregate_forward_hooks
+        )
+
     def edge_update(self) -> Tensor:
         """Edges hold no state here."""
         raise NotImplementedError

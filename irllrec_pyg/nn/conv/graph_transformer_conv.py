@@ -65,7 +65,7 @@ class GraphTransformerConv(SumConv):
             for layer in (self.query, self.key, self.value)
         )
         if isinstance(edge_index, InteractionGraph):
-            if not self.explain:
+            if not self.edgewise:
                 return self.message_and_aggregate(edge_index, q, k, v).to(x.dtype)
             edge_index = edge_index.edge_index
         out: Tensor = self.propagate(edge_index, q=q, k=k, v=v)

@@ -26,7 +26,8 @@ class WeightedSumConv(SumConv):
 
     An :class:`~irllrec_pyg.nn.graph.Adjacency` takes a fused path, one sparse matrix product
     whose backward is another one over the same structure. A plain ``edge_index`` with
-    ``edge_weight`` sends edge-wise messages; sampled subgraphs and PyG's explainers use it.
+    ``edge_weight`` sends edge-wise messages; sampled subgraphs, PyG's explainers and
+    its hooks on messages use it.
 
     Shapes:
         - **input:** node features :math:`(N, d)`; an adjacency, several of them, or edge indices
@@ -50,7 +51,7 @@ class WeightedSumConv(SumConv):
         edge_weight: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, ...]:
         """Runs one propagation, or one after the other over each of several adjacencies."""
-        if isinstance(edge_index, list) and not self.explain:
+        if isinstance(edge_index, list) and not self.edgewise:
             return spmm_chain(edge_index, x)
         if isinstance(edge_index, list):
             layers = [x]
@@ -58,7 +59,7 @@ class WeightedSumConv(SumConv):
                 layers.append(self(layers[-1], adjacency))
             return tuple(layers[1:])
         if isinstance(edge_index, Adjacency):
-            if not self.explain:
+            if not self.edgewise:
                 # Not through `propagate`: it expands a CSR matrix to edge indices at every call,
                 # which costs as much as the product itself.
                 return self.message_and_aggregate(edge_index, x)

@@ -28,6 +28,30 @@ def test_every_layer_is_called_and_seen_by_hooks(tiny_data, kind):
     assert set(seen) == set(layers)
 
 
+@pytest.mark.parametrize("what", ["propagate", "message", "aggregate"])
+@pytest.mark.parametrize("kind", names("backbone"))
+def test_pygs_own_hooks_see_the_messages_and_change_them(tiny_data, kind, what):
+    backbone = build(kind, tiny_data).double()
+    plain = backbone().nodes
+    layers = [module for module in backbone.modules() if isinstance(module, MessagePassing)]
+    seen, handles = [], []
+
+    def look(module, args, out):
+        seen.append(module)
+
+    for layer in layers:
+        handles.append(getattr(layer, f"register_{what}_forward_hook")(look))
+    torch.testing.assert_close(backbone().nodes, plain)
+    assert set(seen) == set(layers)
+    for layer in layers:
+        hide = getattr(layer, f"register_{what}_forward_hook")(lambda module, args, out: 0 * out)
+        handles.append(hide)
+    assert not torch.allclose(backbone().nodes, plain)
+    for handle in handles:
+        handle.remove()
+    assert torch.equal(backbone().nodes, plain)
+
+
 class Scores(torch.nn.Module):
     """A backbone as PyG's explainers call a model."""
 
