@@ -20,6 +20,7 @@ given here, by its own name (--heads.profile.weight) or by its published one (--
 import argparse
 import logging
 import platform
+import re
 import shlex
 import sys
 import time
@@ -37,7 +38,7 @@ from irllrec_pyg.config import ConfigError
 from irllrec_pyg.flags import Found, add_flags, given, model_settings, settings_of
 from irllrec_pyg.linear import build_linear, choose_settings, chosen
 from irllrec_pyg.nn import ModelConfig, Recommender
-from irllrec_pyg.published import ALIASES, model_names, split_name
+from irllrec_pyg.published import ALIASES, OWN_ALIASES, aliases, model_names, split_name
 from irllrec_pyg.ranking import LIST_METRICS, USER_METRICS, Ranker, evaluate, evaluate_users
 from irllrec_pyg.registry import names
 from irllrec_pyg.runs import DataConfig, RunConfig
@@ -61,6 +62,11 @@ DATASETS = ("sample", "movie", "amazon", "yelp", "steam", "movielens")
 # Settings for which a command has an option of its own, since it may run several of them.
 OPTIONS = ("seed", "k", "metrics", "precision", "exclude_validation", "monitor")
 SHORT = {**ALIASES, **{name: f"training.{name}" for name in ("epochs", "accelerator", "devices")}}
+# Published names that are another setting for another backbone.
+VARYING = {name: {ALIASES[name]} for own in OWN_ALIASES.values() for name in own}
+for _own in OWN_ALIASES.values():
+    for _name, _path in _own.items():
+        VARYING[_name].add(_path)
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -92,7 +98,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--seeds",
-        type=int,
+        type=positive,
         default=1,
         help="runs of each model, with the seeds S, S+1, … (default: %(default)s)",
     )
@@ -101,7 +107,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--k",
-        type=int,
+        type=positive,
         nargs="+",
         default=[5, 10, 20],
         help="lengths of the ranked list (default: %(default)s)",
@@ -124,7 +130,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help="test every row of this command against this one: in pairs over users, and by "
         "Welch's test over seeds",
     )
-    parser.add_argument("--mode", help="as_published or as_in_paper (default: as published, if so)")
+    parser.add_argument(
+        "--mode",
+        choices=["as_published", "as_in_paper"],
+        help="whether to follow published code or its paper (default: published code, if any is)",
+    )
     parser.add_argument(
         "--out",
         type=Path,
@@ -133,7 +143,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--threads",
-        type=int,
+        type=positive,
         help="of the CPU (default: PyTorch's choice; one on the sample set, which is too small to "
         "share out)",
     )
@@ -154,10 +164,19 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         default="own",
         help="what ranks: the backbone's own loss, or one in its place (default: %(default)s)",
     )
-    group = parser.add_argument_group("settings (default: the published ones)")
-    add_flags(group, settings(), SHORT)
+    group = parser.add_argument_group(
+        "settings (without these, a published model has the published values, another the defaults)"
+    )
+    found = settings()
+    for name, paths in VARYING.items():
+        found[name] = {
+            path: info for path in sorted(paths) for info in list(found[path].values())[:1]
+        }
+    add_flags(group, found, {name: path for name, path in SHORT.items() if name not in VARYING})
     args = parser.parse_args(argv)
     args.given = given(args)
+    for several in ("model", "dataset", "precision"):
+        setattr(args, several, list(dict.fromkeys(getattr(args, several))))
     # Early stopping watches recall@20.
     args.k, args.metrics = sorted({*args.k, 20}), list(dict.fromkeys(["recall", *args.metrics]))
     try:
@@ -165,6 +184,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     except ConfigError as error:
         parser.error(str(error))
     return args
+
+
+def positive(text: str) -> int:
+    """A whole number above zero."""
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
 
 
 def settings() -> Found:
@@ -197,6 +223,7 @@ def check(args: argparse.Namespace) -> None:
             )
     trained = [model for model in args.model if not is_linear(model)]
     taken = {path for model in trained for path in own(args, model)}
+    taken |= {name for model in trained for name, path in aliases(model).items() if path in taken}
     model_given = {path for path in args.given if not path.startswith("training.")}
     if foreign := sorted(model_given - taken):
         raise ConfigError(f"no chosen model has the setting {', '.join(foreign)}")
@@ -204,6 +231,9 @@ def check(args: argparse.Namespace) -> None:
         for dataset in args.dataset:
             describe(args, model, dataset, args.first_seed, FULL)
     labels = [label(args, name, precision) for name in args.model for precision in args.precision]
+    for name in labels:
+        if not re.fullmatch(r"[\w.,+=-]+", name):
+            raise ConfigError(f"a row and its folder would be called {name!r}: use a plain value")
     if args.compare and args.compare not in labels:
         raise ConfigError(f"--compare must name a row: {', '.join(labels)}")
 
@@ -220,13 +250,20 @@ def own(args: argparse.Namespace, model: str) -> set[str]:
     }
 
 
+def given_to(args: argparse.Namespace, model: str) -> dict[str, Any]:
+    """Those of the given settings that a model has, by path."""
+    known, short_for = own(args, model), aliases(model)
+    by_path = {short_for.get(name, name): value for name, value in args.given.items()}
+    return {path: value for path, value in by_path.items() if path in known}
+
+
 def describe(
     args: argparse.Namespace, model: str, dataset: str, seed: int, precision: str
 ) -> RunConfig:
     """The description of one run."""
     known = own(args, model)
-    values = {**(SAMPLE if dataset == "sample" else {}), **args.given}
-    values = {path: value for path, value in values.items() if path in known}
+    values = {path: value for path, value in SAMPLE.items() if path in known}
+    values = {**(values if dataset == "sample" else {}), **given_to(args, model)}
     if args.loss != "own":
         values["ranking_loss.name"] = args.loss
     values |= {
@@ -243,11 +280,11 @@ def label(args: argparse.Namespace, model: str, precision: str = FULL) -> str:
     """The name of a row and of its folder: the model and what was set for it."""
     changed = []
     if not is_linear(model):
-        known = own(args, model) - {"training.epochs"}
+        same = [f"training.{name}" for name in TrainingConfig.FREE]
         changed = [
-            str(value) if path == "backbone.embedding_size" else f"{short(path)}={value}"
-            for path, value in sorted(args.given.items())
-            if path in known
+            word(value) if path == "backbone.embedding_size" else f"{short(path)}={word(value)}"
+            for path, value in sorted(given_to(args, model).items())
+            if path not in same
         ]
         changed += [args.mode] if args.mode else []
         changed += [precision] if precision != FULL else []
@@ -257,10 +294,16 @@ def label(args: argparse.Namespace, model: str, precision: str = FULL) -> str:
 
 
 def short(path: str) -> str:
-    """A setting's path without what goes without saying."""
-    for prefix in ("backbone.", "training.", "heads."):
-        path = path.removeprefix(prefix)
-    return path
+    """A setting's path without what goes without saying, where that is one setting's alone."""
+    names = [re.sub(r"^(backbone|training|heads)\.", "", other) for other in (path, *settings())]
+    return names[0] if names.count(names[0]) == 2 else path
+
+
+def word(value: Any) -> str:
+    """A value in the name of a row."""
+    if isinstance(value, list):
+        return ",".join(map(word, value))
+    return "null" if value is None else str(value)
 
 
 def train(

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 #: Name -> (module with ``add_arguments(parser)`` and ``run(args) -> int``, one line of help).
 #: A module is imported only when its command is used, so that extras stay optional.
 SUBCOMMANDS: dict[str, tuple[str, str]] = {
-    "texts": ("irllrec_pyg.text.command", "make profiles, intents and embeddings from tables")
+    "texts": ("irllrec_pyg.text.command", "make profiles, intents and embeddings from tables"),
+    "settings": ("irllrec_pyg.settings", "list every setting with its type, default and bounds"),
 }
 
 

@@ -2,9 +2,10 @@
 
 import difflib
 import re
+import types
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -186,6 +187,35 @@ def bounds_of(info: FieldInfo) -> dict[str, Any]:
     return found
 
 
+def settings_of(config: type[Config], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every setting of a configuration by path, those of configurations within it included."""
+    for name, info in config.model_fields.items():
+        inner = [kind for kind in alternatives(info.annotation) if _is_config(kind)]
+        if inner:
+            yield from settings_of(inner[0], f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", info
+
+
+def type_of(info: FieldInfo) -> str:
+    """The type of a setting, in words."""
+    if get_origin(info.annotation) is Literal:
+        return " or ".join(map(repr, get_args(info.annotation)))
+    name = str(getattr(info.annotation, "__name__", info.annotation))
+    return re.sub(r"Annotated\[int, .*?\)\]", "int", re.sub(r"\w+\.", "", name))
+
+
+def alternatives(annotation: Any) -> tuple[Any, ...]:
+    """The types that a union allows, or the one type."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        return get_args(annotation)
+    return (annotation,)
+
+
+def _is_config(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Config)
+
+
 _KINDS = {
     "int_type": "a whole number",
     "float_type": "a number",
@@ -214,7 +244,8 @@ def _config_error(cls: type[Config], error: ValidationError) -> ConfigError:
         inner = getattr(cause, "setting", "")
         if not inner:
             return ConfigError(str(cause))
-        whole = f"{where}.{inner}"  # of a configuration within this one
+        # Of a configuration within this one, unless a check of this one's own says it.
+        whole = where if where.split(".")[-1] == inner else f"{where}.{inner}".lstrip(".")
         return ConfigError(str(cause).replace(repr(inner), repr(whole), 1), whole)
     wanted = _KINDS.get(kind, "").format(**found.get("ctx", {}))
     wanted = wanted or found["msg"].removeprefix("Input should be ")

@@ -1,27 +1,16 @@
 """Command-line flags of every setting: one flag a setting, with its help, bounds and defaults."""
 
 import argparse
-import types
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal, Union, get_args, get_origin
+from collections.abc import Mapping
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic.fields import FieldInfo
 
-from .config import Config, bounds_of, read_scalar
+from .config import alternatives, bounds_of, read_scalar, settings_of
 from .registry import lookup, names
 
 Found = dict[str, dict[str, FieldInfo]]  # by path, then by the name of what has the setting
-
-
-def settings_of(config: type[Config], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Every setting of a configuration by path, those of configurations within it included."""
-    for name, info in config.model_fields.items():
-        inner = [kind for kind in _alternatives(info.annotation) if _is_config(kind)]
-        if inner:
-            yield from settings_of(inner[0], f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", info
 
 
 def model_settings() -> Found:
@@ -53,7 +42,7 @@ def add_flags(
     for name, path in (aliases or {}).items():
         others.setdefault(path, []).append(name)
     for path, owners in found.items():
-        spelled = [path, *others.get(path, [])]
+        spelled = dict.fromkeys([path, *others.get(path, [])])
         parser.add_argument(
             *(f"--{name.replace('_', '-')}" for name in spelled),
             dest=prefix + path,
@@ -74,32 +63,42 @@ def given(args: argparse.Namespace, prefix: str = "setting:") -> dict[str, Any]:
 
 
 def _help(owners: dict[str, FieldInfo]) -> str:
-    info = next(iter(owners.values()))
-    defaults: dict[str, list[str]] = {}
-    for name, other in owners.items():
-        defaults.setdefault(yaml.safe_dump(other.default).split("\n")[0], []).append(name)
-    default = next(iter(defaults))
-    if len(defaults) > 1:
-        default = "; ".join(f"{value}: {', '.join(who)}" for value, who in defaults.items())
+    what = _by_value({name: _meaning(info) for name, info in owners.items()})
+    default = _by_value({name: default_of(info) for name, info in owners.items()})
+    return f"{what} (default: {default})"
+
+
+def default_of(info: FieldInfo) -> str:
+    """The default of a setting, as it is written in YAML."""
+    return str(yaml.safe_dump(info.default, default_flow_style=True)).split("\n")[0]
+
+
+def bounds_in_words(info: FieldInfo) -> str:
+    """The bounds of a setting, such as ``"above 0 and at most 1"``."""
     signs = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-    bounds = [f"{signs[name]} {value:g}" for name, value in bounds_of(info).items()]
-    return f"{info.description}{', ' if bounds else ''}{' and '.join(bounds)} (default: {default})"
+    return " and ".join(f"{signs[name]} {value:g}" for name, value in bounds_of(info).items())
+
+
+def _meaning(info: FieldInfo) -> str:
+    return ", ".join(filter(None, [info.description, bounds_in_words(info)]))
+
+
+def _by_value(values: dict[str, str]) -> str:
+    """The value that all have, or each with those that have it."""
+    owners: dict[str, list[str]] = {}
+    for name, value in values.items():
+        owners.setdefault(value, []).append(name)
+    if len(owners) == 1:
+        return next(iter(owners))
+    return "; ".join(f"{value} for {', '.join(names)}" for value, names in owners.items())
 
 
 def _metavar(info: FieldInfo) -> str:
-    for kind in _alternatives(info.annotation):
+    for kind in alternatives(info.annotation):
         if get_origin(kind) is Literal:
             return "{" + ",".join(map(str, get_args(kind))) + "}"
         if kind in (int, float, bool, str):
             return str(kind.__name__).upper()
+        if get_origin(kind) is tuple:
+            return "[INT,...]"
     return "VALUE"
-
-
-def _alternatives(annotation: Any) -> tuple[Any, ...]:
-    if get_origin(annotation) in (Union, types.UnionType):
-        return get_args(annotation)
-    return (annotation,)
-
-
-def _is_config(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Config)

@@ -133,9 +133,12 @@ def split_name(name: str) -> tuple[str, tuple[str, ...]]:
     """
     backbone, plus, heads = name.partition("+")
     if plus:
-        for part in [("backbone", backbone), *(("head", head) for head in heads.split("+"))]:
+        labels = tuple(heads.split("+"))
+        for part in [("backbone", backbone), *(("head", head) for head in labels)]:
             lookup(*part)
-        return backbone, tuple(heads.split("+"))
+        if len(set(labels)) < len(labels):
+            raise ConfigError(f"{name} has a head twice; describe such a model by a ModelConfig.")
+        return backbone, labels
     backbone, _, variant = name.partition("_")
     if backbone not in names("backbone") or variant not in VARIANTS:
         known = [*names("backbone"), *(f"{backbone}_{part}" for part in VARIANTS if part)]
@@ -251,15 +254,26 @@ def model_config(model: str, settings: Mapping[str, Any]) -> ModelConfig:
     backbone, heads = split_name(model)
     tree: dict[str, Any] = {"backbone": {"name": backbone}, "heads": {head: {} for head in heads}}
     for path, value in settings.items():
-        *parents, name = path.split(".")
-        if parents and parents[0] == "training":
+        top, *rest = path.split(".")
+        if top == "training":
             continue
+        if top not in ModelConfig.model_fields:
+            meant = aliases(model).get(path)
+            raise ConfigError(
+                f"Unknown setting {path!r}; did you mean {meant!r}?"
+                if meant
+                else unknown_name("setting", top, [*ModelConfig.model_fields, "training"])
+            )
+        if top == "heads" and rest[:1] and rest[0] not in heads:
+            raise ConfigError(f"{model}: {unknown_name('head', rest[0], list(heads))}")
         branch = tree
-        for parent in parents:
+        for parent in [top, *rest][:-1]:
             if branch.get(parent) is None:
                 branch[parent] = {}
             branch = branch[parent]
-        branch[name] = value
+            if not isinstance(branch, dict):
+                raise ConfigError(f"{path!r} is no setting: {parent!r} is a single value.")
+        branch[path.rpartition(".")[2]] = value
     return ModelConfig.read(tree)
 
 
@@ -293,6 +307,8 @@ def build_model(
         >>> build_model("lightgcn_int", data, dataset="movie", layer_num=2).backbone.num_layers
         2
     """
+    if training := [path for path in settings or {} if path.startswith("training.")]:
+        raise ConfigError(f"{training[0]!r} is of training; pass it to 'fit'.")
     own = published_settings(name, dataset or data.get("name"), mode)
     return Recommender.from_config(
         model_config(name, {**own, **rename(name, overrides), **(settings or {})}), data

@@ -15,14 +15,13 @@ module that registers something when it is imported.
 """
 
 import inspect
-import re
 import warnings
 from collections.abc import Callable, Mapping
 from importlib import metadata
-from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin
+from typing import Any, ClassVar, TypeVar
 
 from .config import Config as BaseConfig
-from .config import ConfigError, unknown_name
+from .config import ConfigError, settings_of, type_of, unknown_name
 
 GROUP = "irllrec_pyg"
 Class = TypeVar("Class", bound="type[Configured]")
@@ -150,11 +149,10 @@ def read_part(kind: str, part: "str | Mapping[str, Any]") -> tuple["type[Configu
 def arguments(config: type[BaseConfig]) -> str:
     """The fields of a configuration as a section of a docstring."""
     lines = ["Settings:"]
-    for name, info in config.model_fields.items():
-        kind = re.sub(r"\w+\.", "", str(getattr(info.annotation, "__name__", info.annotation)))
-        if get_origin(info.annotation) is Literal:
-            kind = " or ".join(map(repr, get_args(info.annotation)))
-        lines.append(f"    {name} ({kind}): {info.description}. (default: ``{info.default!r}``)")
+    for path, info in settings_of(config):
+        lines.append(
+            f"    {path} ({type_of(info)}): {info.description}. (default: ``{info.default!r}``)"
+        )
     return "\n".join(lines)
 
 

@@ -52,16 +52,9 @@ class TrainingConfig(Config):
         1, help="as in Lightning; several train in parallel on parts of each epoch"
     )
 
-    @field_validator("k", "metrics", "num_neighbors", "devices", mode="before")
-    @classmethod
-    def _sequence(cls, value: Any, info: Any) -> Any:
-        if isinstance(value, Iterable) and not isinstance(value, str):
-            return tuple(value)
-        return value if value is None or info.field_name == "devices" else (value,)
-
     @field_validator("devices", mode="before")
     @classmethod
-    def _devices(cls, value: Any) -> Any:
+    def _devices(cls, value: Any) -> Any:  # pydantic calls it after _sequence
         several = value if isinstance(value, tuple) else (value,)
         whole = all(type(number) is int for number in several)
         least = 0 if isinstance(value, tuple) else -1  # their numbers, or how many; -1: all
@@ -70,6 +63,13 @@ class TrainingConfig(Config):
         raise ConfigError(
             f"'devices' must be how many, their numbers, or 'auto', got {value!r}.", "devices"
         )
+
+    @field_validator("k", "metrics", "num_neighbors", "devices", mode="before")
+    @classmethod
+    def _sequence(cls, value: Any, info: Any) -> Any:
+        if isinstance(value, Iterable) and not isinstance(value, str):
+            return tuple(value)
+        return value if value is None or info.field_name == "devices" else (value,)
 
     @field_validator("metrics")
     @classmethod

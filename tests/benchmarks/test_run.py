@@ -207,7 +207,7 @@ def test_ranking_without_validation_items_is_another_row():
         ),
         (
             ["--model", "lightgcn", "sgl", "--intent-num", "8"],
-            "no chosen model has the setting heads.intent.num_i",
+            "no chosen model has the setting intent_num",
         ),
         (["--model", "alpharec", "--lm-model", "bert"], "unrecognized arguments: --lm-model"),
         (["--model", "ease", "--compare", "lightgcn"], "--compare must name a row: ease"),
@@ -248,14 +248,68 @@ def test_a_setting_has_one_flag_by_its_own_name_and_by_its_published_one():
     assert own.given == published.given == {"heads.intent.translation.weight": 1e-3}
 
 
+def test_a_published_name_reaches_the_setting_that_each_model_has_for_it():
+    args = run.parse(["--model", "lightgcn_int", "dccf", "bigcf_int", "--intent-num", "8"])
+    models = {name: run.describe(args, name, "movie", 0, run.FULL).model for name in args.model}
+    assert models["dccf"].backbone["num_intents"] == 8
+    assert models["bigcf_int"].backbone["num_intents"] == 8
+    assert models["lightgcn_int"].heads["intent"]["num_intents"] == 8
+    assert [run.label(args, name) for name in args.model] == [
+        "lightgcn_int-intent.num_intents=8",
+        "dccf-num_intents=8",
+        "bigcf_int-num_intents=8",
+    ]
+
+
+@pytest.mark.parametrize("path", run.settings())
+def test_every_flag_is_taken_and_every_setting_has_a_row_of_its_own(path):
+    owner, info = next(iter(run.settings()[path].items()))
+    model = owner if path.startswith("backbone.") else "lightgcn"
+    model += f"+{path.split('.')[1]}" if path.startswith("heads.") else ""
+    loss = ["--loss", owner] if path.startswith("ranking_loss.") else []
+    value = ((info.json_schema_extra or {}).get("search") or [info.default])[-1]
+    flag = f"--{path.replace('_', '-')}"
+    args = run.parse(["--model", model, *loss, flag, json.dumps(value)])
+    found = run.describe(args, model, "movie", 0, run.FULL).to_dict()
+    found = {**found["model"], **found}
+    for part in path.split("."):
+        found = found[part]
+    assert found == value
+    others = [run.short(other) for other in run.settings() if other != path]
+    assert run.short(path) not in others
+    free = path.removeprefix("training.") in run.TrainingConfig.FREE
+    plain = model + (f"+{owner}" if loss else "")
+    assert (run.label(args, model) == plain) == free  # those rows may go on elsewhere, or longer
+
+
+def test_the_name_of_a_row_can_be_the_name_of_a_folder(capsys):
+    assert run.word([10, 5]) == "10,5"
+    assert [run.word(value) for value in (None, True, 1e-7, "GAT")] == [
+        "null",
+        "True",
+        "1e-07",
+        "GAT",
+    ]
+    for options in (["--precision", "a/b"], ["--backbone.gnn", "../GAT"]):
+        with pytest.raises(SystemExit):
+            run.parse(["--model", "gnn", *options])
+        assert "use a plain value" in capsys.readouterr().err
+    args = run.parse(["--model", "lightgcn", "lightgcn", "--precision", "32-true", "32-true"])
+    assert (args.model, args.precision) == (["lightgcn"], ["32-true"])  # no seed counts twice
+    for option in ("--seeds", "--k", "--threads"):
+        with pytest.raises(SystemExit):
+            run.parse([option, "0"])
+
+
 def test_the_help_says_what_every_setting_is_and_its_default(capsys):
     with pytest.raises(SystemExit):
         run.parse(["--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert "--backbone.num-layers" in text
-    assert "number of propagations, at least 0 (default: 3: lightgcn, " in text
+    assert "number of propagations, at least 0 and at most 100 for lightgcn, " in text
+    assert "(default: 3 for lightgcn, bigcf, sgl, simgcl; 2 for alpharec, " in text
     assert "--heads.profile.weight" in text
-    assert "learning rate of Adam, above 0 (default: 0.001)" in text
+    assert "learning rate of Adam, above 0 and at most 10 (default: 0.001)" in text
 
 
 def test_without_arguments_closed_form_models_stand_beside_the_others():

@@ -1,0 +1,48 @@
+"""The table of all settings: ``irllrec settings`` prints it, and ``docs/settings.md`` is it."""
+
+import argparse
+
+from pydantic.fields import FieldInfo
+
+from .config import Config, settings_of, type_of
+from .flags import bounds_in_words, default_of
+from .nn import ModelConfig
+from .registry import lookup, names
+from .runs import DataConfig
+from .training import TrainingConfig
+
+KINDS = ("backbone", "head", "ranking-loss", "linear")
+
+
+def settings_table() -> str:
+    """Every setting of everything that is registered, of a model, its data and its training."""
+    configs: dict[str, type[Config]] = {
+        f"{kind} `{name}`": lookup(kind, name).Config for kind in KINDS for name in names(kind)
+    }
+    configs |= {"model": ModelConfig, "data": DataConfig, "training": TrainingConfig}
+    rows = [
+        f"| {owner} | `{path}` | {_cell(type_of(info))} | {_default(info)} | "
+        f"{bounds_in_words(info)} | {_cell(info.description or '')} |"
+        for owner, config in configs.items()
+        for path, info in settings_of(config)
+    ]
+    head = "| of | setting | type | default | bounds | what it is |\n|---|---|---|---|---|---|"
+    return "\n".join(["# Settings", "", "`irllrec settings` prints this table.", "", head, *rows])
+
+
+def _default(info: FieldInfo) -> str:
+    return _cell(f"`{default_of(info)}`")
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command has none."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the table, with the settings of installed plug-ins."""
+    print(settings_table())
+    return 0
