@@ -56,7 +56,13 @@ class ModelConfig(Config):
     @field_validator("heads", mode="before")
     @classmethod
     def _read_heads(cls, heads: Any) -> Any:
-        parts = heads if isinstance(heads, Mapping) else {name: {} for name in heads}
+        parts = heads
+        if isinstance(heads, list | tuple) and all(isinstance(name, str) for name in heads):
+            parts = dict.fromkeys(heads)
+        if not isinstance(parts, Mapping) or not all(
+            isinstance(part, Mapping | None) for part in parts.values()
+        ):
+            raise ConfigError(f"'heads' must be names, or settings by name, got {heads!r}.")
         # A label is a name, or one with a number: "profile-2" is the second head of its kind.
         return {
             label: _complete("head", {"name": re.sub(r"-\d+$", "", label), **(part or {})})

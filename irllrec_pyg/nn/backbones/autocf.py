@@ -54,8 +54,8 @@ class AutoCF(Backbone):
     """
 
     class Config(Backbone.Config):
-        num_layers: int = field(2, ge=0, help="number of propagations", search=(1, 4))
-        num_transformers: int = field(1, ge=0, help="layers of the decoder", search=(1, 2))
+        num_layers: int = field(2, ge=0, le=1000, help="number of propagations", search=(1, 4))
+        num_transformers: int = field(1, ge=0, le=1000, help="layers of the decoder", search=(1, 2))
         heads: int = field(4, ge=1, help="attention heads of the decoder, a divisor of the width")
         num_seeds: int = field(100, ge=1, help="nodes at which masking starts")
         mask_depth: int = field(2, ge=1, help="hops of edges that are removed")
