@@ -413,16 +413,7 @@ def compare_on(args: argparse.Namespace, dataset: str, data: HeteroData, command
     report.write(results, args.out / dataset, comparison)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs every model on every data set with every seed and reports after each data set."""
-    args = parse(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", category=UserWarning, module="pytorch_lightning")
-    command = "python benchmarks/run.py " + shlex.join(sys.argv[1:] if argv is None else argv)
-    command = command.strip()
-    if args.threads or args.dataset == ["sample"]:
-        torch.set_num_threads(args.threads or 1)
+def _run(args: argparse.Namespace, command: str) -> None:
     opened = {
         name: DataConfig(name=name, root=args.root, download_text=args.download_text).open()[0]
         for name in args.dataset
@@ -435,6 +426,23 @@ def main(argv: list[str] | None = None) -> int:
                 Recommender.from_config(config.model, data)
     for name, data in opened.items():
         compare_on(args, name, data, command)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs every model on every data set with every seed and reports after each data set."""
+    args = parse(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", category=UserWarning, module="pytorch_lightning")
+    command = "python benchmarks/run.py " + shlex.join(sys.argv[1:] if argv is None else argv)
+    command = command.strip()
+    threads = torch.get_num_threads()
+    try:
+        if args.threads or args.dataset == ["sample"]:
+            torch.set_num_threads(args.threads or 1)
+        _run(args, command)
+    finally:  # sums round differently by another number of threads
+        torch.set_num_threads(threads)
     return 0
 
 

@@ -1,17 +1,21 @@
 """Trained models as files: saving, checking every field, and building again."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from operator import index
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch_geometric.data import HeteroData
 
 from .config import ConfigError
 from .edges import EDGE_TYPE
+from .ids import repeated_id, too_large
+from .nn.features import MissingTextError
 from .nn.recommender import ModelConfig, Recommender
 from .ranking import DotProductRanker, Ranker
 from .sparse import expand
@@ -107,7 +111,7 @@ def save_ranker(ranker: Ranker, path: str | Path, **info: Any) -> str:
     for side in IDS:
         if (ids := getattr(ranker, side)) is not None:
             plain = [_plain(value, side) for value in ids]
-            if len(set(plain)) < len(plain):
+            if repeated_id(plain) is not None:
                 raise ValueError(f"'{side}' must be distinct; an id occurs twice.")
             text = json.dumps(plain).encode()
             tensors[side] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
@@ -181,10 +185,41 @@ def load_model(path: str | Path, data: HeteroData | None = None) -> Recommender:
         if "known_ptr" in tensors:
             data[EDGE_TYPE].edge_label_index = _pairs(tensors, "known")
         config = config.replace(heads={})
-    model = Recommender.from_config(config, data)
+    weights = {name: value for name, value in tensors.items() if name.startswith("state.")}
+    try:
+        with _no_more_than(weights.values()):
+            model = Recommender.from_config(config, data)
+    except MissingTextError:
+        raise
+    except (RuntimeError, MemoryError, OverflowError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} holds a model that cannot be built from its file ({error})."
+        ) from error
     model.to(tensors["user_embedding"].dtype)
     load_weights(model, path, heads=bool(config.heads) or "model" not in metadata)
     return model.eval()
+
+
+@contextmanager
+def _no_more_than(weights: Collection[Tensor]) -> Iterator[None]:
+    """Ends the building of a model whose settings ask for far more than the file has weights of.
+
+    A parameter is registered before its memory is written to, and so before it is taken.
+    """
+    size = sum(value.numel() for value in weights)
+    most, count = 10 * len(weights) + 100, 0  # parts of a model may be built, and replaced
+
+    def check(module: torch.nn.Module, name: str, parameter: torch.nn.Parameter) -> None:
+        nonlocal count
+        count += 1
+        if count > most or (parameter is not None and parameter.numel() > size):
+            raise ValueError("its settings ask for more weights than it has")
+
+    handle = register_module_parameter_registration_hook(check)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _pairs(tensors: Mapping[str, Tensor], name: str) -> Tensor:
@@ -332,7 +367,9 @@ def _check_ids(name: str, text: Tensor, count: int) -> None:
         raise ValueError(f"{name!r} must be a list of {count} ids")
     if not all(isinstance(value, (str, int)) and not isinstance(value, bool) for value in ids):
         raise ValueError(f"{name!r} must hold numbers and strings")
-    if len(set(ids)) != count:
+    if any(map(too_large, ids)):
+        raise ValueError(f"{name!r} must hold integers of at most 64 bits")
+    if repeated_id(ids) is not None:
         raise ValueError(f"{name!r} must be distinct")
 
 
@@ -350,8 +387,10 @@ def _plain(value: Any, side: str) -> int | str:
     try:
         if isinstance(value, bool):
             raise TypeError
-        return int(index(value))
+        if too_large(number := int(index(value))):
+            raise TypeError
+        return number
     except TypeError:
         raise ValueError(
-            f"'{side}' holds {value!r}; only whole numbers and strings can be saved."
+            f"'{side}' holds {value!r}; only whole numbers of 64 bits and strings can be saved."
         ) from None

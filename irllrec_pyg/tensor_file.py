@@ -17,6 +17,7 @@ from .files import atomic_path
 # What a file of this package stays far below, and what is read before anything is checked.
 MAX_HEADER = 32 << 20  # bytes; some 80,000 epochs of a history
 MAX_TENSORS = 10_000
+MAX_CONTAINERS = 2_000_000  # lists and mappings in JSON: three bytes in a file take 72 in memory
 _HASH = re.compile(r"[0-9a-f]{64}")
 _UNHASHED = "0" * 64  # stands in the place of the hash while it is computed
 
@@ -113,6 +114,8 @@ def _checked_header(path: Path, kind: str) -> dict[str, str]:
             raise damaged(path, "it is too short")
         if raw.count(b'"data_offsets"') > MAX_TENSORS:
             raise damaged(path, f"it holds more than {MAX_TENSORS} tensors")
+        if _containers(raw) > MAX_CONTAINERS:
+            raise damaged(path, f"its header holds more than {MAX_CONTAINERS} lists and mappings")
         try:
             found = json.loads(raw)
             header = found.get("__metadata__", {})
@@ -150,6 +153,10 @@ def _check_kind(path: Path, found: str | None, kind: str) -> bool:
     )
 
 
+def _containers(header: bytes) -> int:
+    return header.count(b"[") + header.count(b"{")
+
+
 def _hash_entry(digest: str) -> bytes:
     # Within a text of the header, quotes have backslashes before them: this is found once.
     return f'"blake2b":"{digest}"'.encode()
@@ -163,10 +170,12 @@ def _write_hash(path: Path) -> str:
         size = int.from_bytes(file.read(8), "little")
         raw = file.read(size)
         count = raw.count(b'"data_offsets"')
-        if size > MAX_HEADER or count > MAX_TENSORS:
+        inside = _containers(raw)
+        if size > MAX_HEADER or count > MAX_TENSORS or inside > MAX_CONTAINERS:
             raise ValueError(
-                f"A checkpoint must have at most {MAX_TENSORS} tensors and {MAX_HEADER} bytes of "
-                f"metadata, got {count} and {size}."
+                f"A checkpoint must have at most {MAX_TENSORS} tensors, {MAX_HEADER} bytes of "
+                f"metadata and {MAX_CONTAINERS} lists and mappings in them, got {count}, {size} "
+                f"and {inside}."
             )
         digest = _digest(file, size, raw)
         file.seek(8 + raw.index(_ZEROS))

@@ -13,10 +13,12 @@ from safetensors.torch import save_file
 from irllrec_pyg.checkpoint import (
     KIND,
     EmbeddingRecommender,
+    load_model,
     load_ranker,
     load_weights,
     save_ranker,
 )
+from irllrec_pyg.published import build_model
 from irllrec_pyg.tensor_file import CheckpointError, content_hash, read_tensors, write_tensors
 
 USERS, ITEMS = 4, 3
@@ -126,6 +128,7 @@ CHANGES = {
         with_tensor("item_ids", text(b"[" + b"9" * 100_000 + b",1,2]")),
         "must be a list in JSON",
     ),
+    "an id has more than 64 bits": (with_tensor("item_ids", text([2**64, 2, 3])), "64 bits"),
     "a tensor of nobody": (with_new("x", torch.ones(1)), "'x' is no part of a model"),
     "info is a list": (with_metadata("info", [1]), "'info' must be"),
     "no info": (without("info"), "'info' must be"),
@@ -133,6 +136,52 @@ CHANGES = {
     "no class": (without("class"), "'class' must be"),
     "weight is NaN": (with_value("state.user_embedding", 3, float("nan")), "NaN or infinite"),
 }
+
+
+def test_metadata_that_would_fill_the_memory_are_refused(tmp_path):
+    """Three bytes for each empty list, which takes 64 in memory."""
+    file = tmp_path / "model.safetensors"
+    content = json.dumps({"__metadata__": {"kind": KIND, "json": "[" + "[]," * 2_000_001}})
+    file.write_bytes(struct.pack("<Q", len(content)) + content.encode())
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged .*2000000 lists"):
+        load_ranker(file)
+    with pytest.raises(ValueError, match="2000000 lists and mappings"):
+        write_tensors(tmp_path / "other", {}, {"a": [[]] * 2_000_001}, KIND)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("lightgcn", {"embedding_size": 10**9}, "'embedding_size' must be at most 65536"),
+        ("lightgcn", {"embedding_size": 65536}, "more weights than it has"),
+        ("lightgcn", {"num_layers": 10**9}, "'num_layers' must be at most 1000"),
+        ("dccf", {"num_intents": 65536}, "more weights than it has"),
+        ("gnn", {"num_layers": 1000}, "more weights than it has"),
+        ("gnn", {"gnn": "os.system"}, "Unknown gnn 'os.system'"),
+        ("autocf", {"num_transformers": 1000}, "more weights than it has"),
+        ("autocf", {"heads": 5}, "'channels' must be a multiple of 'heads'"),
+    ],
+)
+def test_settings_that_do_not_fit_the_weights_build_nothing(
+    tiny_data, tmp_path, name, settings, message
+):
+    file = tmp_path / "model.safetensors"
+    save_ranker(build_model(name, tiny_data), file)
+    assert load_model(file).backbone.registered_name == name
+    tensors, metadata = read_tensors(file, KIND)
+    metadata["model"]["backbone"].update(settings)
+    write_tensors(file, tensors, metadata, KIND)
+    with pytest.raises(CheckpointError, match=rf"model\.safetensors .*{message}"):
+        load_model(file)
+
+
+@pytest.mark.parametrize("heads", [{"profile": 1}, {"profile": []}, [["profile"]], 3])
+def test_heads_that_are_none_are_refused(path, heads):
+    tensors, metadata = read_tensors(path, KIND)
+    metadata["model"] = {"backbone": "lightgcn", "heads": heads}
+    write_tensors(path, tensors, metadata, KIND)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors holds a model that cannot be"):
+        load_model(path)
 
 
 @pytest.mark.parametrize("name", CHANGES)

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from ..edges import EDGE_TYPE, REVERSE_TYPE
+from ..ids import repeated_id, too_large
 from .safe_pickle import DataFileError, SparseEntries, safe_load
 
 #: Interaction matrices: training, validation and test.
@@ -197,6 +198,10 @@ def plain_id(value: Any, where: str) -> int | str:
             f"{where} has the id {value!r} of type {type(value).__name__}; ids must be integers or "
             "strings, which .astype(str) makes of a column"
         )
+    if too_large(value):
+        raise ValueError(
+            f"{where} has the id {value}, and integers must fit into 64 bits: use text"
+        )
     return str(value) if isinstance(value, str) else value
 
 
@@ -204,9 +209,7 @@ def check_ids(ids: list[int | str], size: int, where: str) -> None:
     r"""Raises a :class:`DataFileError` unless there is one id a node, and no id twice."""
     if len(ids) != size:
         raise DataFileError(f"{where} must hold one id for each of {size} nodes, got {len(ids)}.")
-    if len(set(ids)) < size:
-        seen: set[int | str] = set()
-        twice = next(value for value in ids if value in seen or seen.add(value))  # type: ignore[func-returns-value]
+    if (twice := repeated_id(ids)) is not None:
         raise DataFileError(f"{where} holds the id {twice!r} more than once.")
 
 
@@ -234,10 +237,10 @@ def read_ids(path: str | os.PathLike[str], sizes: Mapping[str, int]) -> dict[str
         if not isinstance(ids, list):
             raise DataFileError(f"{path}: {side!r} must be a list, got {type(ids).__name__}.")
         for at, value in enumerate(ids):
-            if type(value) not in (int, str):
+            if type(value) not in (int, str) or too_large(value):
                 raise DataFileError(
-                    f"{path}: entry {at} of {side!r} must be an integer or a string, got "
-                    f"{str(value)[:50]}."
+                    f"{path}: entry {at} of {side!r} must be an integer of 64 bits or a string, "
+                    f"got {str(value)[:50]}."
                 )
         check_ids(ids, sizes[side], f"{path}: {side!r}")
     return table

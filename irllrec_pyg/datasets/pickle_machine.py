@@ -20,6 +20,7 @@ from typing import Any
 _MIN_OPCODES, _BYTES_AN_OPCODE = 1_000_000, 8
 _MAX_MARKS = 100  # containers open at once
 _MAX_INT = 1 << 64
+_MAX_KEY = (1 << 18) - 1  # of integers as keys, in whatever order
 
 
 class DataFileError(ValueError):
@@ -139,6 +140,13 @@ class _Machine:
                 raise DataFileError(
                     f"it holds a dictionary with a key of type {type(key).__name__}, and integers "
                     "and texts are read"
+                )
+            # Of integers, too, hashes can be chosen so that all collide, unless they are as dense
+            # as positions are.
+            if type(key) is int and not 0 <= key <= max(_MAX_KEY, len(self.stack[-1])):
+                raise DataFileError(
+                    f"it holds a dictionary with the key {key} among {len(self.stack[-1])}; keys "
+                    "are positions of users or items, in their order where there are many"
                 )
             self.stack[-1][key] = value
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import report
@@ -359,3 +360,14 @@ def test_each_precision_is_a_row_that_can_be_compared(tmp_path):
     assert folders == {"lightgcn", "lightgcn-64-true"}
     text = (tmp_path / "out" / "sample" / "results.md").read_text()
     assert "| lightgcn-64-true | recall@20 |" in text
+
+
+def test_the_number_of_threads_is_left_as_it_was(tmp_path):
+    before = torch.get_num_threads()
+    options = ["--model", "popularity", "--root", str(tmp_path / "data"), "--out", str(tmp_path)]
+    try:
+        torch.set_num_threads(2)
+        assert run.main(options) == 0
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -120,6 +120,10 @@ PICKLES = {
         b"K\x03\x85", b"(" + b"K\x01" * 100 + b"t"
     ),
 }
+PICKLES |= {
+    "sparse integers as keys": P4 + b"}" + _int(2**60) + b"Ns.",
+    "a negative key": P4 + b"}" + _int(-1) + b"Ns.",
+}
 # Gigabytes are beyond this process, and a minute is beyond its patience.
 READ = """
 import json, resource, sys, time
@@ -202,6 +206,14 @@ def test_long_file_of_texts_is_read(tmp_path: Path) -> None:
     r"""The limits are far from a real file: the texts of 30,000 users."""
     table = {user: {"profile": f"text {user}", "reasoning": "same"} for user in range(30_000)}
     assert read_profiles(write_pickle(tmp_path / "usr_prf.pkl", table)) == table
+
+
+def test_texts_of_many_users_are_read_in_their_order(tmp_path: Path) -> None:
+    table: dict[int, dict[str, str]] = {user: {} for user in range(300_000)}
+    assert len(read_profiles(write_pickle(tmp_path / "usr_prf.pkl", table))) == 300_000
+    table = {user: {} for user in reversed(range(300_000))}
+    with pytest.raises(DataFileError, match=r"usr_prf\.pkl.*with the key 299999 among 0; keys are"):
+        read_profiles(write_pickle(tmp_path / "usr_prf.pkl", table))
 
 
 def test_data_set_of_many_idle_users_is_read(tmp_path: Path) -> None:

@@ -131,6 +131,7 @@ def test_ids_that_are_not_one_a_node_are_not_written(tiny_data, tmp_path: Path, 
         ('{"item": [0, 1, 2, 3, 4, 5, 6, 7, null]}', "entry 8 .* got None"),
         ('{"item": [0, 1, 2, 3, 4, 5, "a", 7, "a"]}', "'item' holds the id 'a' more than once"),
         ('{"item": [1' + "0" * 5000 + "]}", "is not a JSON file of ids"),
+        ('{"item": [18446744073709551616]}', "entry 0 of 'item' must be an integer of 64 bits"),
     ],
 )
 def test_ids_that_cannot_be_used(published_folder, tmp_path, text, message) -> None:

@@ -21,12 +21,16 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def start(module, *arguments):
-    """Starts a Python process like this one."""
+    """Starts a Python process like this one, with as many threads."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", "-m", module, *map(str, arguments)],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": path},
+        env={
+            **os.environ,
+            "PYTHONPATH": path,
+            "OMP_NUM_THREADS": str(torch.get_num_threads()),  # by others, sums round differently
+        },
     )
 
 
