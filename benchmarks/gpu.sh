@@ -6,7 +6,7 @@
 #   bash benchmarks/gpu.sh [OUT]
 #
 # PYTHON names the interpreter (default: python3). It needs the package's dependencies, pytest and
-# matplotlib, from pip install -e '.[test]' or from anywhere else; nothing is downloaded here.
+# pytest-timeout; what it lacks is named, nothing is downloaded here. Pictures need matplotlib too.
 # DATASET and ROOT name a data set to measure with and its folder (default: the sample set).
 set -euo pipefail
 out=$(mkdir -p "${1:-gpu-results}" && cd "${1:-gpu-results}" && pwd)
@@ -20,14 +20,20 @@ export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} OMP_NUM_THREADS=${OMP_NUM_THRE
 import importlib.util, json, pathlib, platform, sys
 
 modules = """torch torch_geometric numpy scipy pandas pytorch_lightning torchmetrics safetensors yaml
-    pooch tqdm pydantic pytest pytest_timeout matplotlib""".split()
+    filelock pooch tqdm pydantic pytest pytest_timeout""".split()
 if missing := [name for name in modules if importlib.util.find_spec(name) is None]:
-    sys.exit(f"{sys.executable} lacks {', '.join(missing)}: pip install -e '.[test]', or set PYTHON.")
-import torch, torch_geometric
+    projects = " ".join("PyYAML" if name == "yaml" else name.replace("_", "-") for name in missing)
+    sys.exit(
+        f"{sys.executable} lacks {', '.join(missing)}: run '{sys.executable} -m pip install "
+        f"{projects}', or set PYTHON."
+    )
+import torch
 
 if not torch.cuda.is_available():
     built = torch.version.cuda or "none: install a build of PyTorch with CUDA"
     sys.exit(f"There is no GPU with CUDA here (torch {torch.__version__}, its CUDA: {built}).")
+import torch_geometric
+
 found = {
     "device": torch.cuda.get_device_name(),
     "capability": ".".join(map(str, torch.cuda.get_device_capability())),
@@ -41,6 +47,9 @@ print(found)
 pathlib.Path(sys.argv[1], "machine.json").write_text(json.dumps(found, indent=2) + "\n")
 PYTHON
 
+# What an earlier run left here is not this one's result.
+rm -f "$out"/{summary.json,tests.xml,speed/speed-cuda.json}
+
 limited() { # seconds, log, command: what takes longer is stopped, and the rest goes on
     local seconds=$1 log=$2 status=0
     shift 2
@@ -51,8 +60,9 @@ limited() { # seconds, log, command: what takes longer is stopped, and the rest 
 }
 
 failed=0
+# pytest ends by itself after 200 seconds, so that the results until then are written.
 limited 220 tests.log "$python" -m pytest -m cuda -rA --junitxml "$out/tests.xml" \
-    tests/test_devices.py tests/loader || failed=1
+    --session-timeout 200 tests/test_devices.py tests/loader || failed=1
 speed=("$python" benchmarks/speed.py --device cuda --dataset "$dataset" --root "$root" --out "$out/speed"
     --steps 5 --seconds 15)
 limited 180 speed.log "${speed[@]}" --model lightgcn sgl lightgcn_plus lightgcn_int \
@@ -70,7 +80,9 @@ if (out / "tests.xml").exists():
         key: int(suite.get(key)) for key in ("tests", "failures", "errors", "skipped")
     }
     summary["failed"] = [
-        case.get("name") for case in suite.iter("testcase") if case.find("failure") is not None
+        case.get("name")
+        for case in suite.iter("testcase")
+        if any(case.find(kind) is not None for kind in ("failure", "error"))
     ]
     summary["launches"] = {
         case.get("name"): int(entry.get("value"))

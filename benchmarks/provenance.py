@@ -14,6 +14,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 import irllrec_pyg
+from irllrec_pyg.edges import EDGE_TYPE, SPLITS
 from irllrec_pyg.files import atomic_path, write_text
 
 
@@ -63,14 +64,10 @@ def checkout(root: Path = Path(__file__).parents[1]) -> dict[str, Any]:
 
 def hashes(data: HeteroData) -> dict[str, str]:
     r"""A hash for each part of the data that a result depends on; the order of pairs is none."""
-    rates = data["user", "rates", "item"]
+    rates = data[EDGE_TYPE]
     parts = {
         split: rates[name].cpu().numpy()
-        for split, name in (
-            ("train", "edge_index"),
-            ("val", "val_edge_label_index"),
-            ("test", "edge_label_index"),
-        )
+        for split, name in {"train": "edge_index", **SPLITS}.items()
         if name in rates
     }
     parts = {split: pairs[:, np.lexsort(pairs[::-1])] for split, pairs in parts.items()}

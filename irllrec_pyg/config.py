@@ -85,11 +85,18 @@ class Config(BaseModel):
         Raises:
             ConfigError: If a value or a field is wrong; it is named.
         """
-        if isinstance(values, Config):
+        if isinstance(values, cls):
             if type(values) is cls and not fields:
                 return values
             values = {name: getattr(values, name) for name in values.model_fields_set}
-        return cls(**{**(values or {}), **fields})
+        elif values is not None and not isinstance(values, Mapping):
+            raise ConfigError(
+                f"{cls.__qualname__} must be made of settings by name, got {values!r}."
+            )
+        values = {**(values or {}), **fields}
+        if strange := [name for name in values if not isinstance(name, str)]:
+            raise ConfigError(unknown_name("field", str(strange[0]), list(cls.model_fields)))
+        return cls(**values)
 
     def replace(self, **fields: Any) -> Self:
         """A copy with other values, which are checked."""
@@ -107,11 +114,11 @@ class Config(BaseModel):
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Reads a YAML file of settings, in which ``1e-7`` is a number, as in YAML 1.2.
+    """Reads a YAML file of settings, as in YAML 1.2: ``1e-7`` is a number, ``no`` is text.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ConfigError: If it is no YAML or no mapping.
+        ConfigError: If it is no YAML or no mapping, or says something twice.
     """
     try:
         content = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
@@ -136,14 +143,33 @@ def write_yaml(path: str | Path, values: Mapping[str, Any]) -> None:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML follows YAML 1.1, in which ``1e-7`` is text."""
+    """PyYAML follows YAML 1.1, in which ``1e-7`` is text, ``no`` is false, ``1:30`` is 90 and
+    ``010`` is 8, and takes the last of two values without a word; here they are as in YAML 1.2.
+    """
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012 # of the class, as in PyYAML
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value]
+        for at, name in enumerate(names):
+            if name in names[:at]:
+                mark = node.value[at][0].start_mark
+                raise yaml.MarkedYAMLError(problem=f"{name!r} is given twice", problem_mark=mark)
+        return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+\Z"),
-    list("-+.0123456789"),
-)
+for _kind, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", "~nN\0"),
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?(0|[1-9]\d*)", "-+0123456789"),
+    ("float", r"[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?", "-+.0123456789"),
+    ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+."),
+):
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_kind}",
+        re.compile(rf"(?:{_pattern})\Z"),
+        [first.strip("\0") for first in _first],
+    )
 
 
 def bounds_of(info: FieldInfo) -> dict[str, Any]:
@@ -167,6 +193,9 @@ _KINDS = {
     "less_than_equal": "at most {le:g}",
     "less_than": "less than {lt:g}",
     "literal_error": "{expected}",
+    "dict_type": "settings by name",
+    "model_type": "settings by name",
+    "too_short": "at least {min_length} value",
 }
 
 

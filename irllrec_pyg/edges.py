@@ -8,7 +8,10 @@ from torch_geometric.data import Dataset, HeteroData
 
 EDGE_TYPE = ("user", "rates", "item")
 REVERSE_TYPE = ("item", "rated_by", "user")
-SPLITS = {"val": "val_edge_label_index", "test": "edge_label_index"}
+#: Where the pairs of each split are, at the edge type.
+PAIRS = {"training": "edge_index", "validation": "val_edge_label_index", "test": "edge_label_index"}
+#: Those that can be ranked, by the names that ``evaluate`` knows them by.
+SPLITS = {"val": PAIRS["validation"], "test": PAIRS["test"]}
 
 
 def check_data(data: Any) -> HeteroData:
@@ -16,7 +19,7 @@ def check_data(data: Any) -> HeteroData:
 
     Raises:
         TypeError: If it is no :class:`torch_geometric.data.HeteroData`.
-        ValueError: If it lacks users, items or training interactions.
+        ValueError: If it has no users, no items or no place for training interactions.
     """
     if not isinstance(data, HeteroData):
         hint = "pass its graph, 'dataset[0]'" if isinstance(data, Dataset) else "pass a graph"
@@ -27,9 +30,39 @@ def check_data(data: Any) -> HeteroData:
             f"edge types {data.edge_types}; 'from_interactions' makes such a graph of a table."
         )
     for side in ("user", "item"):
-        if data[side].num_nodes is None:
-            raise ValueError(f"data['{side}'].num_nodes must be set, got None.")
+        if not data[side].num_nodes:
+            raise ValueError(
+                f"data['{side}'].num_nodes must be at least 1, got {data[side].num_nodes}."
+            )
     return data
+
+
+def check_pairs(pairs: Any, num_users: int, num_items: int, name: str) -> None:
+    r"""Checks pairs of user and item.
+
+    Args:
+        pairs (Tensor): User ids over item ids, int64 of shape :math:`(2, M)`.
+        num_users (int): Number of users.
+        num_items (int): Number of items.
+        name (str): What messages call the pairs.
+
+    Raises:
+        ValueError: If they are no such pairs, or name a user or an item that does not exist.
+    """
+    if not isinstance(pairs, Tensor):
+        raise ValueError(f"{name!r} must be a tensor, got {type(pairs).__name__}.")
+    if pairs.dim() != 2 or pairs.size(0) != 2 or pairs.dtype != torch.long:
+        raise ValueError(
+            f"{name!r} must be int64 of shape (2, M), users over items, got {pairs.dtype} of shape "
+            f"{tuple(pairs.shape)}."
+        )
+    for ids, count, side in zip(pairs, (num_users, num_items), ("user", "item"), strict=True):
+        if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= count):
+            column = int(((ids < 0) | (ids >= count)).nonzero()[0])
+            raise ValueError(
+                f"{name!r} must hold {side}s from 0 to {count - 1}, got {side} "
+                f"{int(ids[column])} in column {column}."
+            )
 
 
 def known_pairs(data: HeteroData) -> Tensor:

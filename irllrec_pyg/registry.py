@@ -135,10 +135,11 @@ def read_part(kind: str, part: "str | Mapping[str, Any]") -> tuple["type[Configu
     Raises:
         ConfigError: If the name or a setting is unknown or wrong; it is named.
     """
-    settings = {"name": part} if isinstance(part, str) else dict(part)
-    name = settings.pop("name", None)
+    settings = {"name": part} if isinstance(part, str) else part
+    name = settings.get("name") if isinstance(settings, Mapping) else None
     if not isinstance(name, str):
         raise ConfigError(f"A {kind} must be a name or settings with a 'name', got {part!r}.")
+    settings = {setting: value for setting, value in settings.items() if setting != "name"}
     cls = lookup(kind, name)
     try:
         return cls, cls.Config.read(settings)

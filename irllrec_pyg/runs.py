@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from pydantic import field_validator
 from torch_geometric.data import InMemoryDataset
 
 from .config import Config, ConfigError, field, read_yaml, write_yaml
@@ -42,6 +43,13 @@ class RunConfig(Config):
     data: DataConfig = field(DataConfig(), help="the data set")
     model: ModelConfig = field(ModelConfig(), help="the model")
     training: TrainingConfig = field(TrainingConfig(), help="the training")
+
+    @field_validator("training")
+    @classmethod
+    def _check_monitor(cls, training: TrainingConfig) -> TrainingConfig:
+        if training.eval_every:
+            training.check_monitor()
+        return training
 
     @classmethod
     def of(

@@ -9,17 +9,15 @@ import torch
 from safetensors.torch import save_file
 
 from irllrec_pyg.checkpoint import (
-    CheckpointError,
     EmbeddingRecommender,
     load_model,
     load_ranker,
     load_weights,
-    read_tensors,
     save_ranker,
-    write_tensors,
 )
 from irllrec_pyg.nn import Ranker
 from irllrec_pyg.published import build_model
+from irllrec_pyg.tensor_file import CheckpointError, read_tensors, write_tensors
 
 IDS = ["7", 7, "ünï", -3, 2**70, "", "a\nb", "0", 0, 1, 2, "x"]
 

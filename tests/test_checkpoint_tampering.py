@@ -12,15 +12,12 @@ from safetensors.torch import save_file
 
 from irllrec_pyg.checkpoint import (
     KIND,
-    CheckpointError,
     EmbeddingRecommender,
-    content_hash,
     load_ranker,
     load_weights,
-    read_tensors,
     save_ranker,
-    write_tensors,
 )
+from irllrec_pyg.tensor_file import CheckpointError, content_hash, read_tensors, write_tensors
 
 USERS, ITEMS = 4, 3
 EDGES = torch.tensor([[0, 0, 1, 3], [0, 2, 1, 1]])

@@ -1,13 +1,17 @@
 """Configurations: checked when they are made, and the same after writing and reading."""
 
+import copy
+import json
 import math
+import pickle
 from typing import Literal
 
 import pytest
 
 from irllrec_pyg.config import Config, ConfigError, field, read_scalar, read_yaml, write_yaml
-from irllrec_pyg.nn import LightGCN
+from irllrec_pyg.nn import LightGCN, ModelConfig
 from irllrec_pyg.registry import lookup, names
+from irllrec_pyg.runs import RunConfig
 
 
 class Inner(Config):
@@ -48,6 +52,38 @@ def test_what_is_wrong_is_named(values, message):
     assert message in str(caught.value)
 
 
+class Other(Config):
+    rate: float = field(0.5, gt=0, help="another share")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (3, "Layers must be made of settings by name, got 3."),
+        (["rate"], "Layers must be made of settings by name, got ['rate']."),
+        (Other(rate=0.9), "Layers must be made of settings by name, got Other(rate=0.9)."),
+        ({1: 2}, "Unknown field '1'; there are num_layers"),
+        ({"inner": [1]}, "'inner' must be settings by name"),
+    ],
+)
+def test_what_is_no_set_of_settings_is_refused(values, message):
+    with pytest.raises(ConfigError) as caught:
+        Layers.read(values)
+    assert message in str(caught.value)
+
+
+def test_equal_configurations_are_one_in_a_set_and_survive_pickling():
+    for config in (Layers(inner={"weight": 1}), ModelConfig(heads={"intent": {}}), RunConfig()):
+        for again in (
+            pickle.loads(pickle.dumps(config)),
+            copy.deepcopy(config),
+            type(config).read(json.loads(json.dumps(config.to_dict()))),
+        ):
+            assert {config, again} == {config}
+            assert again.to_dict() == config.to_dict()
+    assert len({ModelConfig(), ModelConfig(backbone="sgl"), ModelConfig(heads=["profile"])}) == 3
+
+
 def test_values_and_configurations_are_read_and_replaced():
     config = Layers.read({"num_layers": 2}, rate=0.5)
     assert (config.num_layers, config.rate, config.kind) == (2, 0.5, "dot")
@@ -66,7 +102,12 @@ def test_yaml_gives_back_what_it_was_given(tmp_path):
     assert Layers.read(read_yaml(tmp_path / "a.yaml")) == config
     (tmp_path / "a.yaml").write_text("rate: 1e-7\nnum_layers: 1\n")  # PyYAML's own 1e-7 is text
     assert Layers.read(read_yaml(tmp_path / "a.yaml")) == Layers(rate=1e-7, num_layers=1)
-    for text, message in (("- 1", "settings by name, got list"), ("a: [", "is not YAML")):
+    for text, message in (
+        ("- 1", "settings by name, got list"),
+        ("a: [", "is not YAML"),
+        ("rate: 0.1\nnum_layers: 1\nrate: 0.2", r"'rate' is given twice(.|\n)*line 3"),
+        ("inner: {weight: 1, weight: 2}", "'weight' is given twice"),
+    ):
         (tmp_path / "a.yaml").write_text(text)
         with pytest.raises(ConfigError, match=message):
             read_yaml(tmp_path / "a.yaml")
@@ -75,7 +116,9 @@ def test_yaml_gives_back_what_it_was_given(tmp_path):
 @pytest.mark.parametrize(
     ("text", "value"),
     [("3", 3), ("1e-7", 1e-7), ("-.5E3", -500.0), ("true", True), ("null", None), ("sgl", "sgl"),
-     ("[1, 2]", [1, 2]), ("a: [", "a: [")],
+     ("[1, 2]", [1, 2]), ("a: [", "a: ["), ("no", "no"), ("on", "on"), ("1:30", "1:30"),
+     ("010", "010"), ("1_000", "1_000"), ("2020-01-01", "2020-01-01"), ("-3", -3), ("1.", 1.0),
+     ("~", None), ("", None), ("False", False), ("{a: 1, a: 2}", "{a: 1, a: 2}")],
 )  # fmt: skip
 def test_scalars_of_a_command_line(text, value):
     assert read_scalar(text) == value

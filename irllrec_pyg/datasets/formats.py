@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from ..edges import EDGE_TYPE, REVERSE_TYPE
 from .safe_pickle import DataFileError, SparseEntries, safe_load
 
 #: Interaction matrices: training, validation and test.
@@ -277,7 +278,7 @@ def build_data(interactions: Interactions, name: str) -> HeteroData:
     data.name = name
     data["user"].num_nodes = interactions.num_users
     data["item"].num_nodes = interactions.num_items
-    rates = data["user", "rates", "item"]
+    rates = data[EDGE_TYPE]
     rates.edge_index, rates.val_edge_label_index, rates.edge_label_index = train, val, test
-    data["item", "rated_by", "user"].edge_index = train.flip([0])
+    data[REVERSE_TYPE].edge_index = train.flip([0])
     return data

@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 from torch_geometric.data import HeteroData, InMemoryDataset
 
+from ..edges import EDGE_TYPE
 from ..files import atomic_path
 from .download import copy_sample, fetch_matrices, fetch_text, where_to_get
 from .formats import (
@@ -291,7 +292,7 @@ class IRLLRecDataset(InMemoryDataset):
 
     def statistics(self) -> pd.DataFrame:
         r"""Sizes of the data set as a table with one row."""
-        rates = self._graph["user", "rates", "item"]
+        rates = self._graph[EDGE_TYPE]
         train = rates.edge_index.size(1)
         row: dict[str, Any] = {
             "users": self.num_users,

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch_geometric.data import HeteroData
 
+from ..edges import EDGE_TYPE
 from .archives import extract
 from .download import DownloadError
 from .interactions import from_interactions
@@ -226,7 +227,7 @@ def make_graph(items: pd.DataFrame, ratings: pd.DataFrame, seed: int) -> HeteroD
 def make_texts(data: HeteroData, items: pd.DataFrame, seed: int) -> dict[str, dict[str, list[str]]]:
     r"""Texts of movies, and of users from their training movies, by side and field."""
     movies = items.loc[list(data["item"].get("raw_id") or range(data["item"].num_nodes))]
-    user, item = data["user", "rates", "item"].edge_index.numpy()
+    user, item = data[EDGE_TYPE].edge_index.numpy()
     return {
         "user": user_texts(movies, user, item, data["user"].num_nodes, seed),
         "item": item_texts(movies),

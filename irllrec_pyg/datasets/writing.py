@@ -12,10 +12,10 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from torch_geometric.data import HeteroData
 
+from ..edges import EDGE_TYPE, PAIRS
 from ..files import atomic_path, sync
 from .formats import EMBEDDINGS, IDS, MATRICES, PROFILES, check_ids, plain_id
 
-_SPLITS = ("edge_index", "val_edge_label_index", "edge_label_index")
 # The readers of the published layout go back to Python 3.8; protocol 5 has another form of arrays.
 _PROTOCOL = 4
 
@@ -75,8 +75,8 @@ def write_published(
 def _files(data: HeteroData) -> dict[str, Any]:
     sizes = {side: int(data[side].num_nodes) for side in ("user", "item")}
     files: dict[str, Any] = {}
-    for name, field in zip(MATRICES, _SPLITS, strict=True):
-        pairs = data["user", "rates", "item"].get(field)
+    for name, field in zip(MATRICES, PAIRS.values(), strict=True):
+        pairs = data[EDGE_TYPE].get(field)
         user, item = np.zeros((2, 0), np.int64) if pairs is None else pairs.cpu().numpy()
         files[name] = coo_matrix((np.ones(len(user)), (user, item)), tuple(sizes.values()))
     ids = {}

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 from torch_geometric.data import HeteroData
 
-from ..config import Config, field
+from ..config import field
 from ..registry import register
 from .base import LinearModel
 
@@ -27,7 +27,7 @@ class EASE(LinearModel):
     :math:`12 I^2` bytes at the peak (1.5 GB for 11,010 items) and :math:`4 I^2` afterwards.
     """
 
-    class Config(Config):
+    class Config(LinearModel.Config):
         reg: float = field(
             50.0, gt=0, search=(25.0, 400.0), log=True, help="weight of the ridge, lambda"
         )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ..config import Config, field
+from ..config import field
 from ..edges import EDGE_TYPE
 from ..nn.conv.weighted_sum_conv import csr
 from ..nn.features import text_features
@@ -29,7 +29,7 @@ class NeighbourModel(LinearModel):
     of equally similar ones the lower item.
     """
 
-    class Config(Config):
+    class Config(LinearModel.Config):
         num_neighbors: int = field(
             50, ge=1, search=(10, 320), log=True, help="neighbours kept of each candidate"
         )

@@ -9,7 +9,7 @@ import torch
 from scipy.sparse.linalg import svds
 from torch_geometric.data import HeteroData
 
-from ..config import Config, ConfigError, field
+from ..config import ConfigError, field
 from ..edges import EDGE_TYPE
 from ..registry import register
 from .base import EmbeddingModel, inverse_root
@@ -28,7 +28,7 @@ class LowPassSVD(EmbeddingModel):
     \mathbf{D}_I^{-1/2}` that belong to its :math:`k` greatest singular values.
     """
 
-    class Config(Config):
+    class Config(EmbeddingModel.Config):
         rank: int = field(256, ge=1, search=(8, 512), log=True, help="number k of singular vectors")
 
     is_nested = True

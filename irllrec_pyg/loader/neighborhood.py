@@ -8,7 +8,6 @@ from typing import Any
 import torch
 import torch_geometric.typing
 from torch import Tensor
-from torch_geometric.data import HeteroData
 from torch_geometric.sampler import (
     EdgeSamplerInput,
     HeteroSamplerOutput,
@@ -17,8 +16,10 @@ from torch_geometric.sampler import (
     SamplerOutput,
 )
 
+from ..edges import EDGE_TYPE, REVERSE_TYPE
+from ..sparse import pointers, ranges
 from .draws import default_generator_seeded, stream_key, uniform_below
-from .interactions import ITEM_TO_USER, USER_TO_ITEM, Interactions, as_int, segment_pointer
+from .interactions import Interactions, as_int
 
 
 def check_num_neighbors(num_neighbors: Sequence[int]) -> list[int]:
@@ -50,7 +51,7 @@ def edge_weight(
     weight = {}
     for edge_type, row in out.row.items():
         col = out.col[edge_type]
-        user, item = (row, col) if edge_type == USER_TO_ITEM else (col, row)
+        user, item = (row, col) if edge_type == EDGE_TYPE else (col, row)
         weight[edge_type] = (user_degree[user] * item_degree[item]).to(dtype).rsqrt()
     return weight
 
@@ -85,16 +86,16 @@ class TorchNeighborhood:
         item, by_item = torch.sort(interactions.item, stable=True)
         self.sides = {
             "user": _Side(
-                ITEM_TO_USER,
+                REVERSE_TYPE,
                 "item",
                 interactions.user_pointer,
                 interactions.item_by_user,
                 interactions.edge_by_user,
             ),
             "item": _Side(
-                USER_TO_ITEM,
+                EDGE_TYPE,
                 "user",
-                segment_pointer(item, interactions.num_items),
+                pointers(item, interactions.num_items),
                 interactions.user[by_item],
                 by_item,
             ),
@@ -158,10 +159,7 @@ def _pick(pointer: Tensor, node: Tensor, num: int, key: int) -> tuple[Tensor, Te
     start = pointer[node]
     degree = pointer[node + 1] - start
     all_of = degree if num < 0 else degree * (degree <= num)
-    target = torch.repeat_interleave(all_of)
-    within = torch.arange(target.numel(), device=node.device)
-    within = within - (all_of.cumsum(0) - all_of)[target]
-    position = start[target] + within
+    target, position = ranges(start, start + all_of)
     if num < 0:
         return target, position
 
@@ -191,11 +189,8 @@ class PyGNeighborhood:
     """
 
     def __init__(self, interactions: Interactions, num_neighbors: list[int]) -> None:
-        data = HeteroData()
-        data["user"].num_nodes = interactions.num_users
-        data["item"].num_nodes = interactions.num_items
-        data[USER_TO_ITEM].edge_index = interactions.edge_index
-        data[ITEM_TO_USER].edge_index = interactions.edge_index.flip(0)
+        data = interactions.to_data()
+        data[REVERSE_TYPE].edge_index = interactions.edge_index.flip(0)
         with warnings.catch_warnings():
             # torch-sparse alone is deprecated there; without it there still is our own sampler.
             warnings.filterwarnings("ignore", message=".*without a 'pyg-lib' installation.*")
@@ -219,7 +214,7 @@ class PyGNeighborhood:
         user, item = (
             node.repeat(-(-num // node.numel()))[:num] for node in (seed["user"], seed["item"])
         )
-        index = EdgeSamplerInput(None, user, item, input_type=USER_TO_ITEM)
+        index = EdgeSamplerInput(None, user, item, input_type=EDGE_TYPE)
         return self._seeded(key, self.sampler.sample_from_edges, index)
 
     def _seeded(

@@ -11,8 +11,8 @@ from torch_geometric.data import HeteroData
 from torch_geometric.loader import LinkNeighborLoader
 from torch_geometric.sampler import HeteroSamplerOutput, NegativeSampling
 
+from ..edges import EDGE_TYPE
 from .draws import default_generator_seeded, stream_key
-from .interactions import USER_TO_ITEM, Interactions
 from .neighborhood import edge_weight
 from .order import EpochOrder, EpochSampler
 from .triplet_sampler import TripletSampler
@@ -62,7 +62,7 @@ class _Collate:
             count = torch.bincount(index.flatten(), minlength=num_items)
             item[f"{name}_index"], item[f"{name}_count"] = index, count
             item[f"{name}_unique"] = count.nonzero().flatten()
-        batch[USER_TO_ITEM].input_id = input_id
+        batch[EDGE_TYPE].input_id = input_id
         if out.row:
             weight = edge_weight(self.sampler.interactions, out)
             for edge_type, row in out.row.items():
@@ -208,11 +208,11 @@ class TripletLoader(LinkNeighborLoader):
             sampler, kwargs.get("transform"), kwargs.get("transform_sampler_output")
         )
         # Features never travel, neither to workers nor with a batch.
-        topology = _topology(sampler.interactions)
+        topology = sampler.interactions.to_data()
         super().__init__(
             topology,
             num_neighbors=self.num_neighbors or [],
-            edge_label_index=(USER_TO_ITEM, topology[USER_TO_ITEM].edge_index),
+            edge_label_index=(EDGE_TYPE, topology[EDGE_TYPE].edge_index),
             neg_sampling=NegativeSampling("triplet", sampler.num_negatives),
             neighbor_sampler=sampler,  # type: ignore[arg-type]  # PyG takes any BaseSampler.
             filter_per_worker=True,
@@ -267,14 +267,6 @@ class TripletLoader(LinkNeighborLoader):
 
 
 triplet_loader = TripletLoader  # What one calls goes by a function's name.
-
-
-def _topology(interactions: Interactions) -> HeteroData:
-    data = HeteroData()
-    data["user"].num_nodes = interactions.num_users
-    data["item"].num_nodes = interactions.num_items
-    data[USER_TO_ITEM].edge_index = interactions.edge_index
-    return data
 
 
 def _resolve_order(

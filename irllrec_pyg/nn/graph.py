@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ..edges import EDGE_TYPE, check_data
+from ..edges import EDGE_TYPE, check_data, check_pairs
 from ..sparse import CSR, expand
 
 
@@ -96,7 +96,7 @@ class InteractionGraph(torch.nn.Module):
 
     def __init__(self, edge_index: Tensor, num_users: int, num_items: int) -> None:
         super().__init__()
-        _check_ids(edge_index, num_users, num_items)
+        check_pairs(edge_index, num_users, num_items, "edge_index")
         self.num_users, self.num_items = num_users, num_items
         user, item = edge_index[0], edge_index[1] + num_users
         row, col = torch.cat([user, item]), torch.cat([item, user])
@@ -251,19 +251,3 @@ def _draw_kept(count: int, rate: float, device: torch.device) -> Tensor:
     draws = torch.empty(-(-count // 4), dtype=torch.int64, device=device).random_(-(2**63), None)
     last = max(round(rate * 2**16), 1) - 1 - 2**15
     return draws.view(torch.int16)[:count] <= last
-
-
-def _check_ids(edge_index: Tensor, num_users: int, num_items: int) -> None:
-    if edge_index.dim() != 2 or edge_index.size(0) != 2 or edge_index.is_floating_point():
-        raise ValueError(
-            f"'edge_index' must be an integer tensor of shape (2, E), got "
-            f"{edge_index.dtype} of shape {tuple(edge_index.shape)}."
-        )
-    for ids, count, side in zip(edge_index, (num_users, num_items), ("user", "item"), strict=True):
-        wrong = ((ids < 0) | (ids >= count)).nonzero()
-        if wrong.numel() > 0:
-            at = int(wrong[0])
-            raise ValueError(
-                f"'edge_index' names {side} {int(ids[at])} in column {at}; "
-                f"{side} ids go from 0 to {count - 1}."
-            )

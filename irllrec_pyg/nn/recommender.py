@@ -1,5 +1,6 @@
 """A model is the sum of a backbone and heads."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Self
@@ -7,12 +8,13 @@ from typing import Any, Literal, Self
 import torch
 from pydantic import field_validator
 from torch import Tensor
+from torch.nn import ModuleDict
 from torch_geometric.data import HeteroData
 
 from ..config import Config, ConfigError, field
 from ..edges import EDGE_TYPE
 from ..ranking import DotProductRanker
-from ..registry import lookup, read_part
+from ..registry import lookup, names, read_part
 from .backbones import Backbone, Encoding
 from .batch import Triplets
 from .heads import Head
@@ -21,6 +23,7 @@ from .ranking_loss import RankingLoss
 from .subgraph import Subgraph
 
 Part = dict[str, Any]  # a registered name, as "name", and its settings
+Similarity = Literal["dot", "cosine", "validation"]
 
 
 class ModelConfig(Config):
@@ -33,7 +36,9 @@ class ModelConfig(Config):
     """
 
     backbone: Part = field("lightgcn", help="the backbone", validate_default=True)
-    heads: dict[str, Part] = field({}, help="the heads by label; a label is a head's name")
+    heads: dict[str, Part] = field(
+        {}, help="the heads by label, a head's name or one that its 'name' says"
+    )
     ranking_loss: Part | None = field(None, help="ranks in place of the backbone's own loss")
     reg_weight: float = field(
         0.0,
@@ -42,31 +47,61 @@ class ModelConfig(Config):
         search=(1e-8, 1e-3),
         log=True,
     )
-    similarity: Literal["dot", "cosine"] = field(
+    similarity: Similarity = field(
         "dot",
-        help="what ranks: dot products of the final embeddings, or their cosines",
+        help="what ranks: dot products of the final embeddings, their cosines, or what of both "
+        "fit() finds better on validation",
         search=("dot", "cosine"),
     )
+
+    def __hash__(self) -> int:
+        return hash(json.dumps(self.to_dict(), sort_keys=True))  # parts are dictionaries
 
     @field_validator("backbone", "ranking_loss", mode="before")
     @classmethod
     def _read_part(cls, part: Any, info: Any) -> Any:
-        return None if part is None else _complete(info.field_name.replace("_", "-"), part)
+        if part is None and info.field_name == "ranking_loss":
+            return None
+        return _complete(info.field_name.replace("_", "-"), part)
 
     @field_validator("heads", mode="before")
     @classmethod
     def _read_heads(cls, heads: Any) -> Any:
-        parts = heads if isinstance(heads, Mapping) else {name: {} for name in heads}
-        # A label is a name, or one with a number: "profile-2" is the second head of its kind.
-        return {
-            label: _complete("head", {"name": re.sub(r"-\d+$", "", label), **(part or {})})
-            for label, part in parts.items()
-        }
+        """Heads by label from such a mapping, from names, or from one name."""
+        if isinstance(heads, str):
+            heads = [heads]
+        if isinstance(heads, (list, tuple)) and all(isinstance(name, str) for name in heads):
+            return {label: _complete("head", name) for label, name in label_all(heads)}
+        if not isinstance(heads, Mapping):
+            raise ConfigError(f"'heads' must be names, or settings by label, got {heads!r}.")
+        return {label: _read_head(label, part) for label, part in heads.items()}
+
+
+def _read_head(label: Any, part: Any) -> Part:
+    if not isinstance(label, str) or not label or "." in label or hasattr(ModuleDict, label):
+        raise ConfigError(f"A head's label must be a word without '.', got {label!r}.")
+    if isinstance(part, str):
+        return _complete("head", part)
+    # A label is a name, or one with a number: "profile-2" is the second head of its kind.
+    name = label if label in names("head") else re.sub(r"-\d+$", "", label)
+    part = {} if part is None else part
+    return _complete("head", {"name": name, **part} if isinstance(part, Mapping) else part)
 
 
 def _complete(kind: str, part: Any) -> Part:
     cls, config = read_part(kind, part)
     return {"name": cls.registered_name, **config.to_dict()}
+
+
+def label_all(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Names with distinct labels: the name itself, with ``-2``, ``-3``, ... where it repeats."""
+    labelled: dict[str, str] = {}
+    for name in names:
+        count = 1
+        while (label := f"{name}-{count}" if count > 1 else name) in labelled:
+            count += 1
+        labelled[label] = name
+    return list(labelled.items())
 
 
 class Recommender(DotProductRanker):
@@ -82,7 +117,8 @@ class Recommender(DotProductRanker):
         ranking_loss (RankingLoss, optional): Takes the place of the backbone's own ranking
             loss. (default: ``None``)
         similarity (str, optional): Whether ``"dot"`` products or ``"cosine"`` s of the final
-            embeddings rank. (default: ``"dot"``)
+            embeddings rank; with ``"validation"``, dot products do until
+            :func:`irllrec_pyg.training.fit` chooses. (default: ``"dot"``)
 
     Example:
         >>> data = IRLLRecDataset(root, name="sample")[0]
@@ -92,13 +128,15 @@ class Recommender(DotProductRanker):
         [(600, 32), (360, 32)]
     """
 
+    cosine: Tensor  #: With ``similarity="validation"``: whether cosines were chosen.
+
     def __init__(
         self,
         backbone: Backbone,
         heads: Iterable[Head] | Mapping[str, Head] = (),
         reg_weight: float = 0.0,
         ranking_loss: RankingLoss | None = None,
-        similarity: Literal["dot", "cosine"] = "dot",
+        similarity: Similarity = "dot",
     ) -> None:
         graph = backbone.graph
         row, col = graph.row[graph.row < graph.num_users], graph.col[graph.row < graph.num_users]
@@ -112,8 +150,10 @@ class Recommender(DotProductRanker):
         )
         own = ModelConfig(reg_weight=reg_weight, similarity=similarity)
         self.reg_weight, self.similarity = own.reg_weight, own.similarity
+        if similarity == "validation":  # what was chosen is a part of the weights
+            self.register_buffer("cosine", torch.tensor(False))
         self.backbone = backbone
-        self.heads = torch.nn.ModuleDict(heads if isinstance(heads, Mapping) else _labelled(heads))
+        self.heads = ModuleDict(heads if isinstance(heads, Mapping) else _labelled(heads))
         self.ranking_loss = ranking_loss
 
     @classmethod
@@ -161,6 +201,13 @@ class Recommender(DotProductRanker):
             ConfigError: If a part is not registered, so that nothing could build it by name.
         """
         return ModelConfig.read(self.description)
+
+    @property
+    def ranks_by(self) -> Literal["dot", "cosine"]:
+        """What ranks, where ``similarity`` leaves it to the validation items what was chosen."""
+        if self.similarity == "validation":
+            return "cosine" if self.cosine else "dot"
+        return self.similarity
 
     def named_heads(self) -> list[tuple[str, Head]]:
         """The heads with their labels."""
@@ -256,7 +303,7 @@ class Recommender(DotProductRanker):
         where cosines rank.
         """
         nodes = self.backbone().nodes
-        nodes = normalize(nodes) if self.similarity == "cosine" else nodes
+        nodes = normalize(nodes) if self.ranks_by == "cosine" else nodes
         return nodes[: self.num_users], nodes[self.num_users :]
 
 
@@ -265,12 +312,9 @@ def _name(head: Head) -> str:
 
 
 def _labelled(heads: Iterable[Head]) -> dict[str, Head]:
-    labelled: dict[str, Head] = {}
-    for head in heads:
-        name = _name(head)
-        count = sum(other == name or other.startswith(f"{name}-") for other in labelled)
-        labelled[f"{name}-{count + 1}" if count else name] = head
-    return labelled
+    heads = list(heads)
+    labels = [label for label, _ in label_all(map(_name, heads))]
+    return dict(zip(labels, heads, strict=True))
 
 
 def _build(kind: str, part: Part, *parts: Any) -> Any:

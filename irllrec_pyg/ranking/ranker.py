@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ..edges import EDGE_TYPE, check_data, known_pairs
+from ..edges import EDGE_TYPE, check_data, check_pairs, known_pairs
 from ..sparse import CSR
 from .topk import DotProducts, Scorer, ranked_lists
 
@@ -228,18 +228,8 @@ class Ranker(torch.nn.Module):
         Raises:
             ValueError: If they are no such pairs, or name a user or an item that does not exist.
         """
-        if pairs.dim() != 2 or pairs.size(0) != 2 or pairs.dtype != torch.long:
-            raise ValueError(
-                f"{name!r}: pairs must be int64 of shape (2, M), got {pairs.dtype} of shape "
-                f"{tuple(pairs.shape)}."
-            )
         sizes = self.num_users, self.num_items
-        for ids, count, side in zip(pairs, sizes, ("user", "item"), strict=True):
-            if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= count):
-                raise ValueError(
-                    f"{name!r}: pairs name {side} {int(ids.min())} to {int(ids.max())}; the ranker "
-                    f"knows {side} 0 to {count - 1}."
-                )
+        check_pairs(pairs, *sizes, name)
         key = (pairs[0] * self.num_items + pairs[1]).unique()
         return CSR.from_pairs(key // self.num_items, key % self.num_items, *sizes)
 

@@ -7,17 +7,15 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from ..edges import EDGE_TYPE, PAIRS
+from ..sparse import CSR
+
 Side = Literal["user", "item"]
-EDGE = ("user", "rates", "item")
-SPLITS = {
-    "training": "edge_index",
-    "validation": "val_edge_label_index",
-    "test": "edge_label_index",
-}
 
 
 class LeakageError(ValueError):
@@ -68,9 +66,12 @@ class TrainingTexts:
         self.user_ids, self.item_ids = _ids(data, "user"), _ids(data, "item")
         self.split_hash = split_hash(data)
         pairs, self.held_out_twice = _training_pairs(data)
-        self._user_ptr, self._user_item = _csr(pairs[0], pairs[1], self.num_users)
-        self._item_ptr, self._item_user = _csr(pairs[1], pairs[0], self.num_items)
-        self.num_pairs = pairs.shape[1]
+        self.num_pairs = pairs.size(1)
+        train = CSR.from_pairs(pairs[0], pairs[1], self.num_users, self.num_items)
+        self._neighbours = {
+            side: (matrix.ptr.numpy(), matrix.col.numpy())
+            for side, matrix in (("user", train), ("item", train.transpose(self.num_items)))
+        }
 
         node = {str(raw): index for index, raw in enumerate(self.item_ids)}
         self.titles, self.descriptions = [""] * self.num_items, [""] * self.num_items
@@ -84,15 +85,17 @@ class TrainingTexts:
 
     def items_of(self, user: int) -> NDArray[np.int64]:
         """The training items of a user, ascending."""
-        return self._user_item[self._user_ptr[user] : self._user_ptr[user + 1]]
+        return self.neighbours("user", user)
 
     def users_of(self, item: int) -> NDArray[np.int64]:
         """The training users of an item, ascending."""
-        return self._item_user[self._item_ptr[item] : self._item_ptr[item + 1]]
+        return self.neighbours("item", item)
 
     def neighbours(self, side: Side, node: int) -> NDArray[np.int64]:
-        """The training neighbours of a node, on the other side of the graph."""
-        return self.items_of(node) if side == "user" else self.users_of(node)
+        """The training neighbours of a node, on the other side of the graph, ascending."""
+        pointers, others = self._neighbours[side]
+        neighbours: NDArray[np.int64] = others[pointers[node] : pointers[node + 1]]
+        return neighbours
 
     def review(self, user: int, item: int) -> str:
         """The user's review of a training item, or an empty string."""
@@ -202,41 +205,27 @@ class TrainingTexts:
 def split_hash(data: HeteroData) -> str:
     """SHA-256 of the node counts and the three splits of a data set."""
     digest = hashlib.sha256(f"{data['user'].num_nodes} {data['item'].num_nodes}".encode())
-    for name, field in SPLITS.items():
-        pairs = _pairs(data, field)
+    for name in PAIRS:
+        pairs = _pairs(data, name).numpy()
         order = np.lexsort((pairs[1], pairs[0]))
         digest.update(name.encode() + np.ascontiguousarray(pairs[:, order], "<i8").tobytes())
     return digest.hexdigest()
 
 
-def _pairs(data: HeteroData, field: str) -> NDArray[np.int64]:
-    value = data[EDGE].get(field)
-    if not isinstance(value, Tensor):
-        return np.zeros((2, 0), np.int64)
-    return value.cpu().numpy().astype(np.int64)
+def _pairs(data: HeteroData, split: str) -> Tensor:
+    value = data[EDGE_TYPE].get(PAIRS[split])
+    pairs = value if isinstance(value, Tensor) else torch.empty(2, 0)
+    return pairs.cpu().long()
 
 
-def _training_pairs(data: HeteroData) -> tuple[NDArray[np.int64], int]:
-    train = _pairs(data, "edge_index")
-    if not train.shape[1]:
-        raise ValueError(
-            "The data set has no training interaction in data['user', 'rates', 'item'].edge_index."
-        )
-    num_items = int(data["item"].num_nodes)
-    held_out = np.concatenate(
-        [_pairs(data, "val_edge_label_index"), _pairs(data, "edge_label_index")], axis=1
-    )
-    twice = np.isin(train[0] * num_items + train[1], held_out[0] * num_items + held_out[1])
+def _training_pairs(data: HeteroData) -> tuple[Tensor, int]:
+    train = _pairs(data, "training")
+    if not train.size(1):
+        raise ValueError("The data set has no training interaction: its 'edge_index' is empty.")
+    user, item = torch.cat([_pairs(data, "validation"), _pairs(data, "test")], 1)
+    held_out = CSR.from_pairs(user, item, data["user"].num_nodes, data["item"].num_nodes)
+    twice = held_out.contains(*train)
     return train[:, ~twice], int(twice.sum())
-
-
-def _csr(
-    row: NDArray[np.int64], column: NDArray[np.int64], size: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    order = np.lexsort((column, row))
-    ptr = np.zeros(size + 1, np.int64)
-    np.cumsum(np.bincount(row, minlength=size), out=ptr[1:])
-    return ptr, column[order]
 
 
 def _ids(data: HeteroData, side: Side) -> list[Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from pytorch_lightning.plugins.io import CheckpointIO
 from torch import Tensor
 
-from ..checkpoint import CheckpointError, read_tensors, write_tensors
+from ..tensor_file import CheckpointError, read_tensors, write_tensors
 from .identity import Identity
 
 KIND = "irllrec_pyg.training/2"

@@ -20,11 +20,12 @@ from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch_geometric.data import HeteroData
 
-from ..checkpoint import KIND, CheckpointError, content_hash, load_weights, save_ranker
+from ..checkpoint import KIND, load_weights, save_ranker
 from ..config import ConfigError, unknown_name
 from ..nn import Recommender
 from ..ranking.evaluate import as_tuple
 from ..registry import arguments
+from ..tensor_file import CheckpointError, content_hash
 from .callbacks import BestWeights, EpochBar, ResumeCheckpoint
 from .checkpoint_io import SafetensorsIO
 from .config import TrainingConfig
@@ -65,7 +66,8 @@ def fit(
 
     Validation items are ranked after epoch 1 and every ``eval_every`` epochs from there; training
     stops after ``patience`` evaluations without a better value of ``monitor``, and the model then
-    has its best weights.
+    has its best weights. A model with ``similarity="validation"`` then ranks the validation items
+    by dot products and by cosines, and keeps what is better by ``monitor``.
 
     With a ``folder``, the run can be killed at any moment and goes on from its last checkpoint
     when it is called again. The folder gets ``metrics.csv``, ``model.safetensors`` (for
@@ -114,10 +116,8 @@ def fit(
         KeyboardInterrupt: If the user stops the run; it can be resumed.
     """
     config, options = _split(config, settings)
-    if config.eval_every and config.monitor not in config.names:
-        raise ValueError(
-            f"'monitor' must be one of {', '.join(config.names)}, got {config.monitor!r}."
-        )
+    if config.eval_every:
+        config.check_monitor()
     module = RecommenderModule(model, data, config, loader_options=loader_options)
     identity = Identity(
         model, data, config, **_plain("loader", loader_options or {}), **_plain("trainer", options)
@@ -141,6 +141,8 @@ def fit(
             module.test_metrics,
             best.best_epoch if best else len(module.history),
             best is not None and best.exhausted,
+            model.ranks_by,
+            module.validation,
         )
         if folder is not None and trainer.is_global_zero:
             _save(folder, model, result, identity, {**(info or {}), "data": data.get("name")})

@@ -9,18 +9,14 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ..checkpoint import IDS, CheckpointError
+from ..checkpoint import IDS
 from ..config import Config
-from ..edges import EDGE_TYPE
+from ..edges import EDGE_TYPE, PAIRS
 from ..nn import ModelConfig, Recommender
 from ..registry import Configured
+from ..tensor_file import CheckpointError
 from .config import TrainingConfig
 
-SPLITS = {
-    "training": "edge_index",
-    "validation": "val_edge_label_index",
-    "test": "edge_label_index",
-}
 Scalar = (bool, int, float, str)
 
 
@@ -66,7 +62,7 @@ class Identity:
                 digest = hashlib.blake2b(repr(list(ids)).encode(), digest_size=8).hexdigest()
                 self.values[side] = f"{len(ids)} {digest}"
         if data is not None:
-            for split, key in SPLITS.items():
+            for split, key in PAIRS.items():
                 pairs = data[EDGE_TYPE].get(key)
                 self.values[f"{split} interactions"] = (
                     None if pairs is None else f"{_shape(pairs)} {_digest(pairs)}"

@@ -11,12 +11,12 @@ from pytorch_lightning.loggers import CSVLogger
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ..checkpoint import CheckpointError
 from ..edges import EDGE_TYPE, SPLITS, check_data
 from ..loader import TripletLoader, triplet_loader
 from ..loader.draws import stream_key
 from ..nn import Recommender
 from ..ranking import evaluate
+from ..tensor_file import CheckpointError
 from .config import TrainingConfig
 from .validation import check_checkpoint
 
@@ -70,11 +70,17 @@ class RecommenderModule(LightningModule):
         super().__init__()
         self.config = TrainingConfig.read(config, **settings)
         _check_data(model, data)
-        if self.config.eval_every and not has_pairs(data, "val"):
+        chooses = model.similarity == "validation"
+        if (self.config.eval_every or chooses) and not has_pairs(data, "val"):
             raise ValueError(
                 "The data set has no validation interactions to stop by; with "
                 "eval_every=0 training takes a fixed number of epochs."
+                if not chooses
+                else "The data set has no validation interactions to choose by; set 'similarity' "
+                "to 'dot' or 'cosine'."
             )
+        if chooses:
+            self.config.check_monitor()
         self.model = model
         self.data = data
         neighbors = self.config.num_neighbors
@@ -87,6 +93,7 @@ class RecommenderModule(LightningModule):
         self.ranking: dict[str, Any] = {"k": self.config.k, "metrics": self.config.metrics}
         self.history: list[dict[str, float]] = []
         self.test_metrics: dict[str, float] = {}
+        self.validation: dict[str, float] | None = None
         self.ended = False
         self.evaluated = False
         self.restoring = False
@@ -96,7 +103,11 @@ class RecommenderModule(LightningModule):
         self._start = 0.0
 
     def train_dataloader(self) -> TripletLoader:
-        """Triplets on the training device; each process of several takes its share."""
+        """Triplets, made on the CPU; each process of several takes its share.
+
+        Finding the distinct nodes of a batch on a GPU would wait for it; so a batch is made in
+        pinned memory while the step before it runs, and sent without waiting.
+        """
         self.restoring = False  # Lightning asks for the loader after it has read a checkpoint.
         trained = self.trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
         if len(self.history) != trained:
@@ -104,18 +115,26 @@ class RecommenderModule(LightningModule):
                 f"{self.trainer.ckpt_path} is damaged: it has {len(self.history)} epochs in its "
                 f"history and {trained} in its loops. Delete it."
             )
-        device = "cpu" if self.loader_options.get("num_workers") else self.device
+        options = dict(self.loader_options)
+        if "device" not in options and self.device.type == "cuda":
+            options.setdefault("pin_memory", True)
         loader = triplet_loader(
             self.data,
             seed=self.config.seed,
             rank=self.global_rank,
-            device=device,
             world_size=self.trainer.world_size,
-            **self.loader_options,
+            **{"device": "cpu", **options},
         )
         # Lightning makes the first iterator before it tells the loader of a resumed epoch.
         loader.set_epoch(len(self.history))
         return loader
+
+    def transfer_batch_to_device(
+        self, batch: HeteroData, device: torch.device, dataloader_idx: int
+    ) -> HeteroData:
+        """Sends a batch to the training device, from pinned memory without waiting."""
+        moved: HeteroData = batch.to(device, non_blocking=True)
+        return moved
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam over all trainable parameters."""
@@ -195,8 +214,10 @@ class RecommenderModule(LightningModule):
             )
 
     def on_train_end(self) -> None:
-        """Ranks the test items."""
+        """Chooses what ranks, where that was left open, and ranks the test items."""
         self.ended = True
+        if self.model.similarity == "validation":
+            self._choose_similarity()
         if has_pairs(self.data, "test"):
             self.test_metrics = evaluate(
                 self.model,
@@ -205,6 +226,16 @@ class RecommenderModule(LightningModule):
                 **self.ranking,
                 exclude_validation=self.config.exclude_validation,
             )
+
+    def _choose_similarity(self) -> None:
+        """Keeps what ranks the validation items better, dot products where both are equal."""
+        found = []
+        for chosen in (False, True):
+            self.model.cosine.fill_(chosen)
+            found.append(evaluate(self.model, self.data, "val", **self.ranking))
+        dot, cosine = (values[self.config.monitor] for values in found)
+        self.model.cosine.fill_(cosine > dot)
+        self.validation = found[cosine > dot]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what the finished epochs gave, and by how many threads."""

@@ -3,14 +3,14 @@
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import pandas as pd
 from annotated_types import Ge
 
-from ..checkpoint import CheckpointError
 from ..config import Config
 from ..files import write_text
+from ..tensor_file import CheckpointError
 
 
 @dataclass
@@ -27,6 +27,7 @@ class FitResult:
         seconds (float): Time of all epochs with evaluations, over all resumed parts.
         history (pandas.DataFrame): One row an epoch: ``epoch``, ``seconds``, ``loss``, one
             ``loss_<name>`` for each part, and validation metrics where there was an evaluation.
+        similarity (str): What ranks, ``"dot"`` products or ``"cosine"``.
     """
 
     test: dict[str, float]
@@ -37,6 +38,7 @@ class FitResult:
     seconds_per_epoch: float
     seconds: float
     history: pd.DataFrame = field(repr=False)
+    similarity: str = "dot"
 
     @classmethod
     def from_history(
@@ -45,20 +47,25 @@ class FitResult:
         test: dict[str, float],
         best_epoch: int,
         stopped_early: bool,
+        similarity: str = "dot",
+        validation: dict[str, float] | None = None,
     ) -> Self:
-        """Sums up the rows that training leaves, one an epoch."""
+        """Sums up the rows that training leaves, one an epoch; ``validation`` takes the place of
+        the row of the best epoch.
+        """
         table = pd.DataFrame(history)
         last = history[best_epoch - 1]
         evaluation = table.get("seconds_evaluation", pd.Series(dtype=float))
         return cls(
             test=test,
-            validation={key: last[key] for key in last if "@" in key},
+            validation=validation or {key: last[key] for key in last if "@" in key},
             best_epoch=best_epoch,
             epochs=len(history),
             stopped_early=stopped_early,
             seconds_per_epoch=float(table["seconds"].median()),
             seconds=float(table["seconds"].sum() + evaluation.sum()),
             history=table,
+            similarity=similarity,
         )
 
     def save(self, path: Path, settings: dict[str, Any], model: str) -> None:
@@ -103,4 +110,5 @@ class _Stored(Config):
     seconds: float
     history: list[dict[str, float]]
     settings: dict[str, Any]
+    similarity: Literal["dot", "cosine"] = "dot"
     model: str = ""

@@ -6,7 +6,8 @@ import pytest
 import torch
 from scipy import stats
 
-from irllrec_pyg.loader.interactions import ITEM_TO_USER, USER_TO_ITEM, Interactions
+from irllrec_pyg.edges import EDGE_TYPE, REVERSE_TYPE
+from irllrec_pyg.loader.interactions import Interactions
 from irllrec_pyg.loader.neighborhood import (
     PyGNeighborhood,
     TorchNeighborhood,
@@ -29,7 +30,7 @@ SEED = {"user": torch.tensor([0, 4, 11]), "item": torch.tensor([2, 3])}
 
 def directed_edges(out):
     """(node type, source, target) of each edge by ids of the whole graph."""
-    for edge_type in (USER_TO_ITEM, ITEM_TO_USER):
+    for edge_type in (EDGE_TYPE, REVERSE_TYPE):
         source, _, target = edge_type
         for row, col in zip(out.row[edge_type].tolist(), out.col[edge_type].tolist(), strict=True):
             yield target, int(out.node[source][row]), int(out.node[target][col])
@@ -92,7 +93,7 @@ def test_every_degree(num, kind):
     # User n has n items.
     data = graph_of([(user, item) for user in range(9) for item in range(user)], 9, 9)
     out = kind(Interactions(data), [num]).sample({"user": torch.arange(9)}, key=0)
-    degree = torch.bincount(out.col[ITEM_TO_USER], minlength=9)
+    degree = torch.bincount(out.col[REVERSE_TYPE], minlength=9)
     assert degree.tolist() == [min(user, num) for user in range(9)]
     assert len(set(directed_edges(out))) == int(degree.sum())
 
@@ -113,12 +114,12 @@ def test_node_types_draw_apart():
 @pytest.mark.parametrize("kind", KINDS)
 def test_edge_ids_are_columns_of_the_interactions(kind):
     data = random_graph(num_users=20, num_items=15)
-    edge_index = data[USER_TO_ITEM].edge_index
+    edge_index = data[EDGE_TYPE].edge_index
     order = torch.randperm(edge_index.size(1), generator=torch.Generator().manual_seed(0))
     data = graph_of(edge_index[:, order].t().tolist(), 20, 15)
     out = kind(Interactions(data), [3, 3]).sample(SEED, key=0)
-    for edge_type, rows in ((USER_TO_ITEM, [0, 1]), (ITEM_TO_USER, [1, 0])):
-        column = data[USER_TO_ITEM].edge_index[:, out.edge[edge_type]][rows]
+    for edge_type, rows in ((EDGE_TYPE, [0, 1]), (REVERSE_TYPE, [1, 0])):
+        column = data[EDGE_TYPE].edge_index[:, out.edge[edge_type]][rows]
         assert torch.equal(column[0], out.node[edge_type[0]][out.row[edge_type]])
         assert torch.equal(column[1], out.node[edge_type[2]][out.col[edge_type]])
 
@@ -130,7 +131,7 @@ def test_weights_are_those_of_the_whole_graph(kind):
     interactions = Interactions(data)
     out = kind(interactions, [2, 2]).sample(SEED, key=0)
     weight = edge_weight(interactions, out)
-    weights = torch.cat([weight[USER_TO_ITEM], weight[ITEM_TO_USER]]).tolist()
+    weights = torch.cat([weight[EDGE_TYPE], weight[REVERSE_TYPE]]).tolist()
     for (node_type, source, target), value in zip(directed_edges(out), weights, strict=True):
         user, item = (target, source) if node_type == "user" else (source, target)
         degrees = len(neighbors["user", user]) * len(neighbors["item", item])
@@ -154,8 +155,8 @@ def test_seeds_of_one_type(kind):
     neighborhood = kind(Interactions(random_graph(num_users=60, num_items=50)), [-1])
     out = neighborhood.sample({"user": SEED["user"]}, key=0)
     assert torch.equal(out.node["user"], SEED["user"])
-    assert out.row[USER_TO_ITEM].numel() == 0
-    assert out.row[ITEM_TO_USER].numel() > 0
+    assert out.row[EDGE_TYPE].numel() == 0
+    assert out.row[REVERSE_TYPE].numel() > 0
 
 
 @pytest.mark.parametrize("kind", KINDS)

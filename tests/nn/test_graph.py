@@ -65,7 +65,7 @@ def test_the_graph_is_not_in_the_state_dict():
         (torch.tensor([[0, 4], [0, 0]]), "user 4 in column 1"),
         (torch.tensor([[0, 1], [0, -1]]), "item -1 in column 1"),
         (torch.tensor([[0, 0], [1, 1]]), "twice"),
-        (torch.zeros(2, 2), "integer"),
+        (torch.zeros(2, 2), "int64"),
         (torch.zeros(3, 2, dtype=torch.long), "shape"),
     ],
 )

@@ -310,8 +310,8 @@ def test_memory_is_bounded_by_blocks():
         ({"block_size": 0}, "'block_size' must be at least 1"),
         ({"exclude_validation": True}, "needs a data set"),
         ({"data": torch.empty(2, 0, dtype=torch.long)}, "No user has a relevant item"),
-        ({"data": torch.tensor([[0], [30]])}, "name item 30 to 30"),
-        ({"data": torch.tensor([[-1], [3]])}, "name user -1 to -1"),
+        ({"data": torch.tensor([[0], [30]])}, "items from 0 to 29, got item 30 in column 0"),
+        ({"data": torch.tensor([[-1], [3]])}, "users from 0 to 19, got user -1 in column 0"),
         ({"data": torch.zeros(2, 3)}, "must be int64"),
     ],
 )

@@ -2,9 +2,10 @@ import pandas as pd
 import pytest
 import torch
 
-from irllrec_pyg.checkpoint import KIND, load_ranker, read_tensors, save_ranker, write_tensors
+from irllrec_pyg.checkpoint import KIND, load_ranker, save_ranker
 from irllrec_pyg.published import build_model
 from irllrec_pyg.ranking import Ranker
+from irllrec_pyg.tensor_file import read_tensors, write_tensors
 
 EDGES = torch.tensor([[0, 2, 0, 1, 2, 2, 2], [1, 0, 2, 1, 1, 2, 3]])
 SCORES = torch.tensor([[0.1, 0.9, 0.8, 0.3], [0.4, 0.5, 0.2, 0.3], [0.0, 0.1, 0.2, 0.3]])
@@ -139,7 +140,9 @@ def test_recommends_nothing_that_the_data_set_knows_of():
     assert ids(ranker.recommend(0, exclude=pairs)) == [(0, 3, 1), (0, 0, 2)]
     with pytest.raises(ValueError, match="'exclude' must be 'known', 'train', None or pairs"):
         ranker.recommend(0, exclude="seen")
-    with pytest.raises(ValueError, match="'known': pairs name item 3 to 4; the ranker"):
+    with pytest.raises(
+        ValueError, match="'known' must hold items from 0 to 3, got item 4 in column"
+    ):
         Table(EDGES, 3, 4, known=torch.tensor([[0, 1], [3, 4]]))
 
 
@@ -151,7 +154,7 @@ def test_what_is_known_is_sorted_and_holds_the_training_pairs():
     assert not ranker.state_dict()
     twice = Table(torch.cat([EDGES, EDGES], 1), 3, 4)
     assert torch.equal(twice.seen_item, ranker.seen_item)
-    with pytest.raises(ValueError, match="'edge_index': pairs name user 0 to 2; the ranker knows"):
+    with pytest.raises(ValueError, match="'edge_index' must hold users from 0 to 1, got user 2"):
         Table(EDGES, 2, 4)
 
 

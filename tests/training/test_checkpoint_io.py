@@ -3,8 +3,9 @@ import json
 import pytest
 import torch
 
-from irllrec_pyg.checkpoint import CheckpointError, save_ranker
+from irllrec_pyg.checkpoint import save_ranker
 from irllrec_pyg.published import build_model
+from irllrec_pyg.tensor_file import CheckpointError
 from irllrec_pyg.training import Identity, SafetensorsIO, TrainingConfig
 
 

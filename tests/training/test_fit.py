@@ -13,10 +13,10 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers.logger import DummyLogger
 from torch_geometric.nn import GAT
 
-from irllrec_pyg.checkpoint import read_tensors
 from irllrec_pyg.nn import GNNBackbone, IntentAlignment, Recommender
 from irllrec_pyg.published import build_model
 from irllrec_pyg.ranking import evaluate
+from irllrec_pyg.tensor_file import read_tensors
 from irllrec_pyg.training import BestWeights, RecommenderModule, SafetensorsIO, TrainingConfig, fit
 
 from .runs import outcome, train
@@ -309,7 +309,7 @@ def test_own_trainer(sample, tmp_path):
 
 DDP = """
 import sys, torch
-from irllrec_pyg.checkpoint import write_tensors
+from irllrec_pyg.tensor_file import write_tensors
 from irllrec_pyg.datasets import IRLLRecDataset
 from tests.training.runs import train
 if __name__ == "__main__":

@@ -15,12 +15,13 @@ import torch
 from pytorch_lightning import Callback
 from safetensors.torch import save_file
 
-from irllrec_pyg.checkpoint import KIND, CheckpointError, content_hash, read_tensors, write_tensors
+from irllrec_pyg.checkpoint import KIND
 from irllrec_pyg.config import ConfigError
 from irllrec_pyg.datasets import IRLLRecDataset
 from irllrec_pyg.nn import Recommender
 from irllrec_pyg.nn.heads import Head
 from irllrec_pyg.published import build_model
+from irllrec_pyg.tensor_file import CheckpointError, content_hash, read_tensors, write_tensors
 from irllrec_pyg.training import fit
 from irllrec_pyg.training.checkpoint_io import KIND as RESUME_KIND
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from pytorch_lightning import Callback
 
-from irllrec_pyg.checkpoint import KIND, content_hash, load_ranker
+from irllrec_pyg.checkpoint import KIND, load_ranker
+from irllrec_pyg.tensor_file import content_hash
 from irllrec_pyg.training import FitResult
 
 from .runs import SHORT, outcome, train

@@ -10,8 +10,9 @@ import pytest
 import torch
 from pytorch_lightning import Callback
 
-from irllrec_pyg.checkpoint import CheckpointError, load_ranker
+from irllrec_pyg.checkpoint import load_ranker
 from irllrec_pyg.published import build_model
+from irllrec_pyg.tensor_file import CheckpointError
 from irllrec_pyg.training import fit
 
 from .runs import KILL_EPOCH, Journal, outcome, train

@@ -46,12 +46,12 @@ class AlphaRec(LightGCN):
     learns_embedding = False
 
     class Config(LightGCN.Config):
-        num_layers: int = field(2, ge=0, help="number of propagations", search=(1, 4))
+        num_layers: int = field(2, ge=0, le=100, help="number of propagations", search=(1, 4))
         temperature: float = field(
             0.15, gt=0, help="temperature of the softmax", search=(0.05, 0.5)
         )
         hidden_ratio: float = field(
-            0.5, gt=0, help="width of the hidden layer over that of the texts"
+            0.5, gt=0, le=100, help="width of the hidden layer over that of the texts"
         )
 
     config: Config

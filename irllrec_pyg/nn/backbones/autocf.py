@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
+from pydantic import model_validator
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ...config import field
+from ...config import ConfigError, field
 from ...registry import register
 from ..batch import Triplets, select
 from ..conv import GraphTransformerConv, WeightedSumConv
@@ -54,11 +55,11 @@ class AutoCF(Backbone):
     """
 
     class Config(Backbone.Config):
-        num_layers: int = field(2, ge=0, help="number of propagations", search=(1, 4))
-        num_transformers: int = field(1, ge=0, help="layers of the decoder", search=(1, 2))
+        num_layers: int = field(2, ge=0, le=100, help="number of propagations", search=(1, 4))
+        num_transformers: int = field(1, ge=0, le=100, help="layers of the decoder", search=(1, 2))
         heads: int = field(4, ge=1, help="attention heads of the decoder, a divisor of the width")
         num_seeds: int = field(100, ge=1, help="nodes at which masking starts")
-        mask_depth: int = field(2, ge=1, help="hops of edges that are removed")
+        mask_depth: int = field(2, ge=1, le=100, help="hops of edges that are removed")
         keep_rate: float = field(0.2, gt=0, le=1, help="share of further nodes that are connected")
         redraw_every: int = field(10, ge=1, help="batches that share their graphs")
         weight: float = field(
@@ -68,6 +69,16 @@ class AutoCF(Backbone):
             search=(0.1, 10),
             log=True,
         )
+
+        @model_validator(mode="after")
+        def _check_heads(self) -> Self:
+            if self.embedding_size % self.heads:
+                raise ConfigError(
+                    f"'heads' must divide 'embedding_size' = {self.embedding_size}, got "
+                    f"{self.heads}.",
+                    "heads",
+                )
+            return self
 
     config: Config
 

@@ -63,7 +63,7 @@ class Backbone(Configured, torch.nn.Module):
 
     class Config(Configured.Config):
         embedding_size: int = field(
-            32, ge=1, help="width of the embeddings", search=(32, 256), log=True
+            32, ge=1, le=65536, help="width of the embeddings", search=(32, 256), log=True
         )
 
     config: Config

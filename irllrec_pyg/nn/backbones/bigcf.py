@@ -48,7 +48,7 @@ class BIGCF(LayerSum):
 
     class Config(LayerSum.Config):
         num_intents: int = field(
-            128, ge=1, help="prototypes on each side", search=(32, 256), log=True
+            128, ge=1, le=65536, help="prototypes on each side", search=(32, 256), log=True
         )
         weight: float = field(
             0.05, ge=0, help="weight of the contrastive loss", search=(1e-3, 1.0), log=True

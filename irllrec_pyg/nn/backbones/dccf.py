@@ -50,9 +50,9 @@ class DCCF(Backbone):
     intents: IntentPrototypes
 
     class Config(Backbone.Config):
-        num_layers: int = field(2, ge=1, help="number of layers", search=(1, 4))
+        num_layers: int = field(2, ge=1, le=100, help="number of layers", search=(1, 4))
         num_intents: int = field(
-            128, ge=1, help="prototypes on each side", search=(32, 256), log=True
+            128, ge=1, le=65536, help="prototypes on each side", search=(32, 256), log=True
         )
         weight: float = field(
             0.001, ge=0, help="weight of the contrastive loss", search=(1e-3, 1.0), log=True

@@ -30,7 +30,7 @@ class GCCF(Backbone):
     """
 
     class Config(Backbone.Config):
-        num_layers: int = field(2, ge=0, help="number of propagations", search=(1, 4))
+        num_layers: int = field(2, ge=0, le=100, help="number of propagations", search=(1, 4))
         self_loops: bool = field(True, help="whether nodes are neighbours of themselves")
 
     config: Config

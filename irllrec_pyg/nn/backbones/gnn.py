@@ -45,7 +45,7 @@ class GNNBackbone(Backbone):
 
     class Config(Backbone.Config):
         gnn: str = field("GraphSAGE", help="name of one of PyG's basic models")
-        num_layers: int = field(2, ge=1, help="number of layers of a model given by name")
+        num_layers: int = field(2, ge=1, le=100, help="number of layers of a model given by name")
         edge_weight: bool = field(False, help="whether the network is given edge weights")
 
     config: Config

@@ -24,7 +24,7 @@ class LayerSum(Backbone):
     """
 
     class Config(Backbone.Config):
-        num_layers: int = field(3, ge=0, help="number of propagations", search=(1, 4))
+        num_layers: int = field(3, ge=0, le=100, help="number of propagations", search=(1, 4))
 
     config: Config
 

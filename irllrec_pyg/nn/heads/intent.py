@@ -55,7 +55,11 @@ class IntentAlignment(TextHead):
 
     class Config(TextHead.Config):
         num_intents: int = field(
-            128, ge=1, help="prototypes on each side, where they are the head's", search=(16, 256)
+            128,
+            ge=1,
+            le=65536,
+            help="prototypes on each side, where they are the head's",
+            search=(16, 256),
         )
         prototypes: Literal["backbone", "own"] = field(
             "backbone", help="whether the backbone's prototypes are used where it has some"

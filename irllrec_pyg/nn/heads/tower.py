@@ -26,6 +26,10 @@ class InteractionTower(torch.nn.Module):
     ) -> Tensor:
         r"""Averages the intent-weighted neighbours over the layers, shape :math:`(N, d)`."""
         last = len(layers) - 1
+        if not last:
+            raise ValueError(
+                "Intents need a backbone that propagates: 'num_layers' must be at least 1."
+            )
         pairs = zip(layers[:last], layers[self.shift : last + self.shift], strict=True)
         out = [self.conv(x, prototypes(layer, graph.num_users), graph) for layer, x in pairs]
         return torch.stack(out).mean(0)
