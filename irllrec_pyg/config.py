@@ -75,7 +75,7 @@ class Config(BaseModel):
             raise _config_error(type(self), error) from None
 
     @classmethod
-    def read(cls, values: Mapping[str, Any] | Self | None = None, **fields: Any) -> Self:
+    def read(cls, values: "Settings" = None, **fields: Any) -> Self:
         """A configuration from values, another configuration of this class, or both.
 
         Args:
@@ -111,6 +111,10 @@ class Config(BaseModel):
             value = getattr(self, name)
             if value != info.default:
                 yield name, value
+
+
+#: What :meth:`Config.read` takes.
+Settings = Config | Mapping[str, Any] | None
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

@@ -59,13 +59,8 @@ def write_tensors(
         with atomic_path(path) as temporary:
             save_file(own, temporary, header)
             return _write_hash(temporary)
-    except SafetensorError as error:  # safetensors gives the system's errors as text
-        full = "os error 28" in str(error)
-        raise OSError(
-            errno.ENOSPC if full else errno.EIO,
-            "The disk is full, nothing was replaced" if full else f"Could not be written ({error})",
-            str(path),
-        ) from error
+    except SafetensorError as error:  # of errors that atomic_path has no advice for
+        raise OSError(errno.EIO, f"Could not be written ({error})", str(path)) from error
 
 
 def read_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The worked example is run, on made-up films and with a stub in the place of the language model."""
+"""The worked example is run on made-up films, with a stub for the language model."""
 
 import runpy
 import sys

@@ -165,7 +165,7 @@ class MovieLensText(IRLLRecDataset):
         self._save(data)
 
     def texts(self) -> dict[str, dict[str, list[str]]]:
-        r"""The texts behind the embeddings: ``texts()["user"]["x"][0]`` is that of user 0."""
+        r"""The texts that were embedded: ``texts()["user"]["x"][0]`` is that of user 0."""
         return make_texts(self._graph, read_items(Path(self._found()[0])), self.seed)
 
 

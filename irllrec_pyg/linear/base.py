@@ -1,7 +1,6 @@
 """What closed-form models share: they are computed from the training interactions, not trained."""
 
 import copy
-from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from ..config import Settings
 from ..ranking.ranker import DotProductRanker, Ranker, ranker_arguments
 from ..registry import Configured
 
@@ -34,9 +34,7 @@ class LinearModel(Ranker, Configured):
     #: Whether a model holds all those with a smaller value of its setting; see :meth:`truncated`.
     is_nested: ClassVar[bool] = False
 
-    def __init__(
-        self, data: HeteroData, config: Mapping[str, Any] | None = None, **settings: Any
-    ) -> None:
+    def __init__(self, data: HeteroData, config: Settings = None, **settings: Any) -> None:
         super().__init__(**ranker_arguments(data))
         self.config = self.Config.read(config, **settings)
 

@@ -1,6 +1,5 @@
 """The linear autoencoder with a closed form."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -8,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 from torch_geometric.data import HeteroData
 
-from ..config import field
+from ..config import Settings, field
 from ..registry import register
 from .base import LinearModel
 
@@ -34,9 +33,7 @@ class EASE(LinearModel):
 
     weight: Tensor
 
-    def __init__(
-        self, data: HeteroData, config: Mapping[str, Any] | None = None, **settings: Any
-    ) -> None:
+    def __init__(self, data: HeteroData, config: Settings = None, **settings: Any) -> None:
         super().__init__(data, config, **settings)
         matrix = self.interactions()
         gram = torch.from_numpy((matrix.T @ matrix).toarray()).to(self.seen_item.device)

@@ -1,6 +1,6 @@
 """Item neighbourhoods, by interactions and by texts."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Self
 
 import scipy.sparse as sp
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ..config import field
+from ..config import Settings, field
 from ..edges import EDGE_TYPE
 from ..nn.conv.weighted_sum_conv import csr
 from ..nn.features import text_features
@@ -39,9 +39,7 @@ class NeighbourModel(LinearModel):
     neighbor: Tensor
     similarity: Tensor
 
-    def __init__(
-        self, data: HeteroData, config: Mapping[str, Any] | None = None, **settings: Any
-    ) -> None:
+    def __init__(self, data: HeteroData, config: Settings = None, **settings: Any) -> None:
         super().__init__(data, config, **settings)
         first, parts = 0, []
         for block in self.similarities(data):

@@ -1,11 +1,11 @@
 """The one-step linear filter on the graph."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from ..config import Settings
 from ..nn.conv.weighted_sum_conv import spmm
 from ..nn.graph import InteractionGraph
 from ..registry import register
@@ -25,9 +25,7 @@ class LinearFilter(LinearModel):
 
     scale: Tensor
 
-    def __init__(
-        self, data: HeteroData, config: Mapping[str, Any] | None = None, **settings: Any
-    ) -> None:
+    def __init__(self, data: HeteroData, config: Settings = None, **settings: Any) -> None:
         super().__init__(data, config, **settings)
         self.graph = InteractionGraph.from_data(data)
         self.register_buffer("scale", self.degree().clamp(min=1).sqrt().view(-1, 1))

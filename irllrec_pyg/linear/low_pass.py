@@ -1,6 +1,5 @@
 """The ideal low-pass filter on the graph."""
 
-from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -9,7 +8,7 @@ import torch
 from scipy.sparse.linalg import svds
 from torch_geometric.data import HeteroData
 
-from ..config import ConfigError, field
+from ..config import ConfigError, Settings, field
 from ..edges import EDGE_TYPE
 from ..registry import register
 from .base import EmbeddingModel, inverse_root
@@ -33,9 +32,7 @@ class LowPassSVD(EmbeddingModel):
 
     is_nested = True
 
-    def __init__(
-        self, data: HeteroData, config: Mapping[str, Any] | None = None, **settings: Any
-    ) -> None:
+    def __init__(self, data: HeteroData, config: Settings = None, **settings: Any) -> None:
         super().__init__(data, config, **settings)
         rank, limit = self.config.rank, self.limits(data)["rank"]
         if rank > limit:

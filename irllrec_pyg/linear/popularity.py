@@ -1,10 +1,10 @@
 """The same list for everybody."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from torch_geometric.data import HeteroData
 
+from ..config import Settings
 from ..registry import register
 from .base import EmbeddingModel
 
@@ -13,9 +13,7 @@ from .base import EmbeddingModel
 class Popularity(EmbeddingModel):
     """The same list for everybody: items by their number of training interactions."""
 
-    def __init__(
-        self, data: HeteroData, config: Mapping[str, Any] | None = None, **settings: Any
-    ) -> None:
+    def __init__(self, data: HeteroData, config: Settings = None, **settings: Any) -> None:
         super().__init__(data, config, **settings)
         degree = self.degree().view(-1, 1)
         self._set(degree.new_ones(self.num_users, 1), degree)

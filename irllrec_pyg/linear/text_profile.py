@@ -1,10 +1,10 @@
 """A user's text against the items' texts."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from torch_geometric.data import HeteroData
 
+from ..config import Settings
 from ..nn.features import text_features
 from ..nn.losses import normalize
 from ..registry import register
@@ -20,9 +20,7 @@ class TextProfile(EmbeddingModel):
         MissingTextError: If the data set has no profile embeddings ``x``.
     """
 
-    def __init__(
-        self, data: HeteroData, config: Mapping[str, Any] | None = None, **settings: Any
-    ) -> None:
+    def __init__(self, data: HeteroData, config: Settings = None, **settings: Any) -> None:
         super().__init__(data, config, **settings)
         x = normalize(text_features(data, "x"))
         self._set(x[: self.num_users], x[self.num_users :])

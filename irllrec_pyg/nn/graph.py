@@ -32,8 +32,7 @@ class Adjacency(NamedTuple):
     @property
     def edge_index(self) -> Tensor:
         """Entries as PyG's ``edge_index`` (source over target), int64 of shape :math:`(2, M)`."""
-        nodes = torch.arange(self.num_nodes, device=self.col.device)
-        return torch.stack([self.col.long(), nodes.repeat_interleave(self.rowptr.diff())])
+        return torch.stack([self.col.long(), expand(self.rowptr, self.col.numel())])
 
     def to(self, dtype: torch.dtype) -> "Adjacency":
         """Casts the values."""

@@ -1,12 +1,11 @@
 """Ranking losses that any backbone can be trained with instead of its own."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..config import field
+from ..config import Settings, field
 from ..ranking import Ranker
 from ..registry import Configured, register
 from .backbones import Encoding
@@ -29,7 +28,7 @@ class RankingLoss(Configured, torch.nn.Module):
 
     config: Config
 
-    def __init__(self, config: Config | Mapping[str, Any] | None = None, **settings: Any) -> None:
+    def __init__(self, config: Settings = None, **settings: Any) -> None:
         super().__init__()
         self.config = self.Config.read(config, **settings)
 

@@ -60,7 +60,7 @@ class Subgraph(InteractionGraph):
         """
         users, items = batch["user"].num_nodes, batch["item"].num_nodes
         rates, rated_by = batch[EDGE_TYPE], batch[REVERSE_TYPE]
-        offset = rates.edge_index.new_tensor([[0], [users]])  # items stand behind the users
+        offset = rates.edge_index.new_tensor([[0], [users]])  # items come after the users
         edge_index = torch.cat(
             [rates.edge_index + offset, rated_by.edge_index + offset.flip(0)], dim=1
         )

@@ -250,21 +250,21 @@ def check_graph(ranker: Ranker, data: HeteroData) -> None:
         TypeError, ValueError: If it was not, or ``data`` is no graph of a data set.
     """
     check_data(data)
+    kind = type(ranker).__name__
     sizes = data["user"].num_nodes, data["item"].num_nodes
     if sizes != (ranker.num_users, ranker.num_items):
         raise ValueError(
-            f"The ranker was built for {ranker.num_users} users and {ranker.num_items} items, and "
-            f"'data' has {sizes[0]} and {sizes[1]}; evaluate it on the data set that it was built "
-            "with."
+            f"The {kind} was built for {ranker.num_users} users and {ranker.num_items} items, and "
+            f"'data' has {sizes[0]} and {sizes[1]}; pass the data set that it was built with."
         )
     user, item = data[EDGE_TYPE].edge_index.to(ranker.seen_ptr.device)
     theirs = CSR.from_pairs(user, item, *sizes)
     same_degrees = torch.equal(theirs.ptr, ranker.seen_ptr)
     if not same_degrees or not torch.equal(theirs.col, ranker.seen_item):
         raise ValueError(
-            "The ranker knows other training interactions than 'data' has, such as those of "
-            "another split; evaluate it on the data set that it was built with, or pass the "
-            "relevant pairs themselves, 'evaluate(ranker, pairs)'."
+            f"The {kind} knows other training interactions than 'data' has, such as those of "
+            "another split; pass the data set that it was built with, or the relevant pairs "
+            "themselves to 'evaluate'."
         )
 
 

@@ -1,4 +1,4 @@
-r"""Chat models behind an OpenAI-compatible endpoint: settings, requests, one call."""
+r"""Chat models at an OpenAI-compatible endpoint: settings, requests, one call."""
 
 import hashlib
 import json
@@ -56,7 +56,7 @@ class Endpoint:
             from openai import AsyncOpenAI
         except ImportError:
             raise ImportError(
-                "Language models and encoders behind an endpoint need the openai "
+                "Language models and encoders at an endpoint need the openai "
                 "client: pip install 'irllrec_pyg[text]'."
             ) from None
         return AsyncOpenAI(

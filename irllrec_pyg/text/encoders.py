@@ -196,7 +196,7 @@ def check(vectors: Any, texts: list[str], name: str) -> Vectors:
     r"""Makes sure that there is one finite vector a text.
 
     Raises:
-        EncoderError: If not; a chat model behind an embeddings endpoint, for one, may answer with
+        EncoderError: If not; a chat model at an embeddings endpoint, for one, may answer with
             one vector a token.
     """
     try:
@@ -209,7 +209,7 @@ def check(vectors: Any, texts: list[str], name: str) -> Vectors:
         raise EncoderError(
             f"The encoder {name!r} gave an array of shape {result.shape} for "
             f"{len(texts)} texts; one vector a text is needed. Is it a chat model "
-            "behind an embeddings endpoint?"
+            "at an embeddings endpoint?"
         )
     if not np.isfinite(result).all():
         row = int(np.flatnonzero(~np.isfinite(result).all(axis=1))[0])

@@ -60,7 +60,7 @@ class TrainingTexts:
         review_column: str = "review",
     ) -> None:
         if outside not in ("error", "drop"):
-            raise ValueError(f"outside={outside!r} is not known; use 'error' or 'drop'.")
+            raise ValueError(f"'outside' must be 'error' or 'drop', got {outside!r}.")
         self.name = str(data["name"]) if "name" in data else "data"
         self.num_users, self.num_items = int(data["user"].num_nodes), int(data["item"].num_nodes)
         self.user_ids, self.item_ids = _ids(data, "user"), _ids(data, "item")

@@ -1,4 +1,4 @@
-r"""Embeddings on the disk: rows of one width behind a key, appended and never rewritten."""
+r"""Embeddings on the disk: rows of one width, each found by a key, appended and never rewritten."""
 
 import hashlib
 import json

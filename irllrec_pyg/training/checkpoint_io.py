@@ -20,7 +20,7 @@ class SafetensorsIO(CheckpointIO):
     """Keeps the state of a training run in one safetensors file, for ``Trainer(plugins=[...])``.
 
     Tensors stand in the file as tensors and everything else as JSON, and come back exactly. A file
-    is replaced in one step, so that a run that is killed leaves the last one behind.
+    is replaced in one step, so that a run that is killed leaves the last one.
 
     Args:
         settings (Identity, optional): What the run depends on. Written into each file; a file with

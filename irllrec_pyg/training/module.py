@@ -15,7 +15,7 @@ from ..edges import EDGE_TYPE, SPLITS, check_data
 from ..loader import TripletLoader, triplet_loader
 from ..loader.draws import stream_key
 from ..nn import Recommender
-from ..ranking import evaluate
+from ..ranking.evaluate import check_graph, evaluate
 from ..tensor_file import CheckpointError
 from .config import TrainingConfig
 from .validation import check_checkpoint
@@ -69,7 +69,7 @@ class RecommenderModule(LightningModule):
     ) -> None:
         super().__init__()
         self.config = TrainingConfig.read(config, **settings)
-        _check_data(model, data)
+        check_graph(model, data)
         chooses = model.similarity == "validation"
         if (self.config.eval_every or chooses) and not has_pairs(data, "val"):
             raise ValueError(
@@ -276,24 +276,3 @@ def has_pairs(data: HeteroData, split: str) -> bool:
     """Whether a data set has interactions of a split to evaluate on."""
     pairs = check_data(data)[EDGE_TYPE].get(SPLITS[split])
     return pairs is not None and pairs.numel() > 0
-
-
-def _check_data(model: Recommender, data: HeteroData) -> None:
-    """Refuses to train a model on other interactions than its graph has."""
-    check_data(data)
-    sizes = data["user"].num_nodes, data["item"].num_nodes
-    if sizes != (model.num_users, model.num_items):
-        raise ValueError(
-            f"The model was built for {model.num_users} users and {model.num_items} "
-            f"items, and 'data' has {sizes[0]} and {sizes[1]}; build it with the data "
-            "it is trained on."
-        )
-    user = torch.arange(model.num_users, device=model.seen_ptr.device)
-    own = user.repeat_interleave(model.seen_ptr.diff()) * model.num_items + model.seen_item
-    user, item = data[EDGE_TYPE].edge_index
-    given = user * model.num_items + item
-    if not torch.equal(own.sort().values.cpu(), given.sort().values.cpu()):
-        raise ValueError(
-            "The model's graph has other training interactions than 'data', such as "
-            "those of another split; build it with the data it is trained on."
-        )

@@ -242,7 +242,9 @@ def test_cosines_rank_on_request(tiny_data):
     expected = torch.nn.functional.cosine_similarity(user[:, None], item[None], dim=2)
     scores = Recommender(backbone, similarity="cosine").score(torch.arange(12))
     torch.testing.assert_close(scores, expected)
-    with pytest.raises(ValueError, match="'similarity' must be 'dot', 'cosine' or 'validation', got 'sine'"):
+    with pytest.raises(
+        ValueError, match="'similarity' must be 'dot', 'cosine' or 'validation', got 'sine'"
+    ):
         Recommender(backbone, similarity="sine")
 
 

@@ -53,7 +53,7 @@ def seed_of_cosine(data):
 
 def test_the_choice_is_saved_loaded_and_found_again(tiny_data, tmp_path):
     seed = seed_of_cosine(tiny_data)
-    model, result = train(tiny_data, seed=seed, folder=tmp_path)
+    model, _ = train(tiny_data, seed=seed, folder=tmp_path)
     users = torch.arange(12)
     for again in (
         load_ranker(tmp_path / "model.safetensors"),

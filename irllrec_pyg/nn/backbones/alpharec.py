@@ -1,6 +1,5 @@
 """AlphaRec."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -8,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ...config import field
+from ...config import Settings, field
 from ...registry import register
 from ..batch import Triplets
 from ..conv import spmm
@@ -56,9 +55,7 @@ class AlphaRec(LightGCN):
 
     config: Config
 
-    def __init__(
-        self, data: HeteroData, config: Config | Mapping[str, Any] | None = None, **settings: Any
-    ) -> None:
+    def __init__(self, data: HeteroData, config: Settings = None, **settings: Any) -> None:
         super().__init__(data, config, **settings)
         users = self.graph.num_users
         item = text_features(data, "x", sides=["item"])

@@ -1,6 +1,5 @@
 """AutoCF."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -9,7 +8,7 @@ from pydantic import model_validator
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ...config import ConfigError, field
+from ...config import ConfigError, Settings, field
 from ...registry import register
 from ..batch import Triplets, select
 from ..conv import GraphTransformerConv, WeightedSumConv
@@ -82,9 +81,7 @@ class AutoCF(Backbone):
 
     config: Config
 
-    def __init__(
-        self, data: HeteroData, config: Config | Mapping[str, Any] | None = None, **settings: Any
-    ) -> None:
+    def __init__(self, data: HeteroData, config: Settings = None, **settings: Any) -> None:
         super().__init__(data, config, **settings)
         self.conv = WeightedSumConv()
         self.transformers = torch.nn.ModuleList(

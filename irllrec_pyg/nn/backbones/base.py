@@ -1,6 +1,5 @@
 """What every backbone shares: embeddings, the graph, and the ranking loss."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Any, ClassVar
@@ -9,7 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ...config import field
+from ...config import Settings, field
 from ...edges import known_pairs
 from ...registry import Configured
 from ..batch import Triplets
@@ -70,9 +69,7 @@ class Backbone(Configured, torch.nn.Module):
     embedding: torch.nn.Parameter
     intents: IntentPrototypes | None
 
-    def __init__(
-        self, data: HeteroData, config: Config | Mapping[str, Any] | None = None, **settings: Any
-    ) -> None:
+    def __init__(self, data: HeteroData, config: Settings = None, **settings: Any) -> None:
         super().__init__()
         self.config = self.Config.read(config, **settings)
         self.graph = InteractionGraph.from_data(data)

@@ -1,13 +1,12 @@
 """DCCF."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ...config import field
+from ...config import Settings, field
 from ...registry import register
 from ..batch import Triplets, select
 from ..conv import AdaptiveConv, WeightedSumConv
@@ -63,9 +62,7 @@ class DCCF(Backbone):
 
     config: Config
 
-    def __init__(
-        self, data: HeteroData, config: Config | Mapping[str, Any] | None = None, **settings: Any
-    ) -> None:
+    def __init__(self, data: HeteroData, config: Settings = None, **settings: Any) -> None:
         super().__init__(data, config, **settings)
         self.intents = IntentPrototypes(self.embedding_size, self.config.num_intents)
         self.conv = WeightedSumConv()

@@ -1,13 +1,12 @@
 """GCCF (LR-GCCF)."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ...config import field
+from ...config import Settings, field
 from ...registry import register
 from ..conv import WeightedSumConv
 from ..graph import InteractionGraph
@@ -35,9 +34,7 @@ class GCCF(Backbone):
 
     config: Config
 
-    def __init__(
-        self, data: HeteroData, config: Config | Mapping[str, Any] | None = None, **settings: Any
-    ) -> None:
+    def __init__(self, data: HeteroData, config: Settings = None, **settings: Any) -> None:
         super().__init__(data, config, **settings)
         self.conv = WeightedSumConv()
 

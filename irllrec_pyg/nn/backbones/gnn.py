@@ -1,7 +1,6 @@
 """Any PyG model as a recommender."""
 
 import inspect
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.nn.models.basic_gnn import BasicGNN
 
-from ...config import ConfigError, field, unknown_name
+from ...config import ConfigError, Settings, field, unknown_name
 from ...registry import register
 from ..graph import InteractionGraph
 from .base import Backbone, Encoding
@@ -53,7 +52,7 @@ class GNNBackbone(Backbone):
     def __init__(
         self,
         data: HeteroData,
-        config: Config | Mapping[str, Any] | None = None,
+        config: Settings = None,
         *,
         gnn: torch.nn.Module | str | None = None,
         **settings: Any,

@@ -1,13 +1,13 @@
 """What backbones with fixed-weight propagation have in common."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ...config import field
+from ...config import Settings, field
 from ..batch import Triplets, select
 from ..conv import WeightedSumConv
 from ..graph import Adjacency, InteractionGraph
@@ -28,9 +28,7 @@ class LayerSum(Backbone):
 
     config: Config
 
-    def __init__(
-        self, data: HeteroData, config: Config | Mapping[str, Any] | None = None, **settings: Any
-    ) -> None:
+    def __init__(self, data: HeteroData, config: Settings = None, **settings: Any) -> None:
         super().__init__(data, config, **settings)
         self.conv = WeightedSumConv()
 

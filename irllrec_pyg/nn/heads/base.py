@@ -1,12 +1,12 @@
 """What every head shares."""
 
-from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from ...config import Settings
 from ...registry import Configured
 from ..backbones import Backbone, Encoding
 from ..batch import Triplets, select
@@ -37,11 +37,7 @@ class Head(Configured, torch.nn.Module):
     config: Config
 
     def __init__(
-        self,
-        data: HeteroData,
-        backbone: Backbone,
-        config: Config | Mapping[str, Any] | None = None,
-        **settings: Any,
+        self, data: HeteroData, backbone: Backbone, config: Settings = None, **settings: Any
     ) -> None:
         super().__init__()
         self.config = self.Config.read(config, **settings)
@@ -75,11 +71,7 @@ class TextHead(Head):
     features: Tensor
 
     def __init__(
-        self,
-        data: HeteroData,
-        backbone: Backbone,
-        config: Head.Config | Mapping[str, Any] | None = None,
-        **settings: Any,
+        self, data: HeteroData, backbone: Backbone, config: Settings = None, **settings: Any
     ) -> None:
         super().__init__(data, backbone, config, **settings)
         self.register_buffer("features", text_features(data, self.text_field), persistent=False)

@@ -1,13 +1,12 @@
 """IRLLRec: alignment of intents learnt from interactions with intents that an LLM wrote."""
 
-from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ...config import field
+from ...config import Settings, field
 from ...registry import register
 from ..backbones import Backbone, Encoding, IntentPrototypes
 from ..batch import Triplets
@@ -90,11 +89,7 @@ class IntentAlignment(TextHead):
     config: Config
 
     def __init__(
-        self,
-        data: HeteroData,
-        backbone: Backbone,
-        config: Config | Mapping[str, Any] | None = None,
-        **settings: Any,
+        self, data: HeteroData, backbone: Backbone, config: Settings = None, **settings: Any
     ) -> None:
         super().__init__(data, backbone, config, **settings)
         config, size = self.config, backbone.embedding_size

@@ -1,12 +1,11 @@
 """RLMRec-Con: contrastive alignment with profile texts."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ...config import field
+from ...config import Settings, field
 from ...registry import register
 from ..backbones import Backbone, Encoding
 from ..batch import Triplets
@@ -49,11 +48,7 @@ class ProfileAlignment(TextHead):
     config: Config
 
     def __init__(
-        self,
-        data: HeteroData,
-        backbone: Backbone,
-        config: Config | Mapping[str, Any] | None = None,
-        **settings: Any,
+        self, data: HeteroData, backbone: Backbone, config: Settings = None, **settings: Any
     ) -> None:
         super().__init__(data, backbone, config, **settings)
         self.mlp = TextMLP(self.features.size(1), backbone.out_channels)

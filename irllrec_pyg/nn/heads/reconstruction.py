@@ -1,13 +1,12 @@
 """RLMRec-Gen: masked nodes reconstruct their profile texts."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ...config import field
+from ...config import Settings, field
 from ...registry import register
 from ..backbones import Backbone, Encoding
 from ..batch import Triplets
@@ -50,11 +49,7 @@ class ProfileReconstruction(TextHead):
     config: Config
 
     def __init__(
-        self,
-        data: HeteroData,
-        backbone: Backbone,
-        config: Config | Mapping[str, Any] | None = None,
-        **settings: Any,
+        self, data: HeteroData, backbone: Backbone, config: Settings = None, **settings: Any
     ) -> None:
         super().__init__(data, backbone, config, **settings)
         self.mask_token = torch.nn.Parameter(torch.empty(1, backbone.embedding_size))
