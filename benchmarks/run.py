@@ -196,7 +196,7 @@ def check(args: argparse.Namespace) -> None:
                 f"name is in {args.root}"
             )
     trained = [model for model in args.model if not is_linear(model)]
-    taken = {path for model in trained for path in own(args, model)}
+    taken = {path for model in trained for path in paths_of(args, model)}
     model_given = {path for path in args.given if not path.startswith("training.")}
     if foreign := sorted(model_given - taken):
         raise ConfigError(f"no chosen model has the setting {', '.join(foreign)}")
@@ -208,8 +208,8 @@ def check(args: argparse.Namespace) -> None:
         raise ConfigError(f"--compare must name a row: {', '.join(labels)}")
 
 
-def own(args: argparse.Namespace, model: str) -> set[str]:
-    """The settings that a model has."""
+def paths_of(args: argparse.Namespace, model: str) -> set[str]:
+    """The paths of the settings that a model has."""
     backbone, heads = split_name(model)
     return {
         path
@@ -224,9 +224,9 @@ def describe(
     args: argparse.Namespace, model: str, dataset: str, seed: int, precision: str
 ) -> RunConfig:
     """The description of one run."""
-    known = own(args, model)
+    paths = paths_of(args, model)
     values = {**(SAMPLE if dataset == "sample" else {}), **args.given}
-    values = {path: value for path, value in values.items() if path in known}
+    values = {path: value for path, value in values.items() if path in paths}
     if args.loss != "own":
         values["ranking_loss.name"] = args.loss
     values |= {
@@ -243,11 +243,11 @@ def label(args: argparse.Namespace, model: str, precision: str = FULL) -> str:
     """The name of a row and of its folder: the model and what was set for it."""
     changed = []
     if not is_linear(model):
-        known = own(args, model) - {"training.epochs"}
+        paths = paths_of(args, model) - {"training.epochs"}
         changed = [
             str(value) if path == "backbone.embedding_size" else f"{short(path)}={value}"
             for path, value in sorted(args.given.items())
-            if path in known
+            if path in paths
         ]
         changed += [args.mode] if args.mode else []
         changed += [precision] if precision != FULL else []
