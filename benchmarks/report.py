@@ -214,10 +214,10 @@ def write(
     print(f"\nwritten: {folder / 'results.md'}, results.json{', curves.png' if drawn else ''}")
 
 
-def compact(value: Any) -> Any:
-    """Rounds floats to six digits and leaves gaps in curves as null, which JSON knows."""
+def compact(value: Any, digits: int = 6) -> Any:
+    """Rounds floats to so many digits and leaves gaps in curves as null, which JSON knows."""
     if isinstance(value, float):
-        return None if np.isnan(value) else float(f"{value:.6g}")
+        return None if np.isnan(value) else float(f"{value:.{digits}g}")
     if isinstance(value, dict):
-        return {key: compact(item) for key, item in value.items()}
-    return [compact(item) for item in value] if isinstance(value, list) else value
+        return {key: compact(item, digits) for key, item in value.items()}
+    return [compact(item, digits) for item in value] if isinstance(value, list) else value

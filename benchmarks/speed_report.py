@@ -10,7 +10,9 @@ import numpy as np
 import torch
 import torch_geometric
 from limits import limit
-from report import pyplot
+from report import compact, pyplot
+
+from irllrec_pyg.files import write_text
 
 KEY = ("model", "dataset", "precision", "device", "threads")
 CLOCKS = {
@@ -82,7 +84,7 @@ def write_speed(
     keys = {tuple(row[key] for key in KEY) for row in new}
     rows = [row for row in stored if tuple(row[key] for key in KEY) not in keys] + new
     rows.sort(key=lambda row: (row["dataset"], "_" in row["model"], row["model"], row["precision"]))
-    _write_json(path, rows)
+    write_text(path, as_json(rows))
     for row in rows:  # other programs only ever slow a machine down: its fastest moment is its rate
         alike = [other["rates"] for other in rows if other["machine"] == row["machine"]]
         row["rates"] = {key: max(rates[key] for rates in alike) for key in row["rates"]}
@@ -219,7 +221,7 @@ def bars(rows: list[dict[str, Any]], path: Path) -> bool:
 def write_scale(folder: Path, device: str, found: dict[str, Any]) -> None:
     """The growth of time and memory, as table and picture."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / f"scale-{device}.json", found)
+    write_text(folder / f"scale-{device}.json", as_json(found))
     training, translation = found["training"], found["translation"]
     own = [row["peak"] - row["imports"] for row in training]
     sizes = [row["interactions"] for row in training]
@@ -311,7 +313,7 @@ def slope(x: list[float], y: list[float], above: float = 0.9e5) -> float:
 def write_overhead(folder: Path, device: str, found: dict[str, Any]) -> None:
     """What Lightning and the loader cost."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / f"overhead-{device}.json", found)
+    write_text(folder / f"overhead-{device}.json", as_json(found))
     rows = [
         [
             row["model"],
@@ -344,15 +346,6 @@ def _markdown(head: list[str], rows: list[list[str]]) -> list[str]:
     return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
 
 
-def _write_json(path: Path, value: Any) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(_rounded(value), indent=1) + "\n")
-    os.replace(part, path)
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, float):
-        return float(f"{value:.5g}")
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    return [_rounded(item) for item in value] if isinstance(value, list) else value
+def as_json(value: Any) -> str:
+    """What a result file holds: floats with five digits."""
+    return json.dumps(compact(value, digits=5), indent=1) + "\n"

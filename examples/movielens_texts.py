@@ -15,6 +15,7 @@ from torch_geometric.data import HeteroData
 
 from irllrec_pyg import build_model
 from irllrec_pyg.datasets import from_interactions
+from irllrec_pyg.datasets.movielens import GENRES
 from irllrec_pyg.text import (
     STEPS,
     ChatSettings,
@@ -29,27 +30,6 @@ from irllrec_pyg.text import (
 )
 from irllrec_pyg.training import fit
 
-GENRES = (
-    "unknown",
-    "Action",
-    "Adventure",
-    "Animation",
-    "Children's",
-    "Comedy",
-    "Crime",
-    "Documentary",
-    "Drama",
-    "Fantasy",
-    "Film-Noir",
-    "Horror",
-    "Musical",
-    "Mystery",
-    "Romance",
-    "Sci-Fi",
-    "Thriller",
-    "War",
-    "Western",
-)
 HERE = Path(__file__).resolve().parent
 
 

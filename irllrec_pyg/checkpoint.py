@@ -281,13 +281,13 @@ def check_state(state: Any, expected: Mapping[str, Any]) -> None:
     for name in [*expected, *state]:
         if name not in state or name not in expected:
             raise ValueError(f"{name!r} is {'missing' if name in expected else 'not known'}.")
-        own, wanted = state[name], expected[name]
-        if own.shape != wanted.shape or own.is_floating_point() != wanted.is_floating_point():
+        given, wanted = state[name], expected[name]
+        if given.shape != wanted.shape or given.is_floating_point() != wanted.is_floating_point():
             raise ValueError(
-                f"{name!r} must be {wanted.dtype} of shape {tuple(wanted.shape)}, got {own.dtype} "
-                f"of shape {tuple(own.shape)}."
+                f"{name!r} must be {wanted.dtype} of shape {tuple(wanted.shape)}, got "
+                f"{given.dtype} of shape {tuple(given.shape)}."
             )
-        if not _finite(own):
+        if not _finite(given):
             raise ValueError(f"{name!r} is NaN or infinite.")
 
 

@@ -47,18 +47,18 @@ def write_tensors(
         OSError: If the file cannot be written; of a full disk, the message says so.
     """
     # Tensors that share memory are written one by one, as safetensors demands.
-    own: dict[str, Tensor] = {}
+    separate: dict[str, Tensor] = {}
     taken: set[int] = set()
     for name, tensor in tensors.items():
         tensor = tensor.detach().cpu().contiguous()
         if tensor.untyped_storage().data_ptr() in taken:
             tensor = tensor.clone()
         taken.add(tensor.untyped_storage().data_ptr())
-        own[name] = tensor
+        separate[name] = tensor
     header = {"kind": kind, "json": json.dumps(dict(metadata)), "blake2b": _UNHASHED}
     try:
         with atomic_path(path) as temporary:
-            save_file(own, temporary, header)
+            save_file(separate, temporary, header)
             return _write_hash(temporary)
     except SafetensorError as error:  # of errors that atomic_path has no advice for
         raise OSError(errno.EIO, f"Could not be written ({error})", str(path)) from error
@@ -117,12 +117,12 @@ def _checked_header(path: Path, kind: str) -> dict[str, str]:
         if _containers(raw) > MAX_CONTAINERS:
             raise damaged(path, f"its header holds more than {MAX_CONTAINERS} lists and mappings")
         try:
-            found = json.loads(raw)
-            header = found.get("__metadata__", {})
+            fields = json.loads(raw)
+            header = fields.get("__metadata__", {})
             texts = all(isinstance(text, str) for text in header.values())
         except (ValueError, RecursionError, AttributeError) as error:
             raise damaged(path, error) from error
-        if not texts or len(found) > MAX_TENSORS + 1:
+        if not texts or len(fields) > MAX_TENSORS + 1:
             raise damaged(path, "its header is not that of a checkpoint")
         old = _check_kind(path, header.get("kind"), kind)
         stored = header.get("blake2b")

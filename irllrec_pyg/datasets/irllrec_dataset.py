@@ -112,7 +112,7 @@ class IRLLRecDataset(InMemoryDataset):
         download_text: bool = False,
     ) -> None:
         if name in ("", ".", "..") or Path(name).name != name:
-            raise ValueError(f"name={name!r} is not the name of a folder inside root={root!s}")
+            raise ValueError(f"'name' must be the name of a folder inside {root!s}, got {name!r}.")
         self.name = name
         self.download_text = download_text
         self._unsaved: HeteroData | None = None

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: The files of GroupLens, and those of RecBole.
 _FILES = (("u.item", "u.data"), ("ml-100k.item", "ml-100k.inter"))
-_GENRES = (
+GENRES = (
     "unknown",
     "Action",
     "Adventure",
@@ -185,7 +185,7 @@ def read_items(path: Path) -> pd.DataFrame:
         _check(table, path, 24, "24 fields separated by |")
         years = table[2].str[-4:]
         flags = table.iloc[:, 5:].to_numpy() == "1"
-        genres = [[_GENRES[at] for at in np.flatnonzero(row)] for row in flags]
+        genres = [[GENRES[at] for at in np.flatnonzero(row)] for row in flags]
     return pd.DataFrame(
         {
             "title": [_title(text) for text in table[1]],

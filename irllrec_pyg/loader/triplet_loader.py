@@ -177,32 +177,27 @@ class TripletLoader(LinkNeighborLoader):
                 f"'pin_memory' must be False for a graph on '{device}', got True: only CPU memory "
                 f"can be pinned. Pass device='cpu' to make and pin the batches there."
             )
-        batch_size, shuffle, drop_last, rank, world_size = _resolve_order(
+        order = _order(
+            len(sampler.interactions),
             kwargs.pop("dataset", None),
             kwargs.pop("sampler", None),
-            batch_size,
-            shuffle,
-            drop_last,
-            rank,
-            world_size,
-        )
-        order = EpochOrder(
-            len(sampler.interactions),
-            batch_size,
-            shuffle,
-            drop_last,
-            seed,
-            rank,
-            world_size,
-            device,
+            {
+                "batch_size": batch_size,
+                "shuffle": shuffle,
+                "drop_last": drop_last,
+                "rank": rank,
+                "world_size": world_size,
+                "seed": seed,
+                "device": device,
+            },
         )
         # PyTorch Lightning reads arguments from attributes when it makes a loader like this one.
         self.num_negatives = sampler.num_negatives
         self.num_neighbors = sampler.num_neighbors
         self.seed = sampler.seed
         self.device = device
-        self.rank = rank
-        self.world_size = world_size
+        self.rank = order.rank
+        self.world_size = order.world_size
         # PyG hands this to the workers; its method of the same name would take the loader along.
         self.collate_fn = _Collate(
             sampler, kwargs.get("transform"), kwargs.get("transform_sampler_output")
@@ -269,33 +264,26 @@ class TripletLoader(LinkNeighborLoader):
 triplet_loader = TripletLoader  # What one calls goes by a function's name.
 
 
-def _resolve_order(
-    dataset: Any,
-    sampler: Any,
-    batch_size: int | None,
-    shuffle: bool,
-    drop_last: bool,
-    rank: int,
-    world_size: int,
-) -> tuple[int, bool, bool, int, int]:
-    r"""Settles who decides on the order of an epoch.
+def _order(num_interactions: int, dataset: Any, sampler: Any, wanted: dict[str, Any]) -> EpochOrder:
+    r"""The order of the epochs, of which somebody else may decide.
 
     PyTorch Lightning makes loaders again with the data set of the first one and a sampler of its
     own choice, to share an epoch among processes or to keep to one order.
     """
-    order = sampler.order if isinstance(sampler, EpochSampler) else dataset
-    if isinstance(order, EpochOrder):
-        batch_size, shuffle, drop_last = order.batch_size, order.shuffle, order.drop_last
-        rank, world_size = order.rank, order.world_size
+    first = sampler.order if isinstance(sampler, EpochSampler) else dataset
+    if isinstance(first, EpochOrder):
+        names = ("batch_size", "shuffle", "drop_last", "rank", "world_size")
+        wanted |= {name: getattr(first, name) for name in names}
     if isinstance(sampler, DistributedSampler):
-        shuffle, rank, world_size = sampler.shuffle, sampler.rank, sampler.num_replicas
+        wanted |= {"shuffle": sampler.shuffle, "rank": sampler.rank}
+        wanted["world_size"] = sampler.num_replicas
     elif isinstance(sampler, (SequentialSampler, RandomSampler)):
-        shuffle = isinstance(sampler, RandomSampler)
+        wanted["shuffle"] = isinstance(sampler, RandomSampler)
     elif sampler is not None and not isinstance(sampler, EpochSampler):
         raise ValueError(
             f"'sampler' must be one that PyTorch Lightning sets, got {type(sampler).__name__}; use "
             f"'shuffle', 'rank' and 'world_size'."
         )
-    if batch_size is None:
+    if wanted["batch_size"] is None:
         raise ValueError("'batch_size' must be a whole number, got None.")
-    return batch_size, shuffle, drop_last, rank, world_size
+    return EpochOrder(num_interactions, **wanted)

@@ -99,11 +99,11 @@ class ChatSettings:
     def __post_init__(self) -> None:
         if self.response_format not in get_args(ResponseFormat):
             raise ValueError(
-                f"response_format={self.response_format!r} is not known; use one of "
-                f"{', '.join(get_args(ResponseFormat))}."
+                f"'response_format' must be one of {', '.join(get_args(ResponseFormat))}, got "
+                f"{self.response_format!r}."
             )
         if self.max_tokens < 1:
-            raise ValueError(f"max_tokens={self.max_tokens}: an answer needs at least one.")
+            raise ValueError(f"'max_tokens' must be at least 1, got {self.max_tokens}.")
 
     def parameters(self, schema: AnswerSchema) -> dict[str, Any]:
         """The request's body but for the messages."""

@@ -58,7 +58,7 @@ class RunSettings:
     def __post_init__(self) -> None:
         for name in ("concurrency", "give_up_after"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1.")
+                raise ValueError(f"{name!r} must be at least 1, got {getattr(self, name)}.")
 
 
 class ChatEngine:

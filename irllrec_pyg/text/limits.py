@@ -29,7 +29,7 @@ class RateLimiter:
     ) -> None:
         for name, rate in (("rpm", rpm), ("tpm", tpm)):
             if rate is not None and rate <= 0:
-                raise ValueError(f"{name}={rate} is no rate; it must be above 0, or None.")
+                raise ValueError(f"{name!r} must be above 0, or None, got {rate}.")
         self._per_request = 60 / rpm if rpm else 0.0
         self._per_token = 60 / tpm if tpm else 0.0
         self._clock, self._sleep = clock, sleep

@@ -87,10 +87,6 @@ class TrainingTexts:
         """The training items of a user, ascending."""
         return self.neighbours("user", user)
 
-    def users_of(self, item: int) -> NDArray[np.int64]:
-        """The training users of an item, ascending."""
-        return self.neighbours("item", item)
-
     def neighbours(self, side: Side, node: int) -> NDArray[np.int64]:
         """The training neighbours of a node, on the other side of the graph, ascending."""
         pointers, others = self._neighbours[side]

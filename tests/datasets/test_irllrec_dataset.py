@@ -79,7 +79,7 @@ def test_archives_unpack_without_a_raw_folder(tmp_path):
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "/tmp"])
 def test_name_is_a_folder_of_root(tmp_path, name):
-    with pytest.raises(ValueError, match="not the name of a folder"):
+    with pytest.raises(ValueError, match="'name' must be the name of a folder inside"):
         IRLLRecDataset(tmp_path, name)
 
 

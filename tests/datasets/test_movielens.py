@@ -12,7 +12,7 @@ import torch
 
 from irllrec_pyg.datasets import DataFileError, MovieLensText
 from irllrec_pyg.datasets.download import DownloadError
-from irllrec_pyg.datasets.movielens import _GENRES, make_graph, make_texts, read_items, read_ratings
+from irllrec_pyg.datasets.movielens import GENRES, make_graph, make_texts, read_items, read_ratings
 from irllrec_pyg.datasets.movielens_texts import user_texts
 
 NUM_USERS, NUM_MOVIES = 24, 20
@@ -43,7 +43,7 @@ def movies():
     rng = np.random.default_rng(1)
     rows = []
     for at in range(1, NUM_MOVIES + 1):
-        genres = [_GENRES[g] for g in sorted(rng.choice(np.arange(1, 19), 2, replace=False))]
+        genres = [GENRES[g] for g in sorted(rng.choice(np.arange(1, 19), 2, replace=False))]
         title = f"Movie Number {at}" if at > 2 else f"Net {at}, The"
         rows.append((at, title, 1920 + 4 * at, genres))
     return rows
@@ -63,7 +63,7 @@ def write_grouplens(folder):
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "u.item", "w", encoding="latin-1", newline="\n") as file:
         for at, title, year, genres in movies():
-            flags = "|".join("1" if genre in genres else "0" for genre in _GENRES)
+            flags = "|".join("1" if genre in genres else "0" for genre in GENRES)
             file.write(f"{at}|{title} ({year})|01-Jan-{year}||http://x/{at}?\u00e9|{flags}\n")
     with open(folder / "u.data", "w") as file:
         file.writelines("\t".join(map(str, row)) + "\n" for row in ratings())

@@ -70,7 +70,7 @@ def test_canary_of_the_test_rows_is_nowhere(
 
     # The title of an item is the item's own text, and that of the users who trained on it; it is
     # in no prompt of a user who has it in the test split only.
-    fans = {int(user) for user in source.users_of(held)}
+    fans = {int(user) for user in source.neighbours("item", held)}
     assert 0 not in fans
     sent = [json.dumps(body["messages"]) for body in stub.bodies]
     seen = [text for text in sent if CANARY in text]
@@ -113,7 +113,7 @@ def test_a_pair_in_two_splits_counts_as_held_out(data: HeteroData) -> None:
     source = TrainingTexts(data, make_items())
     assert source.held_out_twice == 1
     assert int(pair[1]) not in source.items_of(int(pair[0])).tolist()
-    assert int(pair[0]) not in source.users_of(int(pair[1])).tolist()
+    assert int(pair[0]) not in source.neighbours("item", int(pair[1])).tolist()
 
 
 def test_neighbours_equal_a_naive_loop(data: HeteroData, source: TrainingTexts) -> None:
@@ -121,7 +121,7 @@ def test_neighbours_equal_a_naive_loop(data: HeteroData, source: TrainingTexts) 
     for user in range(source.num_users):
         assert source.items_of(user).tolist() == sorted(i for u, i in pairs if u == user)
     for item in range(source.num_items):
-        assert source.users_of(item).tolist() == sorted(u for u, i in pairs if i == item)
+        assert source.neighbours("item", item).tolist() == sorted(u for u, i in pairs if i == item)
 
 
 def test_split_hash_knows_the_splits_and_not_their_order() -> None:

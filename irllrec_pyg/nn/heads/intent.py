@@ -42,11 +42,9 @@ class IntentAlignment(TextHead):
         data (HeteroData): Data set with intent embeddings ``intent`` of users and items, or of
             items.
         backbone (Backbone): Yields layers :math:`E^l` and final embeddings :math:`e`.
-        config (Config or mapping, optional): Settings. (default: those below)
-        **settings: Settings that take the place of these.
+        config, **settings: As of every :class:`Head`.
 
     Raises:
-        ConfigError: If a setting is unknown or out of its bounds; it is named.
         MissingTextError: If the data set has no intent embeddings.
     """
 

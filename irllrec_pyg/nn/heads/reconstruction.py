@@ -29,11 +29,9 @@ class ProfileReconstruction(TextHead):
     Args:
         data (HeteroData): Data set with profile embeddings ``x`` of users and items, or of items.
         backbone (Backbone): Yields the final embeddings :math:`e`.
-        config (Config or mapping, optional): Settings. (default: those below)
-        **settings: Settings that take the place of these.
+        config, **settings: As of every :class:`Head`.
 
     Raises:
-        ConfigError: If a setting is unknown or out of its bounds; it is named.
         MissingTextError: If the data set has no profile embeddings.
     """
 
