@@ -68,9 +68,7 @@ class TrainingConfig(Config):
         least = 0 if numbered else -1  # their numbers, or how many; -1: all
         if isinstance(value, str) or (whole and several and min(several) >= least and value != 0):
             return value
-        raise ConfigError(
-            f"'devices' must be how many, their numbers, or 'auto', got {value!r}."
-        )
+        raise ConfigError(f"'devices' must be how many, their numbers, or 'auto', got {value!r}.")
 
     @field_validator("metrics")
     @classmethod
