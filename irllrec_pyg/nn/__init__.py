@@ -18,13 +18,7 @@ from .batch import Triplets
 from .conv import AdaptiveConv, GraphTransformerConv, WeightedSumConv
 from .features import MissingTextError
 from .graph import InteractionGraph
-from .heads import (
-    Head,
-    IntentAlignment,
-    ProfileAlignment,
-    ProfileReconstruction,
-    TextHead,
-)
+from .heads import Head, IntentAlignment, ProfileAlignment, ProfileReconstruction, TextHead
 from .mlp import TextMLP
 from .ranking_loss import InBatchSoftmax, RankingLoss
 from .recommender import ModelConfig, Recommender
