@@ -18,7 +18,8 @@ from .batch import Triplets
 from .conv import AdaptiveConv, GraphTransformerConv, WeightedSumConv
 from .features import MissingTextError
 from .graph import InteractionGraph
-from .heads import Head, IntentAlignment, ProfileAlignment, ProfileReconstruction
+from .heads import Head, IntentAlignment, ProfileAlignment, ProfileReconstruction, TextHead
+from .mlp import TextMLP
 from .ranking_loss import InBatchSoftmax, RankingLoss
 from .recommender import ModelConfig, Recommender
 
@@ -47,6 +48,8 @@ __all__ = [
     "RankingLoss",
     "Recommender",
     "SimGCL",
+    "TextHead",
+    "TextMLP",
     "Triplets",
     "WeightedSumConv",
 ]
