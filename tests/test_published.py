@@ -100,7 +100,7 @@ def test_every_published_value_reaches_the_setting_that_it_names(name):
         value = plain[known[key]]
         if known[key].startswith("training.") or isinstance(value, str):
             continue
-        other = value + 1 if isinstance(value, int) else value / 2 or 0.5
+        other = value * 2 if isinstance(value, int) else value / 2 or 0.5  # heads divide widths
         changed = model_config(name, {**plain, **published.rename(name, {key: other})})
         found = {
             path

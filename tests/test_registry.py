@@ -12,7 +12,7 @@ import torch
 from irllrec_pyg import build_model
 from irllrec_pyg.checkpoint import load_ranker, save_ranker
 from irllrec_pyg.config import ConfigError
-from irllrec_pyg.nn import LightGCN, Recommender
+from irllrec_pyg.nn import LightGCN, ModelConfig, ProfileAlignment, Recommender
 from irllrec_pyg.registry import Configured, lookup, names, register
 
 # The whole of what another package has to write: a backbone, and an entry point in its metadata.
@@ -142,6 +142,22 @@ def test_a_broken_plug_in_stops_nothing_and_is_named(plugin):
         """,
         plugin,
     )
+
+
+def test_a_head_whose_own_name_ends_in_a_number_is_found_by_it(monkeypatch):
+    from irllrec_pyg import registry
+
+    class Own(ProfileAlignment):
+        pass
+
+    monkeypatch.setitem(registry._classes, "head", dict(registry._classes["head"]))
+    register("clip-4")(Own)
+    heads = ModelConfig(heads=["clip-4", "profile", "profile"]).heads
+    assert {label: part["name"] for label, part in heads.items()} == {
+        "clip-4": "clip-4",
+        "profile": "profile",
+        "profile-2": "profile",
+    }
 
 
 def test_names_are_checked_and_not_taken_twice():
