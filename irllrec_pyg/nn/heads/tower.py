@@ -25,11 +25,13 @@ class InteractionTower(torch.nn.Module):
         self, layers: Sequence[Tensor], prototypes: torch.nn.Module, graph: InteractionGraph
     ) -> Tensor:
         r"""Averages the intent-weighted neighbours over the layers, shape :math:`(N, d)`."""
-        last = len(layers) - 1
-        if not last:
+        if len(layers) < 2:
             raise ValueError(
                 "Intents need a backbone that propagates: 'num_layers' must be at least 1."
             )
-        pairs = zip(layers[:last], layers[self.shift : last + self.shift], strict=True)
-        out = [self.conv(x, prototypes(layer, graph.num_users), graph) for layer, x in pairs]
+        # By number: PyTorch 2.6 cannot compile a strict zip that a graph break interrupts.
+        out = [
+            self.conv(layers[at + self.shift], prototypes(layers[at], graph.num_users), graph)
+            for at in range(len(layers) - 1)
+        ]
         return torch.stack(out).mean(0)
