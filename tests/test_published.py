@@ -234,7 +234,11 @@ def test_alpharec_asks_for_many_negatives():
         ({"name": "lightgcn", "kd_weight": 4}, "Unknown hyper-parameter 'kd_weight'"),
         ({"name": "sgl", "patience": 4}, "'patience' is of training; pass it to 'fit'"),
         ({"name": "sgl", "settings": {"backbone.size": 4}}, "Unknown field 'size'"),
-        ({"name": "sgl", "settings": {"heads.profile.weight": -4}}, "'weight' must be at least 0"),
+        ({"name": "sgl", "settings": {"heads.profile.weight": 4}}, "sgl: Unknown head 'profile'"),
+        (
+            {"name": "sgl_plus", "settings": {"heads.profile.weight": -4}},
+            "'weight' must be at least 0",
+        ),
     ],
 )
 def test_what_is_unknown_is_named(tiny_data, arguments, message):

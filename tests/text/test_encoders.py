@@ -69,7 +69,7 @@ def answer(rows: list[Any]) -> Response:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([[[1.0, 2.0], [3.0, 4.0]]], "chat model behind"),
+        ([[[1.0, 2.0], [3.0, 4.0]]], "Is it a chat model at"),
         ([[1.0], [2.0]], "1 texts and answered"),
         ([], "1 texts and answered"),
         ([[1.0, float("nan")]], "NaN or infinity"),
