@@ -159,7 +159,10 @@ def test_the_committed_setting_is_the_best_of_a_grid_that_goes_on_at_both_sides(
 
 def test_no_setting_stands_in_the_table_without_its_grid():
     table = read_yaml(Path(choose.__file__).parent / "chosen.yaml")
-    assert set(table["sample"]) == {"item-knn", "ease", "low-pass-svd", "text-knn"}
+    trained = {"item-knn", "ease", "low-pass-svd"}
+    assert set(table) == {"sample", "amazon", "yelp", "movie"}
+    assert set(table["sample"]) == {*trained, "text-knn"}
+    assert all(set(table[name]) == trained for name in ("amazon", "yelp", "movie"))
     assert {(path.parent.name, path.stem) for path in FILES} == {
         (dataset, model) for dataset, models in table.items() for model in models
     }
