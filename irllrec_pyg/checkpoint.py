@@ -196,7 +196,7 @@ def load_model(path: str | Path, data: HeteroData | None = None) -> Recommender:
             f"{path} holds a model that cannot be built from its file ({error})."
         ) from error
     model.to(tensors["user_embedding"].dtype)
-    load_weights(model, path, heads=bool(config.heads) or "model" not in metadata)
+    load_weights(model, path, heads=bool(config.heads))
     return model.eval()
 
 

@@ -83,7 +83,10 @@ class Identity:
         if isinstance(module, Configured):
             self.values[prefix] = module.registered_name or type(module).__name__
             self._add(module.config, f"{prefix}.")
-            if module.registered_name:  # what it is follows from its settings
+            if module.registered_name:  # what it is follows from its settings, but for parts that
+                for name, child in module.named_children():  # somebody else made and handed over
+                    if type(child).__module__.split(".")[0] not in ("torch", "irllrec_pyg"):
+                        self._describe(child, f"{prefix}.{name}", modules)
                 return
         modules[f"class of {prefix}"] = type(module).__name__
         modules |= _attributes(module, f"{prefix}.")

@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 import torch
 from pytorch_lightning import Callback
+from torch_geometric.nn import GAT
 
 from irllrec_pyg.checkpoint import load_ranker
+from irllrec_pyg.nn import GNNBackbone, Recommender
 from irllrec_pyg.published import build_model
 from irllrec_pyg.tensor_file import CheckpointError
 from irllrec_pyg.training import fit
@@ -200,3 +202,17 @@ def test_the_checkpoint_holds_neither_texts_nor_pickle(sample, tmp_path):
     assert names == {"model.safetensors", "resume.safetensors", "result.json", ".fit.lock"}
     # Four times the weights: they, the best ones, and two moments of Adam.
     assert (tmp_path / "resume.safetensors").stat().st_size < 4 * 960 * 32 * 4 + 30_000
+
+
+def test_a_network_of_ones_own_is_told_apart_by_what_its_name_does_not_say(sample, tmp_path):
+    def train_gat(dropout):
+        torch.manual_seed(0)
+        network = GAT(8, 8, num_layers=1, dropout=dropout)
+        model = Recommender(GNNBackbone(sample, gnn=network, embedding_size=8))
+        options = {"epochs": 1, "batch_size": 4096, "folder": tmp_path, "progress": False}
+        return fit(model, sample, loggers=(), accelerator="cpu", **options)
+
+    first = train_gat(0.0)
+    with pytest.raises(CheckpointError, match=r"network\.dropout\S* is 0\.0 there and 0\.5 here"):
+        train_gat(0.5)
+    assert train_gat(0.0).test == first.test
