@@ -57,7 +57,7 @@ class _Chain(io.RawIOBase):
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._files = ExitStack()
-        self._rest = [self._files.enter_context(open(path, "rb")) for path in paths]
+        self._rest = [self._files.enter_context(open(path, "rb")) for path in paths]  # noqa: SIM115
 
     def readable(self) -> bool:
         return True

@@ -71,10 +71,10 @@ class _Dtype(Recorder):
 
 
 def _as_shape(value: object) -> tuple[int, ...]:
-    if isinstance(value, tuple) and len(value) <= 8:
-        if all(type(n) is int and n >= 0 for n in value):
-            return value
-    raise DataFileError("it holds an array or a matrix without a valid shape")
+    short = isinstance(value, tuple) and len(value) <= 8
+    if not short or any(type(n) is not int or n < 0 for n in value):
+        raise DataFileError("it holds an array or a matrix without a valid shape")
+    return value
 
 
 class _Array(Recorder):
