@@ -28,6 +28,5 @@ class StudyConfig(Config):
     text_rank: int | None = field(
         None, ge=1, help="principal components of the texts that are kept"
     )
-    given: float = field(0.8, gt=0, lt=1, help="share of a cold user's items that is the history")
     groups: int = field(4, ge=2, help="groups by degree of item and by history of user")
     margin: float = field(0.01, gt=0, help="share of the reference that counts as no difference")

@@ -39,35 +39,32 @@ class Measured(NamedTuple):
 
 
 def measure(
-    ranker: Ranker, data: HeteroData, setting: str, phase: str, *, given: float, groups: int
+    ranker: Ranker, data: HeteroData, setting: str, phase: str, groups: int = 4
 ) -> Measured:
     """Ranks by the rules of a setting.
 
     - ``warm``: all items but the user's training items.
     - ``cold_items``: the cold items of the phase among themselves, and, as metrics with ``full``
       after their names, among all items.
-    - ``cold_users``: users without training interactions; a share of the items of each is the
-      history, drawn once for each graph, and the others are looked for among all items. A model
-      whose scores are dot products of embeddings takes the mean of the history's items for the
-      user; users with a single item are left out.
+    - ``cold_users``: users without training interactions, ranked by the histories that the data
+      set keeps for them; their other items are looked for among all. A model whose scores are dot
+      products of embeddings takes the mean of the history's items for the user.
 
     Args:
         ranker (Ranker): What ranks.
         data (HeteroData): The graph that it was built with.
         setting (str): One of the three.
         phase (str): ``"val"`` or ``"test"``.
-        given (float): Share of a cold user's items that is the history.
-        groups (int): Groups by degree of items and by history of users.
+        groups (int, optional): Groups by degree of items and by history of users.
+            (default: ``4``)
 
     Raises:
         ValueError: If a model cannot rank for cold users.
     """
     pairs = data[EDGE_TYPE][SPLITS[phase]]
     if setting == "cold_users":
-        history, pairs = fold(pairs, given)
-        ranker = FoldedIn(ranker, history)
-        return _measure(ranker, data, pairs, None, groups)
-    if setting == "warm":
+        ranker = FoldedIn(ranker, data[EDGE_TYPE].history_edge_index)
+    if setting != "cold_items":
         return _measure(ranker, data, pairs, None, groups)
     cold = (data["item"].split == PHASES[phase]).nonzero().flatten()
     among = _measure(ranker, data, pairs, cold, groups)
@@ -119,20 +116,6 @@ def quantile_groups(values: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """Groups 1, 2, ... of about the same size by ascending value; equal values share a group."""
     place = np.searchsorted(np.sort(values), values, side="left") / max(1, len(values))
     return np.floor(place * count).astype(np.int64) + 1
-
-
-def fold(pairs: Tensor, given: float) -> tuple[Tensor, Tensor]:
-    """Parts the pairs of cold users into the history and what is looked for, at least one each."""
-    generator = torch.Generator().manual_seed(0)
-    pairs = pairs.cpu()
-    pairs = pairs[:, torch.randperm(pairs.size(1), generator=generator)]
-    pairs = pairs[:, pairs[0].argsort(stable=True)]
-    _, row, count = pairs[0].unique(return_inverse=True, return_counts=True)
-    place = torch.arange(pairs.size(1)) - (count.cumsum(0) - count)[row]
-    size = (count * given).round().long().clamp(min=1)
-    size = torch.minimum(size, count - 1)[row]  # 0 for a single item
-    several = count[row] > 1
-    return pairs[:, several & (place < size)], pairs[:, several & (place >= size)]
 
 
 class FoldedIn(Ranker):

@@ -14,8 +14,8 @@ WHERE = {
     "training",
     "cold_items": "whole items are held out with all their interactions, and ranked among "
     "themselves",
-    "cold_users": "whole users are held out; a share of the items of each is the history by which "
-    "the others are ranked",
+    "cold_users": "whole users are held out; half of the items of each are the history by which the "
+    "others are ranked",
 }
 
 

@@ -39,6 +39,16 @@ class TableDataset:
             data[EDGE_TYPE].val_edge_label_index = e[:, of == 1]
             data[EDGE_TYPE].edge_label_index = e[:, of == 2]
             data[side].split = part
+            if side == "user":
+                h = []
+                for n_ in ("val_edge_label_index", "edge_label_index"):
+                    q = data[EDGE_TYPE][n_]
+                    c = q[0].bincount(minlength=n)
+                    pos = torch.arange(q.size(1)) - (c.cumsum(0) - c)[q[0]]
+                    keep = pos < (c[q[0]] + 1) // 2
+                    h.append(q[:, keep])
+                    data[EDGE_TYPE][n_] = q[:, ~keep]
+                data[EDGE_TYPE].history_edge_index = torch.cat(h, 1)
         self.data = data
 
     def __getitem__(self, i):

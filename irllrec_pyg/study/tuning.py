@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 from .ranges import Range
 
@@ -57,7 +59,7 @@ def tune(
     Args:
         ranges (mapping): What is searched, by path; nothing: one trial is enough.
         measure (callable): The value of settings.
-        file (Path): SQLite file that keeps every trial.
+        file (Path): Optuna's journal, which keeps every trial.
         trials (int): Budget.
         seconds (float, optional): No trial begins after so long a time of trials. (default: never)
         seed (int, optional): Of the draws. (default: ``0``)
@@ -68,8 +70,12 @@ def tune(
         RuntimeError: If no trial has a value; the last failure is named.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
+    lock = JournalFileSymlinkLock(str(file), grace_period=5)  # a killed process leaves it behind
     study = optuna.create_study(
-        storage=f"sqlite:///{file}", study_name="tuning", direction="maximize", load_if_exists=True
+        storage=JournalStorage(JournalFileBackend(str(file), lock)),
+        study_name="tuning",
+        direction="maximize",
+        load_if_exists=True,
     )
     for trial in study.get_trials(deepcopy=False):
         if trial.state == optuna.trial.TrialState.RUNNING:  # a killed process left it
@@ -85,7 +91,7 @@ def tune(
         )
         inside = {path: found for path, found in (first or {}).items() if path in ranges}
         if not done and inside:
-            study.enqueue_trial(inside, skip_if_exists=True)
+            study.enqueue_trial(inside)
         current = _widened(ranges, done)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the first values may lie outside of the ranges

@@ -149,7 +149,7 @@ class Work:
         tuning: Tuning = tune(
             arm.candidate.ranges(data),
             value,
-            self.units.folder / "tuning" / f"{arm.unit.replace('/', '.')}.db",
+            self.units.folder / "tuning" / f"{arm.unit.replace('/', '.')}.log",
             trials=self.rules.trials,
             seconds=self.rules.seconds,
             seed=TUNING_SEED,
@@ -187,9 +187,7 @@ class Work:
         with self.units.scratch(f"{unit}/{seed}-{_short(settings)}") as folder:
             ranker = arm.candidate.fit(data, settings, seed, folder)
             seconds = time.perf_counter() - begin
-            measured = measure(
-                ranker, data, arm.setting, phase, given=self.rules.given, groups=self.rules.groups
-            )
+            measured = measure(ranker, data, arm.setting, phase, self.rules.groups)
         del ranker
         gc.collect()  # models are great, and Lightning's refer to themselves
         return measured, seconds
