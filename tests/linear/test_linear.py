@@ -28,7 +28,9 @@ from irllrec_pyg.registry import lookup, names
 
 from ..conftest import NUM_ITEMS, NUM_USERS, shared_path
 
-SMALL = {"low-pass-svd": {"rank": 4}}
+SMALL = {name: {"rank": 4} for name in ("low-pass-svd", "gf-cf", "low-rank-ease")} | {
+    name: {"dim": 4} for name in ("ials", "text-ridge")
+}
 
 
 def matrix(data):
