@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Who gains what from texts, and where: ``irllrec study`` under another name.
 
-    python benchmarks/study.py --dataset books --root tables --model ease l3ae --out study
+python benchmarks/study.py --dataset books --root tables --model ease l3ae --out study
 """
 
 import sys

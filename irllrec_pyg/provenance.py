@@ -99,7 +99,9 @@ def write_users(table: pd.DataFrame, path: Path, folder: Path) -> dict[str, str]
         ``file``: the path from ``results.json``, and ``sha256`` of the file.
     """
     ids = table["user"].to_numpy()
-    columns = {name: table[name].to_numpy(np.float32 if name != "user" else None) for name in table}
+    columns: dict[str, Any] = {
+        str(name): table[name].to_numpy(np.float32 if name != "user" else None) for name in table
+    }
     columns["user"] = ids.astype(str) if ids.dtype == object else ids  # no pickle
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **columns)

@@ -1,6 +1,6 @@
 """The models of a study: how each is built from settings, and what of them is searched."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -16,12 +16,13 @@ from ..nn.features import MissingTextError
 from ..nn.heads.base import TextHead
 from ..nn.recommender import ModelConfig, Recommender
 from ..published import model_config, published_settings, split_name
-from ..ranking import Ranker
-from ..registry import lookup, names
+from ..ranking import Blend, Ranker
+from ..registry import lookup
 from ..training import TrainingConfig, fit
 from .ranges import Range
 
 Settings = dict[str, Any]
+Find = Callable[[str], "Candidate"]
 # Settings that make a model greater, not better suited: a study names them where it means them.
 SIZES = ("embedding_size", "similarity")
 
@@ -35,7 +36,7 @@ class Candidate:
         model (str): Registered or published name.
         settings (dict): Fixed settings, by path.
         search (dict, optional): Ranges by path, in the place of those that the model's settings
-            declare; nothing for a range stands for the declared one. (default: all that declare one)
+            declare; nothing for a range stands for the declared one. (default: all declared ones)
         without_text (str or dict, optional): The form without texts: another candidate's name, or
             settings. (default: there is none, or the model's heads with texts are taken off)
         splits, seeds (int, optional): How many are reported, where it is not what the study says.
@@ -85,17 +86,16 @@ class Candidate:
     def _probe(self) -> None:
         raise NotImplementedError
 
-    def textless(self, known: Mapping[str, "Candidate"]) -> "Candidate | None":
+    def textless(self, find: "Find") -> "Candidate | None":
         """The same model and settings without texts, or nothing.
 
         Args:
-            known (mapping): The study's candidates by name.
+            find (callable): Gives a candidate by name.
         """
         if not self.takes_text:
             return self
         if isinstance(self.without_text, str):
-            other = known.get(self.without_text) or named(self.without_text)
-            return replace(other, splits=self.splits, seeds=self.seeds)
+            return replace(find(self.without_text), splits=self.splits, seeds=self.seeds)
         if self.without_text is not None:
             return replace(self, settings={**self.settings, **self.without_text})
         return None
@@ -125,6 +125,46 @@ class Candidate:
         }
 
 
+@dataclass(frozen=True)
+class BlendCandidate(Candidate):
+    """Two other candidates as one; they are taken as they were tuned, the weight is searched.
+
+    Args:
+        parts (tuple of Candidate): The two.
+    """
+
+    parts: tuple[Candidate, ...] = ()
+
+    def _declared(self, data: HeteroData) -> dict[str, Range]:
+        found = Range.of(Blend.Config.model_fields["weight"])
+        return {} if found is None else {"weight": found}
+
+    def first(self, data: HeteroData) -> Settings:
+        """Equal weights."""
+        return {"weight": Blend.Config.model_fields["weight"].default}
+
+    @property
+    def is_random(self) -> bool:
+        """Whether a part is."""
+        return any(part.is_random for part in self.parts)
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether a part does."""
+        return any(part.takes_text for part in self.parts)
+
+    def textless(self, find: Find) -> Candidate | None:
+        """The blend of the parts without texts."""
+        parts = tuple(found for part in self.parts if (found := part.textless(find)) is not None)
+        return replace(self, parts=parts) if len(parts) == len(self.parts) else None
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What it is, with its parts."""
+        parts = {part.name: part.description for part in self.parts}
+        return {**super().description, "parts": parts}
+
+
 class LinearCandidate(Candidate):
     """A registered closed-form model."""
 
@@ -145,7 +185,7 @@ class LinearCandidate(Candidate):
         """The defaults, where the data set allows them."""
         limits, fields = self.cls.limits(data), self.cls.Config.model_fields
         found = {path: fields[path].default for path in self.ranges(data)}
-        return {path: min(found[path], limits[path]) if path in limits else found[path] for path in found}
+        return {path: min(value, limits.get(path, value)) for path, value in found.items()}
 
     @property
     def is_random(self) -> bool:
@@ -221,9 +261,9 @@ class GraphCandidate(Candidate):
     def _probe(self) -> None:
         Recommender.from_config(model_config(self.model, self.all_settings(None, {})), _tiny())
 
-    def textless(self, known: Mapping[str, Candidate]) -> Candidate | None:
+    def textless(self, find: Find) -> Candidate | None:
         """The same backbone without the heads that need texts, which is their weight at zero."""
-        if (found := super().textless(known)) is not None:
+        if (found := super().textless(find)) is not None:
             return found
         backbone, heads = split_name(self.model)
         left = [head for head in heads if not issubclass(lookup("head", head), TextHead)]
@@ -255,40 +295,6 @@ def _training(settings: Settings, seed: int) -> TrainingConfig:
         if path.startswith("training.")
     }
     return TrainingConfig.read({"monitor": "ndcg@20", **own, "seed": seed})
-
-
-def named(name: str, **settings: Any) -> Candidate:
-    """The candidate that a registered closed-form model or a published name stands for."""
-    if name in names("linear"):
-        return LinearCandidate(name, name, **settings)
-    try:
-        split_name(name)
-    except ConfigError:
-        known = [*names("linear"), *names("backbone")]
-        raise ConfigError(unknown_name("model", name, known)) from None
-    return GraphCandidate(name, name, **settings)
-
-
-def read_candidate(name: str, row: Mapping[str, Any] | None) -> Candidate:
-    """A candidate from its row in a file of arms.
-
-    Args:
-        name (str): What the study calls it.
-        row (mapping, optional): ``model`` (default: the name), and the arguments of
-            :class:`Candidate`; a range is two numbers, a list, or ``{low, high, log}``.
-
-    Raises:
-        ConfigError: If a name is unknown.
-    """
-    row = dict(row or {})
-    known = ["model", "settings", "search", "without_text", "splits", "seeds"]
-    for key in row:
-        if key not in known:
-            raise ConfigError(f"{name}: {unknown_name('field', key, known)}")
-    search = row.pop("search", None)
-    if search is not None:
-        row["search"] = {p: None if r is None else Range.read(r) for p, r in search.items()}
-    return replace(named(row.pop("model", name), **row), name=name)
 
 
 def _tiny() -> HeteroData:

@@ -16,7 +16,6 @@ import json
 import logging
 import warnings
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,15 @@ from tqdm import tqdm
 
 from ..config import ConfigError, read_yaml, write_yaml
 from ..files import atomic_path, write_text
-from .candidates import Candidate, named, read_candidate
+from .arms import Arm, all_arms, named, read_arms
+from .candidates import Candidate
 from .config import StudyConfig
 from .inputs import SPLITS, TEXTS, Inputs
 from .page import asked, page
 from .pictures import draw
 from .summary import Form, Summary
 from .units import Units
-from .work import Arm, Work, all_arms
+from .work import Work
 
 PLAN, PAGE, ASKED = "study.yaml", "README.md", "asked.md"
 RULES = tuple(StudyConfig.model_fields)
@@ -66,11 +66,14 @@ def run(args: argparse.Namespace) -> int:
     folder = Path(args.out)
     known = read_arms(args.arms)
     models = args.model or list(known)
-    known |= {name: named(name) for name in models if name not in known}
+
+    def find(name: str) -> Candidate:
+        return known.get(name) or named(name)
+
     given = {name: value for name in RULES if (value := getattr(args, name)) is not None}
     if "shares" in given:
         given["shares"] = tuple(given["shares"])
-    arms = [] if args.page else all_arms(args.dataset, args.setting, args.text, models, known)
+    arms = [] if args.page else all_arms(args.dataset, args.setting, args.text, models, find)
     if not arms and not args.page:
         raise ConfigError("There is nothing to study: name data sets by --dataset.")
     rules, forms = plan(folder, given, arms)
@@ -87,19 +90,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def read_arms(path: str | None) -> dict[str, Candidate]:
-    """Candidates by name, from a file of arms or from those that come with the package."""
-    if path is not None:
-        rows = read_yaml(path)
-    else:
-        with resources.as_file(resources.files(__package__) / "arms.yaml") as own:
-            rows = read_yaml(own)
-    return {name: read_candidate(name, row) for name, row in rows.items()}
-
-
-def plan(
-    folder: Path, given: Mapping[str, Any], arms: list[Arm]
-) -> tuple[StudyConfig, list[Form]]:
+def plan(folder: Path, given: Mapping[str, Any], arms: list[Arm]) -> tuple[StudyConfig, list[Form]]:
     """Writes the rules and the arms of a study before its first trial, or holds on to them.
 
     Arms may join a study; rules and what a name stands for cannot change in its folder.

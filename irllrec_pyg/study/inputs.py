@@ -63,7 +63,9 @@ class Inputs:
 
     def origin(self, data: HeteroData, name: str, setting: str, split: int, text: str) -> Any:
         """What rows say of a graph: its hash, encoder, and how much text was read."""
-        texts = [] if text == "none" else self._dataset(name, setting, split, text == "titles").texts
+        texts = (
+            [] if text == "none" else self._dataset(name, setting, split, text == "titles").texts
+        )
         return {
             "data_hash": hashes(data),
             "encoder": "" if text == "none" else self.rules.encoder,

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from ..edges import EDGE_TYPE, SPLITS
-from ..linear import LinearModel
-from ..ranking import USER_METRICS, DotProductRanker, Ranker
+from ..ranking import USER_METRICS, Blend, DotProductRanker, Ranker
+from ..ranking.topk import Scorer
 from .config import LENGTHS
 
 METRICS = ("recall", "ndcg")
@@ -34,7 +34,7 @@ class Measured(NamedTuple):
 
     def means(self) -> dict[str, float]:
         """Every metric, averaged over users."""
-        names = [name for name in self.users if "@" in name]
+        names = [name for name in map(str, self.users) if "@" in name]
         return {**{name: float(self.users[name].mean()) for name in names}, **self.lists}
 
 
@@ -63,13 +63,17 @@ def measure(
     """
     pairs = data[EDGE_TYPE][SPLITS[phase]]
     if setting == "cold_users":
-        ranker = FoldedIn(ranker, data[EDGE_TYPE].history_edge_index)
+        ranker = folded(ranker, data[EDGE_TYPE].history_edge_index)
     if setting != "cold_items":
         return _measure(ranker, data, pairs, None, groups)
     cold = (data["item"].split == PHASES[phase]).nonzero().flatten()
     among = _measure(ranker, data, pairs, cold, groups)
     full = _measure(ranker, data, pairs, None, groups)
-    renamed = {name: f"{name}{FULL}" for name in full.users if "@" in name and "items" not in name}
+    renamed = {
+        name: f"{name}{FULL}"
+        for name in map(str, full.users)
+        if "@" in name and "items" not in name
+    }
     users = among.users.merge(full.users[["user", *renamed]].rename(columns=renamed), on="user")
     return Measured(users, {**among.lists, **{f"{k}{FULL}": v for k, v in full.lists.items()}})
 
@@ -94,7 +98,9 @@ def _measure(
     for name in METRICS:
         for top in LENGTHS:
             table[f"{name}@{top}"] = USER_METRICS[name](hit[:, :top], count).cpu().numpy()
-    degree = torch.bincount(data[EDGE_TYPE].edge_index[1].cpu(), minlength=num_items)
+    # Cold items have no training interactions; what they will have tells them apart.
+    counted = data[EDGE_TYPE].edge_index if candidates is None else pairs
+    degree = torch.bincount(counted[1].cpu(), minlength=num_items)
     part = torch.as_tensor(quantile_groups(degree[item.cpu()].numpy(), groups))
     group_of = torch.zeros(num_items, dtype=torch.long)
     group_of[item.cpu()] = part
@@ -118,12 +124,23 @@ def quantile_groups(values: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return np.floor(place * count).astype(np.int64) + 1
 
 
+def folded(ranker: Ranker, history: Tensor) -> Ranker:
+    """A ranker for users by histories that it was not built with; both parts of a blend."""
+    if isinstance(ranker, Blend):
+        first, second = folded(ranker.first, history), folded(ranker.second, history)
+        return Blend(first, second, ranker.config)
+    return FoldedIn(ranker, history)
+
+
 class FoldedIn(Ranker):
     """Ranks for users by a history that the model was not built with.
 
     Args:
         ranker (Ranker): The model.
         history (Tensor): Pairs of shape ``(2, M)``.
+
+    Raises:
+        ValueError: If the model can neither score histories nor has embeddings of items.
     """
 
     def __init__(self, ranker: Ranker, history: Tensor) -> None:
@@ -134,17 +151,23 @@ class FoldedIn(Ranker):
             ranker.user_ids,
             ranker.item_ids,
         )
-        if not isinstance(ranker, (LinearModel, DotProductRanker)):
+        own = type(ranker).score_history is not Ranker.score_history
+        if not own and not isinstance(ranker, DotProductRanker):
             raise ValueError(f"{type(ranker).__name__} cannot rank for users by a history.")
-        self._of = [ranker]  # not a submodule
+        self.score_of = ranker.score_history if own else _mean_of_items(ranker)
 
     def score(self, user: Tensor) -> Tensor:
         """Scores of all items, shape ``(B, I)``."""
         row, item = self.seen(user)
         history = torch.zeros(user.numel(), self.num_items, device=user.device)
         history[row, item] = 1.0
-        ranker = self._of[0]
-        if isinstance(ranker, LinearModel):
-            return ranker.score_history(history)
-        _, items = ranker.embed()
-        return (history / history.sum(1, keepdim=True)) @ items @ items.t()
+        return self.score_of(history)
+
+
+def _mean_of_items(ranker: Ranker) -> Scorer:
+    """Scores histories by the mean of the embeddings of their items."""
+    with torch.no_grad():
+        embeddings = ranker.embed()
+    assert embeddings is not None
+    items = embeddings[1]
+    return lambda history: (history / history.sum(1, keepdim=True)) @ items @ items.t()

@@ -14,8 +14,8 @@ WHERE = {
     "training",
     "cold_items": "whole items are held out with all their interactions, and ranked among "
     "themselves",
-    "cold_users": "whole users are held out; half of the items of each are the history by which the "
-    "others are ranked",
+    "cold_users": "whole users are held out; half of the items of each are the history by which "
+    "the others are ranked",
 }
 
 
@@ -43,8 +43,8 @@ def asked(rules: StudyConfig, forms: list[Form]) -> str:
         "first metric: *gain* or *loss* where the p-value, corrected by Holm over all verdicts on "
         f"this page, is below .05; *no difference* where the interval lies within "
         f"±{rules.margin:.0%} of what is compared with, whatever the p-value; else *undecided*.",
-        f"- Data: {rules.k_core}-core, shares {' / '.join(f'{s:g}' for s in rules.shares)}, encoder "
-        f"{rules.encoder}"
+        f"- Data: {rules.k_core}-core, shares {' / '.join(f'{s:g}' for s in rules.shares)}, "
+        f"encoder {rules.encoder}"
         + (f", {rules.text_rank} principal components." if rules.text_rank else "."),
         "",
         "Kinds of text: " + "; ".join(f"*{text}*, {TEXTS[text]}" for text in texts) + ".",
@@ -53,9 +53,7 @@ def asked(rules: StudyConfig, forms: list[Form]) -> str:
     return "\n".join(lines)
 
 
-def page(
-    rules: StudyConfig, forms: list[Form], summary: Summary, pictures: dict[str, str]
-) -> str:
+def page(rules: StudyConfig, forms: list[Form], summary: Summary, pictures: dict[str, str]) -> str:
     """The whole page.
 
     Args:
@@ -88,7 +86,9 @@ def _verdicts(compared: pd.DataFrame) -> list[str]:
     if compared.empty:
         return ["Nothing can be compared yet.", ""]
     lines = []
-    for (data, setting), own in compared[compared["first"]].groupby(["data", "setting"], sort=False):
+    for (data, setting), own in compared[compared["first"]].groupby(
+        ["data", "setting"], sort=False
+    ):
         lines += [
             f"**{data}, {setting}** ({FIRST[str(setting)]})",
             "",
@@ -96,7 +96,9 @@ def _verdicts(compared: pd.DataFrame) -> list[str]:
             "|---|---|---|---|---|---|---|",
         ]
         for row in own.to_dict("records"):
-            question = "best with text, best without" if row["question"] == BEST else row["question"]
+            question = (
+                "best with text, best without" if row["question"] == BEST else row["question"]
+            )
             relative = [row[name] / row["reference"] for name in ("difference", "low", "high")]
             lines.append(
                 f"| {question} | {row['model']}, {row['text']} | {row['against']}, "
@@ -113,7 +115,7 @@ def _disagreements(summary: Summary, compared: pd.DataFrame) -> list[str]:
     lines = []
     if not compared.empty:
         keys = ["data", "setting", "model", "text", "against", "against_text", "question"]
-        for names, own in compared.groupby(keys, sort=False):
+        for _, own in compared.groupby(keys, sort=False):
             first = own[own["first"]].iloc[0]
             if first["verdict"] not in ("gain", "loss"):
                 continue
@@ -121,20 +123,21 @@ def _disagreements(summary: Summary, compared: pd.DataFrame) -> list[str]:
             against = own[(own["low"] * sign < 0) & (own["high"] * sign < 0)]
             if len(against):
                 lines.append(
-                    f"- {names[0]}, {names[1]}, {names[2]} {names[3]} against {names[4]} "
-                    f"{names[5]}: a {first['verdict']} by {first['metric']}, the opposite by "
+                    f"- {first['data']}, {first['setting']}, {first['model']} {first['text']} "
+                    f"against {first['against']} {first['against_text']}: a {first['verdict']} "
+                    f"by {first['metric']}, the opposite by "
                     f"{', '.join(against['metric'])} (intervals beyond zero, not corrected)."
                 )
     for data, setting in dict.fromkeys((form.data, form.setting) for form in summary.forms):
         if (chosen := summary.best(data, setting)) is None:
             continue
         for form in chosen:
-            own = [
+            others = [
                 (summary.estimate(other, FIRST[setting]).mean, other)
                 for other in summary.forms
                 if (other.data, other.setting, other.text) == (data, setting, form.text)
             ]
-            value, better = max(own, key=lambda pair: pair[0])
+            value, better = max(others, key=lambda pair: pair[0])
             mean = summary.estimate(form, FIRST[setting]).mean
             if better.path != form.path:
                 lines.append(
@@ -182,11 +185,11 @@ def _chosen(summary: Summary) -> list[str]:
         tuning = summary.tuning(form)
         words = f"{form.data}, {form.setting}, {form.words}"
         chosen = ", ".join(f"{path} {_number(v)}" for path, v in tuning["settings"].items())
-        lines.append(
-            f"| {words} | {chosen or '–'} | {tuning['value']:.4f} | {tuning['trials']} |"
-        )
-        edges += [f"- {words}: {path} = {_number(tuning['settings'][path])} is as far as the "
-                  "search went." for path in tuning["edges"]]
+        lines.append(f"| {words} | {chosen or '–'} | {tuning['value']:.4f} | {tuning['trials']} |")
+        edges += [
+            f"- {words}: {path} = {_number(tuning['settings'][path])} is as far as the search went."
+            for path in tuning["edges"]
+        ]
     note = ["", "Best values at the edge of what was searched:", "", *edges] if edges else []
     return [*lines, *note]
 

@@ -108,7 +108,9 @@ def _by_group(
             metric = FIRST[ours.setting]
             pair = summary.difference(ours, theirs, metric, {"history_group": group})
         if pair is not None and pair[1] > 0:
-            found[group] = Estimate(*(value / pair[1] for value in pair[0][:3]), pair[0].pvalue)
+            one, base = pair
+            share = Estimate(one.mean / base, one.low / base, one.high / base, one.pvalue)
+            found[group] = share
     return found
 
 

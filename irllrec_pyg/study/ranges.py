@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from pydantic.fields import FieldInfo
 
@@ -35,7 +35,7 @@ class Range:
     choices: tuple[Any, ...] = ()
 
     @classmethod
-    def of(cls, info: FieldInfo, most: float = math.inf) -> Self | None:
+    def of(cls, info: FieldInfo, most: float = math.inf) -> "Range | None":
         """What a setting declares as ``search``, or nothing.
 
         Args:
@@ -62,7 +62,7 @@ class Range:
         return replace(self, least=least, most=most)
 
     @classmethod
-    def read(cls, values: Any, log: bool = False) -> Self:
+    def read(cls, values: Any, log: bool = False) -> "Range":
         """A range from two numbers, a list of values, or ``{low, high, log}``."""
         if isinstance(values, Mapping):
             if set(values) - {"low", "high", "log"} or not {"low", "high"} <= set(values):

@@ -76,20 +76,21 @@ class Summary:
 
     def failure(self, form: Form) -> str:
         """Why an arm has no results, where it was tried."""
-        return (self.units.read(f"{form.path}/failed") or {}).get("reason", "not run yet")
+        found = self.units.read(f"{form.path}/failed") or {"reason": "not run yet"}
+        return str(found["reason"])
 
     def _values(self, path: str) -> pd.DataFrame:
         """Values by split and user, averaged over the seeds."""
         tables = []
-        for row in self.rows[self.rows["path"] == path].itertuples():
-            tables.append(self.units.users(str(row.unit)).assign(split=row.split))
+        for row in self.rows[self.rows["path"] == path].to_dict("records"):
+            tables.append(self.units.users(row["unit"]).assign(split=row["split"]))
         keys = ["split", "user"]
         return pd.concat(tables).groupby(keys, sort=True).mean().reset_index()
 
     def metrics(self, form: Form) -> list[str]:
         """Its metrics, the first one first."""
-        of_users = [name for name in self.values(form.path) if "@" in name]
-        of_lists = [name for name in self.rows if name.startswith("coverage@")]
+        of_users = [name for name in map(str, self.values(form.path)) if "@" in name]
+        of_lists = [name for name in map(str, self.rows) if name.startswith("coverage@")]
         runs = self.runs(form)
         found = [*of_users, *(name for name in of_lists if runs[name].notna().any())]
         return sorted(found, key=lambda name: name != FIRST[form.setting])
@@ -206,9 +207,9 @@ class Summary:
             return table
         table["p_holm"] = np.nan
         table.loc[table["first"], "p_holm"] = holm(table.loc[table["first"], "p"])
+        ends = ("low", "high", "reference", "p_holm")
         table["verdict"] = [
-            verdict(row.low, row.high, row.reference, row.p_holm, self.margin) if row.first else ""
-            for row in table.itertuples()
+            verdict(*(row[name] for name in ends), self.margin) if row["first"] else ""
+            for row in table.to_dict("records")
         ]
         return table
-

@@ -77,9 +77,9 @@ def tune(
         direction="maximize",
         load_if_exists=True,
     )
-    for trial in study.get_trials(deepcopy=False):
-        if trial.state == optuna.trial.TrialState.RUNNING:  # a killed process left it
-            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+    for left in study.get_trials(deepcopy=False):
+        if left.state == optuna.trial.TrialState.RUNNING:  # a killed process left it
+            study.tell(left.number, state=optuna.trial.TrialState.FAIL)
     budget = trials if any(r.choices or r.low < r.high for r in ranges.values()) else 1
     while True:
         done = _done(study)
@@ -128,9 +128,7 @@ def _settings(trial: optuna.trial.FrozenTrial) -> Settings:
     return found
 
 
-def _widened(
-    ranges: Mapping[str, Range], done: list[optuna.trial.FrozenTrial]
-) -> dict[str, Range]:
+def _widened(ranges: Mapping[str, Range], done: list[optuna.trial.FrozenTrial]) -> dict[str, Range]:
     """The ranges, widened by each trial that was the best when it was made."""
     best: list[Settings] = []
     value = -float("inf")

@@ -34,7 +34,9 @@ class Units:
         content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         return content
 
-    def write(self, unit: str, content: Mapping[str, Any], users: pd.DataFrame | None = None) -> None:
+    def write(
+        self, unit: str, content: Mapping[str, Any], users: pd.DataFrame | None = None
+    ) -> None:
         """Finishes a unit."""
         if users is not None:
             with atomic_path(self.root / f"{unit}.parquet") as temporary:
@@ -56,19 +58,24 @@ class Units:
 
     @contextmanager
     def scratch(self, unit: str) -> Iterator[Path]:
-        """A folder for what a unit needs to go on after a kill; it goes when the block ends well."""
+        """A folder for what a unit needs to go on after a kill; gone when the block ends well."""
         folder = self.folder / "scratch" / unit
         yield folder
         shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
-    def alone(self, unit: str) -> Iterator[bool]:
-        """Whether no other process works on a unit; while the block runs, no other one will."""
+    def alone(self, unit: str, wait: bool = False) -> Iterator[bool]:
+        """Whether no other process works on a unit; while the block runs, no other one will.
+
+        Args:
+            unit (str): The unit.
+            wait (bool, optional): Whether to wait for the other process. (default: ``False``)
+        """
         file = self.folder / "locks" / f"{unit.replace('/', '.')}.lock"
         file.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(file)
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=-1 if wait else 0)
         except Timeout:
             yield False
             return

@@ -4,17 +4,20 @@ import gc
 import logging
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch_geometric.data import HeteroData
 
 from ..provenance import checkout
-from .candidates import Candidate, Settings
+from ..ranking import Blend, Ranker
+from .arms import Arm
+from .candidates import BlendCandidate, Settings
 from .config import TUNED_BY, TUNING_SEED, TUNING_SPLIT, StudyConfig
 from .inputs import Inputs
 from .measure import Measured, measure
@@ -22,62 +25,6 @@ from .tuning import FAILURES, Tuning, tune
 from .units import Units
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One model with one kind of text on one data set in one setting.
-
-    Args:
-        data, setting, model, text (str): Names.
-        candidate (Candidate): What is built; for text ``none`` the model's form without texts.
-    """
-
-    data: str
-    setting: str
-    model: str
-    text: str
-    candidate: Candidate
-
-    @property
-    def unit(self) -> str:
-        """Where its results are; arms that build the same share them."""
-        return f"{self.data}/{self.setting}/{self.candidate.name}/{self.text}"
-
-    @property
-    def words(self) -> str:
-        """The arm in words."""
-        return f"{self.data}, {self.setting}, {self.model}, text {self.text}"
-
-
-def all_arms(
-    datasets: Iterable[str],
-    settings: Iterable[str],
-    texts: Iterable[str],
-    models: Sequence[str],
-    known: Mapping[str, Candidate],
-) -> list[Arm]:
-    """Every arm that makes sense: a model without texts has one kind of text, ``none``.
-
-    Args:
-        datasets, settings, texts (iterable of str): Names.
-        models (sequence of str): Names of candidates.
-        known (mapping): Candidates by name.
-    """
-    forms: list[tuple[str, str, Candidate]] = []
-    texts = list(texts)
-    for model in models:
-        candidate, textless = known[model], known[model].textless(known)
-        if textless is not None and "none" in texts:
-            forms.append((model, "none", textless))
-        if candidate.takes_text:
-            forms += [(model, text, candidate) for text in texts if text != "none"]
-    return [
-        Arm(data, setting, model, text, candidate)
-        for data in datasets
-        for setting in settings
-        for model, text, candidate in forms
-    ]
 
 
 class Work:
@@ -95,9 +42,10 @@ class Work:
         units: Units,
         inputs: Inputs,
         rules: StudyConfig,
-        report: Callable[[int], None] = lambda steps: None,
+        report: Callable[[int], object] = lambda steps: None,
     ) -> None:
         self.units, self.inputs, self.rules, self.report = units, inputs, rules, report
+        self._fitted: tuple[str, HeteroData | None, list[Ranker]] = ("", None, [])
 
     @cached_property
     def origin(self) -> dict[str, Any]:
@@ -126,6 +74,7 @@ class Work:
             self.units.drop(failed)
             try:
                 tuning = self.tuned(arm)
+                self.report(self.rules.trials)
                 for split, seed in self.runs(arm):
                     if self.units.read(unit := _unit(arm, split, seed)) is None:
                         self._report(arm, unit, split, seed, tuning)
@@ -135,12 +84,25 @@ class Work:
                 reason = f"{type(error).__name__}: {error}"[:1000]
                 self.units.write(failed, {**_names(arm), "reason": reason})
 
+    def parts(self, arm: Arm) -> list[Arm]:
+        """The two arms that a blend is made of, or none."""
+        if not isinstance(arm.candidate, BlendCandidate):
+            return []
+        return [
+            replace(
+                arm, model=part.name, candidate=part, text=arm.text if part.takes_text else "none"
+            )
+            for part in arm.candidate.parts
+        ]
+
     def tuned(self, arm: Arm) -> dict[str, Any]:
         """The settings of an arm, chosen on validation of the first split."""
         unit = f"{arm.unit}/tuning"
         if (found := self.units.read(unit)) is not None:
-            self.report(self.rules.trials)
             return found
+        for part in self.parts(arm):
+            with self.units.alone(part.unit, wait=True):
+                self.tuned(part)
         data = self.inputs.graph(arm.data, arm.setting, TUNING_SPLIT, arm.text)
 
         def value(settings: Settings) -> float:
@@ -154,9 +116,7 @@ class Work:
             seconds=self.rules.seconds,
             seed=TUNING_SEED,
             first=arm.candidate.first(data),
-            report=lambda: self.report(1),
         )
-        self.report(self.rules.trials - tuning.trials)
         content = {**_names(arm), "split": TUNING_SPLIT, **tuning._asdict(), **self.origin}
         self.units.write(unit, content)
         return content
@@ -185,21 +145,37 @@ class Work:
     ) -> tuple[Measured, float]:
         begin = time.perf_counter()
         with self.units.scratch(f"{unit}/{seed}-{_short(settings)}") as folder:
-            ranker = arm.candidate.fit(data, settings, seed, folder)
+            ranker = self._ranker(arm, data, settings, seed, folder)
             seconds = time.perf_counter() - begin
             measured = measure(ranker, data, arm.setting, phase, self.rules.groups)
         del ranker
         gc.collect()  # models are great, and Lightning's refer to themselves
         return measured, seconds
 
+    def _ranker(
+        self, arm: Arm, data: HeteroData, settings: Settings, seed: int, folder: Path
+    ) -> Ranker:
+        if not (parts := self.parts(arm)):
+            return arm.candidate.fit(data, settings, seed, folder)
+        unit, known, rankers = self._fitted
+        if unit != arm.unit or known is not data:
+            rankers = [
+                self._ranker(part, data, self._chosen(part), seed, folder / str(at))
+                for at, part in enumerate(parts)
+            ]
+            # The trials of a weight share the parts; reported runs have a graph each.
+            kept = seed == TUNING_SEED
+            self._fitted = (arm.unit, data, rankers) if kept else ("", None, [])
+        first, second = rankers
+        return Blend(first, second, settings)
+
+    def _chosen(self, arm: Arm) -> Settings:
+        settings: Settings = (self.units.read(f"{arm.unit}/tuning") or {})["settings"]
+        return settings
+
 
 def _names(arm: Arm) -> dict[str, Any]:
-    return {
-        "data": arm.data,
-        "setting": arm.setting,
-        "model": arm.candidate.name,
-        "text": arm.text,
-    }
+    return {"data": arm.data, "setting": arm.setting, "model": arm.candidate.name, "text": arm.text}
 
 
 def _unit(arm: Arm, split: int, seed: int) -> str:

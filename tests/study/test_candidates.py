@@ -6,7 +6,7 @@ from irllrec_pyg.config import ConfigError
 from irllrec_pyg.datasets import IRLLRecDataset
 from irllrec_pyg.linear import EASE
 from irllrec_pyg.registry import names
-from irllrec_pyg.study.candidates import named, read_candidate
+from irllrec_pyg.study.arms import named, read_candidate
 from irllrec_pyg.study.ranges import Range
 
 
@@ -17,7 +17,7 @@ def test_every_closed_form_model_can_be_named(name, tiny_data, tmp_path):
     first, ranges = candidate.first(tiny_data), candidate.ranges(tiny_data)
     assert list(first) == list(ranges)
     assert candidate.fit(tiny_data, first, 0, tmp_path).num_items == 9
-    textless = candidate.textless({})
+    textless = candidate.textless(named)
     assert (textless is candidate) is not candidate.takes_text
 
 
@@ -39,17 +39,17 @@ def test_ranges_are_declared_or_given(tiny_data):
 
 def test_the_form_without_texts_is_named_or_made_by_settings(tiny_data):
     row = {"model": "text-knn", "without_text": "ease", "splits": 2}
-    other = read_candidate("mine", row).textless({})
+    other = read_candidate("mine", row).textless(named)
     assert (other.name, other.model, other.splits) == ("ease", "ease", 2)
     zero = {"model": "text-knn", "without_text": {"num_neighbors": 1}}
-    found = read_candidate("mine", zero).textless({})
+    found = read_candidate("mine", zero).textless(named)
     assert (found.name, found.settings) == ("mine", {"num_neighbors": 1})
 
 
 @pytest.mark.parametrize("model", ["lightgcn_plus", "lightgcn_gene", "lightgcn_int", "sgl_plus"])
 def test_a_graph_model_without_texts_keeps_everything_else(model, tiny_data):
     candidate = named(model, settings={"training.lr": 0.01})
-    textless = candidate.textless({})
+    textless = candidate.textless(named)
     assert candidate.takes_text
     assert not textless.takes_text
     assert textless.model == model.split("_")[0]
@@ -65,8 +65,8 @@ def test_a_graph_model_without_texts_keeps_everything_else(model, tiny_data):
 
 
 def test_a_backbone_of_texts_has_no_form_without(tiny_data):
-    assert named("alpharec").textless({}) is None
-    assert named("lightgcn").textless({}) == named("lightgcn")
+    assert named("alpharec").textless(named) is None
+    assert named("lightgcn").textless(named) == named("lightgcn")
 
 
 def test_the_first_settings_of_a_graph_model_are_its_published_ones(published_folder):
@@ -79,7 +79,9 @@ def test_the_first_settings_of_a_graph_model_are_its_published_ones(published_fo
 def test_a_graph_model_is_trained_from_its_seed(tiny_data, tmp_path):
     candidate = named("lightgcn", settings={"training.epochs": 2, "ranking_loss.name": "softmax"})
     assert "ranking_loss.temperature" in candidate.ranges(tiny_data)
-    runs = [candidate.fit(tiny_data, {}, seed, tmp_path / f"{i}") for i, seed in enumerate((0, 0, 1))]
+    runs = [
+        candidate.fit(tiny_data, {}, seed, tmp_path / f"{i}") for i, seed in enumerate((0, 0, 1))
+    ]
     first, again, other = (run.embed()[0] for run in runs)
     assert first.equal(again)
     assert not first.equal(other)

@@ -95,11 +95,15 @@ def test_recall_by_degree_of_items_is_of_the_group_alone(data, ranker):
     degree = data[EDGE_TYPE].edge_index[1].bincount(minlength=30)
     pairs = data[EDGE_TYPE].edge_label_index
     order = sorted(degree[pairs[1]].tolist())
-    group = {item: 1 + 3 * order.index(degree[item]) // len(order) for item in set(pairs[1].tolist())}
+    group = {
+        item: 1 + 3 * order.index(degree[item]) // len(order) for item in set(pairs[1].tolist())
+    }
     assert sorted(set(group.values())) == [1, 2, 3]
     seen, wanted = sets(data[EDGE_TYPE].edge_index), sets(pairs)
     for user, items in wanted.items():
-        best = sorted(set(range(30)) - seen[user], key=lambda item: -float(ranker.scores[user, item]))
+        best = sorted(
+            set(range(30)) - seen[user], key=lambda item: -float(ranker.scores[user, item])
+        )
         for part in (1, 2, 3):
             own = {item for item in items if group[item] == part}
             value = len(own & set(best[:20])) / len(own) if own else math.nan

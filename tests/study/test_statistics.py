@@ -17,7 +17,13 @@ def simulated(rng, users, splits, of_user, of_split, rest, missing):
 
 @pytest.mark.parametrize(
     ("splits", "of_user", "of_split", "missing"),
-    [(5, 1.0, 0.1, 0.1), (5, 1.0, 0.5, 0.1), (3, 1.0, 0.1, 0.0), (5, 0.3, 0.03, 0.3), (1, 1.0, 0.0, 0)],
+    [
+        (5, 1.0, 0.1, 0.1),
+        (5, 1.0, 0.5, 0.1),
+        (3, 1.0, 0.1, 0.0),
+        (5, 0.3, 0.03, 0.3),
+        (1, 1.0, 0.0, 0),
+    ],
 )
 def test_an_interval_holds_the_truth_in_95_of_100_studies(splits, of_user, of_split, missing):
     rng = np.random.default_rng(0)
