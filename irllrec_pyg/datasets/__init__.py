@@ -5,12 +5,14 @@ from .interactions import from_interactions
 from .irllrec_dataset import IRLLRecDataset
 from .movielens import MovieLensText
 from .safe_pickle import DataFileError, UnsafePickleError
+from .table import TableDataset
 from .writing import write_published
 
 __all__ = [
     "DataFileError",
     "IRLLRecDataset",
     "MovieLensText",
+    "TableDataset",
     "UnsafePickleError",
     "from_interactions",
     "read_profiles",

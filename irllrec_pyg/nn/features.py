@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -90,6 +91,54 @@ def user_means(item: Tensor, edge_index: Tensor, num_users: int) -> Tensor:
     )
     means: Tensor = torch.sparse.mm(matrix, item.to(wide))
     return means.to(item.dtype)
+
+
+@dataclass(frozen=True)
+class PrincipalComponents:
+    r"""Directions in which vectors vary most; :meth:`project` makes wide vectors narrow.
+
+    Args:
+        mean (Tensor): Mean of the vectors, shape :math:`(T)`.
+        directions (Tensor): The first directions, orthonormal, shape :math:`(T, r)`.
+        kept (float): Share of the variance that lies in them.
+    """
+
+    mean: Tensor
+    directions: Tensor
+    kept: float
+
+    def project(self, x: Tensor) -> Tensor:
+        r"""Coordinates of vectors, shape :math:`(N, T)`, along the directions: :math:`(N, r)`."""
+        wide = x.to(self.mean.dtype) - self.mean
+        return (wide @ self.directions).to(x.dtype)
+
+
+def principal_components(x: Tensor, rank: int) -> PrincipalComponents:
+    r"""The first principal components of vectors.
+
+    They are computed in double precision from the :math:`T \times T` covariance, and each direction
+    has its largest entry positive, so that the result does not depend on the machine's signs.
+
+    Args:
+        x (Tensor): The vectors, floating point of shape :math:`(N, T)`.
+        rank (int): How many; all of them where there are fewer.
+
+    Raises:
+        ValueError: If ``rank`` is below 1.
+    """
+    if rank < 1:
+        raise ValueError(f"'rank' must be at least 1, got {rank}.")
+    wide = x.double()
+    mean = wide.mean(dim=0)
+    centred = wide - mean
+    variances, vectors = torch.linalg.eigh(centred.t() @ centred)
+    variances, vectors = variances.flip(0).clamp_min(0), vectors.flip(1)
+    directions = vectors[:, : min(rank, x.size(1))]
+    largest = directions.abs().argmax(dim=0, keepdim=True)
+    directions = directions * directions.gather(0, largest).sign()
+    total = float(variances.sum())
+    kept = float(variances[: directions.size(1)].sum()) / total if total else 1.0
+    return PrincipalComponents(mean, directions, min(kept, 1.0))
 
 
 def _announce_means(item: Tensor, field: str) -> None:
