@@ -44,14 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", nargs="+", metavar="NAME", help="default: all of --arms")
     parser.add_argument("--arms", help="YAML file of models, with settings and ranges")
     parser.add_argument("--text", nargs="+", choices=list(TEXTS), default=list(TEXTS))
-    parser.add_argument("--setting", nargs="+", choices=list(SPLITS), default=list(SPLITS))
+    parser.add_argument("--setting", nargs="+", choices=list(SPLITS), default=list(SPLITS)[:3])
     parser.add_argument("--out", required=True, help="folder of the study")
     parser.add_argument("--page", action="store_true", help="only write the page again")
     parser.add_argument("--verbose", action="store_true", help="say what models say")
     for name, info in StudyConfig.model_fields.items():
         parser.add_argument(
             f"--{name.replace('_', '-')}",
-            type=str if name == "encoder" else json.loads,
+            type=str if name in ("encoder", "intent") else json.loads,
             nargs=3 if name == "shares" else None,
             help=f"{info.description} (default: {info.default})",
         )

@@ -3,7 +3,14 @@
 from ..config import Config, field
 
 #: The metric by which a setting is judged first; the others are looked at beside it.
-FIRST = {"warm": "ndcg@20", "cold_items": "recall@20", "cold_users": "ndcg@20"}
+FIRST = {
+    "warm": "ndcg@20",
+    "cold_items": "recall@20",
+    "cold_users": "ndcg@20",
+    "noisy_5": "ndcg@20",
+    "noisy_10": "ndcg@20",
+    "noisy_25": "ndcg@20",
+}
 TUNED_BY = "ndcg@20"
 LENGTHS = (5, 10, 20)
 #: Added to seeds and splits of tuning, which no reported run has.
@@ -27,6 +34,9 @@ class StudyConfig(Config):
     encoder: str = field("wordllama", help="text encoder")
     text_rank: int | None = field(
         None, ge=1, help="principal components of the texts that are kept"
+    )
+    intent: str | None = field(
+        None, help="column of items with intent texts; none: the texts are the intents as well"
     )
     groups: int = field(4, ge=2, help="groups by degree of item and by history of user")
     margin: float = field(0.01, gt=0, help="share of the reference that counts as no difference")

@@ -16,6 +16,10 @@ WHERE = {
     "themselves",
     "cold_users": "whole users are held out; half of the items of each are the history by which "
     "the others are ranked",
+    **{
+        f"noisy_{percent}": f"as warm, with {percent} % random interactions added to training"
+        for percent in (5, 10, 25)
+    },
 }
 
 
