@@ -78,10 +78,10 @@ def _members(paths: Sequence[Path], stack: ExitStack) -> Iterator[tuple[str, IO[
     total = _MAX_RATIO * sum(path.stat().st_size for path in paths) + _MORE
     if zipfile.is_zipfile(paths[0]):
         archive = stack.enter_context(zipfile.ZipFile(paths[0]))
-        for count, member in enumerate(archive.infolist()):
-            total -= member.file_size  # more than that is not read of it
+        for count, packed_file in enumerate(archive.infolist()):
+            total -= packed_file.file_size  # more than that is not read of it
             _check(count, total)
-            yield member.filename, archive.open(member)
+            yield packed_file.filename, archive.open(packed_file)
         return
     packed = stack.enter_context(io.BufferedReader(_Chain(paths)))
     kind = _OPENERS.get(packed.peek(2)[:2])

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from ..edges import EDGE_TYPE
+from ..edges import HISTORY as HISTORY_FIELD
 from .formats import EMBEDDINGS, MEAN_OF_ITEMS, Interactions, build_data, check_finite, plain_id
 from .splits import HISTORY, KINDS, Kind, check_shares, split_pairs
 from .times import time_order
@@ -43,14 +44,15 @@ def from_interactions(
 
     Other splits are chosen by ``kind``. With ``"time-global"`` two moments split the interactions
     of all users: whatever happened until the first one is training, until the second one
-    validation, later test. The interactions of one moment are never torn apart: those of the cut-off itself
-    belong to the earlier split, which is therefore at least as large as its share. Users and items
-    that first appear after the cut-off stay nodes without a training interaction: nothing is
-    learned of them beyond their texts, and they count in the metrics. With ``"cold-items"`` and
-    ``"cold-users"`` whole nodes are held out, see :func:`~.splits.split_pairs`:
-    ``data["item"].split`` or ``data["user"].split`` (int8) is 1 for those of validation, 2 for
-    those of test, and what is known of cold users when they are ranked is
-    ``data["user", "rates", "item"].history_edge_index``.
+    validation, later test. The interactions of one moment are never torn apart: those of the
+    cut-off itself belong to the earlier split, which is therefore at least as large as its share.
+    Users and items that first appear after the cut-off stay nodes without a training interaction:
+    nothing is learned of them beyond their texts, and they count in the metrics.
+
+    With ``"cold-items"`` and ``"cold-users"`` whole nodes are held out, see
+    :func:`~.splits.split_pairs`: ``data["item"].split`` or ``data["user"].split`` (int8) is 1 for
+    those of validation, 2 for those of test, and what is known of cold users when they are ranked
+    is ``data["user", "rates", "item"].history_edge_index``.
 
     Duplicate rows count once, at their earliest time. The owner's ids stay in
     ``data["user"].raw_id`` and ``data["item"].raw_id``, position by position, unless they are just
@@ -197,7 +199,7 @@ def make_graph(
     parts = [torch.from_numpy(pairs[:, split.part == part]) for part in range(HISTORY + 1)]
     data = build_data(Interactions(len(ids[0]), num_items, (parts[0], parts[1], parts[2])), name)
     if kind == "cold-users":
-        data[EDGE_TYPE].history_edge_index = parts[HISTORY]
+        data[EDGE_TYPE][HISTORY_FIELD] = parts[HISTORY]
     for side, values in zip(("user", "item"), ids, strict=True):
         if values != list(range(len(values))):
             data[side].raw_id = values

@@ -86,12 +86,11 @@ class MovieLensText(TableDataset):
         transform: Callable[[HeteroData], Any] | None = None,
         force_reload: bool = False,
     ) -> None:
-        encoder = "wordllama" if encoder is None else encoder
         super().__init__(
             root,
             "movielens",
             seed=seed,
-            encoder=encoder,
+            encoder=encoder or "wordllama",
             transform=transform,
             force_reload=force_reload,
         )

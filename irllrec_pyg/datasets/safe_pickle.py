@@ -71,10 +71,10 @@ class _Dtype(Recorder):
 
 
 def _as_shape(value: object) -> tuple[int, ...]:
-    short = isinstance(value, tuple) and len(value) <= 8
-    if not short or any(type(n) is not int or n < 0 for n in value):
+    numbers = value if isinstance(value, tuple) and len(value) <= 8 else (None,)
+    if any(type(n) is not int or n < 0 for n in numbers):
         raise DataFileError("it holds an array or a matrix without a valid shape")
-    return value
+    return numbers
 
 
 class _Array(Recorder):

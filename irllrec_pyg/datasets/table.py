@@ -159,18 +159,17 @@ class TableDataset(GraphDataset):
 
     def _build(self) -> HeteroData:
         data = self._read_interactions()
+        items = self._rows("items", data["item"].raw_id)
         missing = {}
         for field in self.columns:
-            rows = self._rows("items", data["item"].raw_id)
-            if reason := self._without_text(field, rows):
-                missing[field] = f"Data set '{self.name}' has no '{field}' embeddings: {reason}"
+            what = f"Data set '{self.name}' has no '{field}' embeddings"
+            reason = self._without_text(field, items)
+            if items is None or reason:
+                missing[field] = f"{what}: {reason}"
             else:
-                self._embed(data, field, rows)
-                if "x" not in data["user"]:
-                    missing[field] = (
-                        f"Data set '{self.name}' has no '{field}' embeddings of users. "
-                        f"{MEAN_OF_ITEMS}"
-                    )
+                self._embed(data, field, items)
+                if field not in data["user"]:
+                    missing[field] = f"{what} of users. {MEAN_OF_ITEMS}"
         data.missing = missing
         return data
 
@@ -204,7 +203,7 @@ class TableDataset(GraphDataset):
             user, item, when = user[place], item[place], when[place]
         return make_graph(user, item, ids, self.name, self.split, self.shares, self.seed, when)
 
-    def _rows(self, stem: str, ids: Sequence[str], warn: bool = True) -> pd.DataFrame | None:
+    def _rows(self, stem: str, ids: list[str], warn: bool = True) -> pd.DataFrame | None:
         r"""The rows of a table of items or users by position, empty where there is none."""
         if (path := self._path(stem)) is None:
             return None

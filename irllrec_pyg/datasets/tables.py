@@ -99,7 +99,7 @@ def read_delimited(path: Path, separator: str, **options: Any) -> pd.DataFrame:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            table = pd.read_csv(
+            table: pd.DataFrame = pd.read_csv(
                 path, sep=separator, dtype=str, keep_default_na=False, index_col=False, **options
             )
     except pd.errors.EmptyDataError:
