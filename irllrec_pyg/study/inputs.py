@@ -1,18 +1,16 @@
 """The graphs that arms are built on: a table folder, split anew, with texts or what stands in."""
 
 import warnings
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch_geometric.data import HeteroData
 
 from ..datasets import TableDataset
-from ..datasets.placebo import NoiseTexts, PermuteTexts
+from ..datasets.placebo import NoiseTexts, PermuteTexts, RandomInteractions
 from ..datasets.splits import Kind
-from ..edges import EDGE_TYPE, REVERSE_TYPE, known_pairs
 from ..provenance import hashes
 from .config import StudyConfig
 
@@ -33,6 +31,7 @@ SPLITS: dict[str, tuple[Kind, float]] = {
     "noisy_10": ("random", 0.10),
     "noisy_25": ("random", 0.25),
 }
+PLACEBOS = {"permuted": PermuteTexts, "noise": NoiseTexts}
 TITLE = "title"  # the column of titles
 
 
@@ -48,7 +47,7 @@ class Inputs:
 
     def __init__(self, root: Path, rules: StudyConfig) -> None:
         self.root, self.rules = root, rules
-        self._dataset = lru_cache(maxsize=4)(self._open)  # arms of one split come one after another
+        self._open = lru_cache(maxsize=4)(self._opened)  # arms of a split come one after another
 
     def graph(self, name: str, setting: str, split: int, text: str) -> HeteroData:
         """The graph of one arm and split; placebos and random interactions are drawn anew with
@@ -58,9 +57,9 @@ class Inputs:
             ValueError: If the kind of text says nothing here; the message says why.
         """
         kind, share = SPLITS[setting]
-        data: HeteroData = self._dataset(name, kind, split, text == "titles")[0].clone()
+        data: HeteroData = self._dataset(name, kind, split, text == "titles").clone()
         if share:
-            add_random(data, share, split)
+            data = RandomInteractions(share, split)(data)
         if text == "none":
             for field in ("x", "intent"):
                 for side in ("user", "item"):
@@ -70,7 +69,7 @@ class Inputs:
         if "x" not in data["item"]:
             raise ValueError(f"{name} has no texts of items.")
         if text == "titles":
-            real = self._dataset(name, kind, split, False)[0]
+            real = self._dataset(name, kind, split, False)
             if torch.equal(real["item"].x, data["item"].x):
                 raise ValueError(f"The texts of {name} are its titles.")
         if text in PLACEBOS:
@@ -84,7 +83,7 @@ class Inputs:
     ) -> dict[str, Any]:
         """What rows say of a graph: its hash, encoder, and how much text was read."""
         none = text == "none"
-        dataset = self._dataset(name, SPLITS[setting][0], split, text == "titles")
+        dataset = self._open(name, SPLITS[setting][0], split, text == "titles")
         return {
             "data_hash": hashes(data),
             "encoder": "" if none else self.rules.encoder,
@@ -92,7 +91,11 @@ class Inputs:
             "characters": 0 if none else sum(map(len, dataset.texts)),
         }
 
-    def _open(self, name: str, kind: Kind, split: int, titles: bool) -> TableDataset:
+    def _dataset(self, name: str, kind: Kind, split: int, titles: bool) -> HeteroData:
+        graph: HeteroData = self._open(name, kind, split, titles)[0]  # type: ignore[assignment]
+        return graph
+
+    def _opened(self, name: str, kind: Kind, split: int, titles: bool) -> TableDataset:
         with warnings.catch_warnings():
             warnings.simplefilter("once")  # items without texts are the same in every split
             return TableDataset(
@@ -107,31 +110,3 @@ class Inputs:
                 encoder=self.rules.encoder,
                 text_rank=self.rules.text_rank,
             )
-
-
-def add_random(data: HeteroData, share: float, seed: int) -> None:
-    """Adds random interactions to those of training, so many for each of them.
-
-    Args:
-        data (HeteroData): The graph; is changed.
-        share (float): Random interactions for each one of training.
-        seed (int): Of the draw.
-    """
-    train, num_items = data[EDGE_TYPE].edge_index, data["item"].num_nodes
-    known = known_pairs(data)
-    taken = known[0] * num_items + known[1]
-    generator = torch.Generator().manual_seed(seed)
-    wanted = round(share * train.size(1))
-    # Every user gets some in proportion to the training interactions they have.
-    user = train[0, torch.randint(train.size(1), (3 * wanted,), generator=generator)]
-    item = torch.randint(num_items, (3 * wanted,), generator=generator)
-    key = user * num_items + item
-    key = key[~torch.isin(key, taken)]
-    _, first = torch.unique(key, return_inverse=True)
-    order = torch.arange(len(key)).flip(0)
-    place = torch.empty(int(first.max()) + 1, dtype=torch.long).scatter_(0, first[order], order)
-    key = key[place.sort().values][:wanted]
-    whole = torch.cat([train[0] * num_items + train[1], key]).sort().values
-    data[EDGE_TYPE].edge_index = torch.stack([whole // num_items, whole % num_items])
-    if REVERSE_TYPE in data.edge_types:
-        data[REVERSE_TYPE].edge_index = data[EDGE_TYPE].edge_index.flip(0)

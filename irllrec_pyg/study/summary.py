@@ -89,7 +89,8 @@ class Summary:
 
     def metrics(self, form: Form) -> list[str]:
         """Its metrics, the first one first."""
-        of_users = [name for name in map(str, self.values(form.path)) if "@" in name]
+        values = self.values(form.path)
+        of_users = [str(name) for name in values if "@" in str(name) and values[name].notna().any()]
         of_lists = [name for name in map(str, self.rows) if name.startswith("coverage@")]
         runs = self.runs(form)
         found = [*of_users, *(name for name in of_lists if runs[name].notna().any())]
@@ -207,9 +208,10 @@ class Summary:
             return table
         table["p_holm"] = np.nan
         table.loc[table["first"], "p_holm"] = holm(table.loc[table["first"], "p"])
-        ends = ("low", "high", "reference", "p_holm")
         table["verdict"] = [
-            verdict(*(row[name] for name in ends), self.margin) if row["first"] else ""
+            verdict(row["low"], row["high"], row["reference"], row["p_holm"], self.margin)
+            if row["first"]
+            else ""
             for row in table.to_dict("records")
         ]
         return table
