@@ -188,7 +188,7 @@ class TableDataset(GraphDataset):
         extra: list[str] = []
         if self.k_core == 0 and (items := self._path("items")) is not None:
             extra = read_table(items, ["item"])["item"].tolist()
-        ids = (sorted(set(core["user"])), sorted({*core["item"], *extra}))
+        ids = (sorted(core["user"].unique()), sorted({*core["item"].unique(), *extra}))
         user, item = (
             pd.Index(known).get_indexer(pd.Index(core[side]))
             for side, known in zip(("user", "item"), ids, strict=True)
