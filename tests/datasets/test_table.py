@@ -47,6 +47,7 @@ def tables():
         for item in rng.permutation(NUM_ITEMS)[: 9 if user > 1 else 2]
     ]
     pairs += [("005", "99", 3)]
+    pairs += [pair for pair in pairs if pair[0] < "002"] * 4  # rare users, who come back often
     words = ["".join(chr(97 + c) for c in rng.integers(0, 26, 12)) for _ in range(NUM_ITEMS + 2)]
     items = [
         (f"{at:02}", f"Title {word[:3]}", word, word[::-1]) for at, word in enumerate(words)
@@ -215,6 +216,13 @@ def test_splits_depend_on_the_seed_and_not_on_the_order_of_rows(shop, tmp_path, 
     )
     redrawn = pairs_of(opened(shop, split=split, seed=4)[0])
     assert (redrawn == pairs_of(one)) == (split == "time-global")  # where nothing is drawn
+
+
+def test_interactions_of_one_time_are_in_no_order(shop):
+    write(shop / "shop", tables()[0].assign(time=7))
+    train, _, test = pairs_of(opened(shop, split="time")[0])
+    late = sum(item > max(i for u, i in train if u == user) for user, item in test)
+    assert late < len(test) / 2  # by the order of ids it would be all of them
 
 
 def test_items_without_text_get_the_mean_and_one_warning(shop):
