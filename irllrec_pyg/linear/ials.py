@@ -90,7 +90,9 @@ class IALS(EmbeddingModel):
         alpha, count = self.config.unobserved, observed.ptr.diff()
         ridge = self.config.reg * (count + alpha * other.size(0)) ** self.config.exponent
         # In the eigenvectors of the Gram matrix, what all rows share is a diagonal.
-        shared, basis = torch.linalg.eigh(other.t() @ other)
+        # In float64: it is small, and the eigensolver of float32 may not converge.
+        gram = other.t().double() @ other.double()
+        shared, basis = (part.to(other.dtype) for part in torch.linalg.eigh(gram))
         rotated = other @ basis
         out = other.new_zeros(observed.num_rows, other.size(1))
         order, width = count.argsort(), other.size(1)
