@@ -42,7 +42,7 @@ class IALS(EmbeddingModel):
             0.003, gt=0, search=(1e-4, 0.3), log=True, help="weight of the ridge, lambda"
         )
         unobserved: float = field(
-            0.1, gt=0, search=(0.003, 1.0), log=True, help="weight of all pairs, alpha_0"
+            0.03, gt=0, search=(0.003, 1.0), log=True, help="weight of all pairs, alpha_0"
         )
         exponent: float = field(
             1.0, ge=0, le=1, help="how the ridge grows with frequency, nu; 0: it is the same"
