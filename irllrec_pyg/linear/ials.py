@@ -39,10 +39,10 @@ class IALS(EmbeddingModel):
     class Config(EmbeddingModel.Config):
         dim: int = field(128, ge=1, le=65536, search=(32, 256), log=True, help="width d of factors")
         reg: float = field(
-            0.01, gt=0, search=(3e-4, 0.3), log=True, help="weight of the ridge, lambda"
+            0.003, gt=0, search=(1e-4, 0.3), log=True, help="weight of the ridge, lambda"
         )
         unobserved: float = field(
-            0.1, gt=0, search=(0.003, 1.0), log=True, help="weight of all pairs, alpha_0"
+            0.03, gt=0, search=(0.003, 1.0), log=True, help="weight of all pairs, alpha_0"
         )
         exponent: float = field(
             1.0, ge=0, le=1, help="how the ridge grows with frequency, nu; 0: it is the same"

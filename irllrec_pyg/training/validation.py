@@ -7,7 +7,7 @@ from typing import Any
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
-from ..checkpoint import check_state
+from ..tensor_file import check_state
 
 MAX_THREADS = 4096
 
