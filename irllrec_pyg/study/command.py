@@ -119,7 +119,7 @@ def plan(folder: Path, given: Mapping[str, Any], arms: list[Arm]) -> tuple[Study
     models = found["models"]
     for arm in arms:
         own = json.loads(json.dumps(arm.candidate.description))
-        key = f"{arm.candidate.name} without text" if arm.text == "none" else arm.candidate.name
+        key = f"{arm.candidate.name} without text" if arm.is_form else arm.candidate.name
         if models.setdefault(key, own) != own:
             raise ConfigError(
                 f"{folder} holds a study in which {key!r} is {models[key]}, got {own}; give it "
