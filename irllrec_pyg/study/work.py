@@ -149,7 +149,8 @@ class Work:
             seconds = time.perf_counter() - begin
             measured = measure(ranker, data, arm.setting, phase, self.rules.groups)
         del ranker
-        gc.collect()  # models are great, and Lightning's refer to themselves
+        if arm.candidate.is_random:  # Lightning's models refer to themselves
+            gc.collect()
         return measured, seconds
 
     def _ranker(
