@@ -90,7 +90,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         nargs="+",
         default=["sample"],
         metavar="NAME",
-        help=f"{', '.join(DATASETS)} or any folder under --root in the published layout "
+        help=f"{', '.join(DATASETS)} or any folder under --root with tables or in the "
+        "published layout "
         "(default: %(default)s)",
     )
     parser.add_argument(

@@ -121,20 +121,21 @@ class RunConfig(Config):
             model (str): As in :func:`irllrec_pyg.build_model`.
             dataset (str, optional): Name of the data set. (default: ``"sample"``)
             settings (mapping, optional): Settings that take the place of the published ones, by
-                path: ``"heads.profile.weight"``, ``"training.lr"``. (default: ``None``)
+                path: ``"heads.profile.weight"``, ``"training.lr"``, ``"data.split"``.
+                (default: ``None``)
             root (str or Path, optional): Folder of the data sets. (default: ``"data"``)
             mode (str, optional): As in :func:`irllrec_pyg.build_model`. (default: ``None``)
         """
         settings = {**published_settings(model, dataset, mode), **(settings or {})}
-        training = {
-            path.removeprefix("training."): value
-            for path, value in settings.items()
-            if path.startswith("training.")
-        }
+        parts: dict[str, dict[str, Any]] = {"data": {}, "training": {}, "model": {}}
+        for path, value in settings.items():
+            part, _, name = path.partition(".")
+            own, key = (part, name) if part in ("data", "training") else ("model", path)
+            parts[own][key] = value
         return cls(
-            data=DataConfig(name=dataset, root=str(root)),
-            model=model_config(model, settings),
-            training=TrainingConfig.read(training),
+            data=DataConfig.read(parts["data"], name=dataset, root=str(root)),
+            model=model_config(model, parts["model"]),
+            training=TrainingConfig.read(parts["training"]),
         )
 
     @classmethod

@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from types import MappingProxyType
 
 import pooch
 
 from ..files import atomic_path, write_text
 from .archives import extract
+from .cards import cards
 from .formats import EMBEDDINGS, MATRICES, PROFILES
-from .hashes import MATRICES_SHA256
 
 MATRICES_URL = "https://raw.githubusercontent.com/wangyu0627/IRLLRec/main/data"
 # The commit whose README tells to join these parts; later ones point to ARCHIVE_ZIP_URL instead.
@@ -32,6 +33,12 @@ ARCHIVE_ZIP_URL = "https://archive.org/download/rlmrec_data/data.zip"
 ARCHIVE_PARTS = tuple(f"data.tar.gz{part:02d}" for part in range(10))
 DRIVE_URL = "https://drive.google.com/uc?id=18gt8SNI2gpTJE5pshZ69Cy_EnqLrpY1X"
 
+#: Data set -> SHA-256 of its matrices, by file.
+MATRICES_SHA256: dict[str, dict[str, str]] = {
+    name: {file.name: str(file.sha256) for file in card.files}
+    for name, card in cards().items()
+    if card.files[0].name == MATRICES[0]
+}
 #: Data set -> what its folder is called inside the archives.
 _IN_ARCHIVE = {"amazon": ("amazon",), "yelp": ("yelp",), "steam": ("steam",)}
 _IN_DRIVE = {"amazon": ("amazon", "book"), "yelp": ("yelp",), "movie": ("movie",)}
@@ -87,7 +94,11 @@ def fetch_matrices(name: str, raw_dir: str, root: str, download_text: bool = Fal
         fetch_text(name, raw_dir, root)
     absent = _absent(raw_dir, MATRICES)
     if absent:
-        source = where_to_get(name, "x") if name in _IN_ARCHIVE else "It is not a published one."
+        source = "It is not a published one."
+        if name in _IN_ARCHIVE:
+            source = where_to_get(name, "x")
+        elif name in cards():
+            source = f"It is made of tables, interactions.csv first. {cards()[name].describe()}"
         raise FileNotFoundError(
             f"Data set '{name}' lacks {', '.join(absent)} in {os.path.abspath(raw_dir)}. {source} "
             "(A pickled scipy matrix of users x items for each split; tables of your own are read "
@@ -140,7 +151,7 @@ def _absent(raw_dir: str, files: Iterable[str]) -> list[str]:
 def retrieve(
     urls: Mapping[str, str],
     folder: Path,
-    known: Mapping[str, str] | None = None,
+    known: Mapping[str, str] = MappingProxyType({}),
     get: Callable[[str, str, object], None] | None = None,
 ) -> list[Path]:
     r"""Fetches those of some files that are missing, each whole or not at all.
@@ -149,18 +160,16 @@ def retrieve(
         urls (mapping): Where each file comes from, by its name.
         folder (Path): Where the files go.
         known (mapping, optional): Their SHA-256, or another hash as pooch writes it, by name.
-            Where nobody published it, the one seen first is kept in ``sha256.json`` beside the
-            files and holds from then on. (default: ``None``)
+            Where it is not known, the one seen first is kept in ``sha256.json`` beside the files
+            and holds from then on. (default: ``None``)
         get (callable, optional): Downloader of pooch. (default: by HTTP)
 
     Raises:
         DownloadError: Where a file cannot be fetched or is another one.
     """
     record = folder / "sha256.json"
-    seen: dict[str, str] = {}
-    if known is None and record.exists():
-        seen = json.loads(record.read_text())
-    hashes = {name: known[name] if known else seen.get(url) for name, url in urls.items()}
+    seen: dict[str, str] = json.loads(record.read_text()) if record.exists() else {}
+    hashes = {name: known.get(name, seen.get(url)) for name, url in urls.items()}
     source = pooch.create(folder, "", urls=dict(urls), registry=hashes, retry_if_failed=_RETRIES)
     get = get or pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=_TIMEOUT)
     for name, url in urls.items():
@@ -175,6 +184,26 @@ def retrieve(
             seen[url] = pooch.file_hash(str(folder / name))
             write_text(record, json.dumps(seen, indent=1) + "\n")
     return [folder / name for name in urls]
+
+
+def fetch_sources(name: str, folder: str | os.PathLike[str]) -> list[Path]:
+    r"""Fetches the files of a data set that may be fetched; :meth:`Card.describe` names the others.
+
+    Args:
+        name (str): Name of the data set.
+        folder (str or os.PathLike): Where they go. What is there is not fetched again, and must be
+            what the card's hash says, or what was fetched first.
+
+    Returns:
+        The paths of the files.
+
+    Raises:
+        KeyError: If there is no such card.
+        DownloadError: Where a file cannot be fetched or is another one.
+    """
+    files = [file for file in cards()[name].files if file.url]
+    known = {file.name: file.sha256 for file in files if file.sha256}
+    return retrieve({file.name: str(file.url) for file in files}, Path(folder), known)
 
 
 def _fetch_archive(cache: Path) -> list[Path]:

@@ -111,50 +111,60 @@ class LinearModel(Ranker, Configured):
 
     @classmethod
     def restore(
-        cls, settings: Mapping[str, Any], parts: Mapping[str, Tensor], **arguments: Any
+        cls,
+        config: Settings,
+        parts: Mapping[str, Tensor],
+        num_users: int,
+        num_items: int,
+        **arguments: Any,
     ) -> Self:
         """The model of settings and tensors that were saved.
 
         Args:
-            settings (mapping): Settings by name.
+            config (Config or mapping): Settings.
             parts (mapping): The tensors of :attr:`layout`.
-            **arguments: As of :class:`~irllrec_pyg.ranking.Ranker`.
+            num_users (int): Number of users.
+            num_items (int): Number of items.
+            **arguments: Others of :class:`~irllrec_pyg.ranking.Ranker`.
 
         Raises:
             ConfigError: If a setting is unknown or wrong.
             ValueError: If the tensors are not those of such a model.
         """
         model = cls.__new__(cls)
-        Ranker.__init__(model, **arguments)
-        model.config = cls.Config.read(settings)
-        model.check_parts(parts)
+        settings = cls.Config.read(config)
+        cls.check_parts(parts, {"U": num_users, "I": num_items, "1": 1, **settings.to_dict()})
+        Ranker.__init__(model, num_users=num_users, num_items=num_items, **arguments)
+        model.config = settings
         for name in cls.layout:
             model.register_buffer(name, parts[name])
         model.prepare()
-        return model
+        return model.eval()
 
-    def check_parts(self, parts: Mapping[str, Tensor]) -> None:
+    @classmethod
+    def check_parts(cls, parts: Mapping[str, Tensor], sizes: dict[str, Any]) -> None:
         """Checks tensors of a file.
+
+        Args:
+            parts (mapping): Tensors by name.
+            sizes (dict): Sizes by the names of axes.
 
         Raises:
             ValueError: If they are not those of this model.
         """
-        if set(parts) != set(self.layout):
-            raise ValueError(f"its tensors must be {sorted(self.layout)}, got {sorted(parts)}")
-        sizes = {"U": self.num_users, "I": self.num_items, "1": 1, **self.config.to_dict()}
-        for name, axes in self.layout.items():
-            part = parts[name]
-            shape = list(part.shape)
-            named = axes.split()
-            fits = len(named) == len(shape) and all(
-                sizes.setdefault(axis, size) == size
-                for axis, size in zip(named, shape, strict=True)
-            )
-            if not fits or not part.is_floating_point():
+        if set(parts) != set(cls.layout):
+            raise ValueError(f"its tensors must be {sorted(cls.layout)}, got {sorted(parts)}")
+        for name, axes in cls.layout.items():
+            part, named = parts[name], axes.split()
+            wanted = [sizes.get(axis, size) for axis, size in zip(named, part.shape, strict=False)]
+            if list(part.shape) != wanted or len(named) != part.dim() or not is_float(part):
                 raise ValueError(
-                    f"{name!r} must hold numbers of shape ({', '.join(named)}) with {sizes}, got "
-                    f"{part.dtype} of shape {tuple(shape)}"
+                    f"{name!r} must hold numbers of shape ({', '.join(named)}), {wanted}, got "
+                    f"{part.dtype} of shape {tuple(part.shape)}"
                 )
+            sizes |= zip(named, part.shape, strict=True)
+        if len({part.dtype for part in parts.values()}) > 1:
+            raise ValueError("its tensors must be of one type of numbers")
 
     def history(self, user: Tensor) -> Tensor:
         r"""Training items of some users as rows of zeros and ones, sparse CSR of shape
@@ -243,6 +253,11 @@ def multiply(history: Tensor, matrix: Tensor) -> Tensor:
         per_sample_weights=history.values().to(matrix.dtype),
         include_last_offset=True,
     )
+
+
+def is_float(tensor: Tensor) -> bool:
+    """Whether a tensor holds numbers that are computed with."""
+    return tensor.dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def inverse_root(degree: Tensor) -> NDArray[np.float64]:

@@ -1,5 +1,6 @@
 """Implicit alternating least squares, every step of which has a closed form."""
 
+from bisect import bisect_right
 from typing import ClassVar
 
 import torch
@@ -38,10 +39,10 @@ class IALS(EmbeddingModel):
     class Config(EmbeddingModel.Config):
         dim: int = field(128, ge=1, le=65536, search=(32, 256), log=True, help="width d of factors")
         reg: float = field(
-            0.003, gt=0, search=(3e-4, 0.1), log=True, help="weight of the ridge, lambda"
+            0.01, gt=0, search=(3e-4, 0.3), log=True, help="weight of the ridge, lambda"
         )
         unobserved: float = field(
-            0.1, gt=0, search=(0.01, 1.0), log=True, help="weight of all pairs, alpha_0"
+            0.1, gt=0, search=(0.003, 1.0), log=True, help="weight of all pairs, alpha_0"
         )
         exponent: float = field(
             1.0, ge=0, le=1, help="how the ridge grows with frequency, nu; 0: it is the same"
@@ -92,19 +93,21 @@ class IALS(EmbeddingModel):
         shared, basis = torch.linalg.eigh(other.t() @ other)
         rotated = other @ basis
         out = other.new_zeros(observed.num_rows, other.size(1))
-        order, width = count.argsort(descending=True), other.size(1)
-        lengths, at = count[order].tolist(), 0
-        while at < len(lengths) and lengths[at]:
-            longest = lengths[at]
-            size = max(1, ENTRIES // (longest * width + min(longest, width) ** 2))
-            rows = order[at : at + size]
+        order, width = count.argsort(), other.size(1)
+        lengths = count[order].tolist()
+        at = bisect_right(lengths, 0)
+        while at < len(lengths):  # rows of much the same length together: the shorter are padded
+            longest = 2 * lengths[at]
+            most = max(1, ENTRIES // (longest * width + min(longest, width) ** 2))
+            end = min(bisect_right(lengths, longest), at + most)
+            longest, rows = lengths[end - 1], order[at:end]
             place = observed.ptr[rows].view(-1, 1) + torch.arange(longest, device=rows.device)
             there = (place < observed.ptr[rows + 1].view(-1, 1)).to(other.dtype)
             own = rotated[observed.col[place.clamp(max=observed.col.numel() - 1)]]
             own = own * there.unsqueeze(2)  # rows with fewer entries end with zeros
             diagonal = alpha * shared.clamp(min=0) + ridge[rows].view(-1, 1)
             out[rows] = _solve(own, diagonal, there)
-            at += size
+            at = end
         solved: Tensor = out @ basis.t()
         return solved
 

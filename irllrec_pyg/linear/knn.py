@@ -15,7 +15,7 @@ from ..nn.losses import normalize
 from ..ranking.topk import topk
 from ..registry import register
 from ..sparse import check_csr, expand, pointers
-from .base import LinearModel, inverse_root
+from .base import LinearModel, inverse_root, is_float
 
 
 class NeighbourModel(LinearModel):
@@ -52,22 +52,22 @@ class NeighbourModel(LinearModel):
         row, neighbor, value = (torch.cat(part) for part in zip(*parts, strict=True))
         self._set(row, neighbor, value.float())
 
-    def check_parts(self, parts: Mapping[str, Tensor]) -> None:
+    @classmethod
+    def check_parts(cls, parts: Mapping[str, Tensor], sizes: dict[str, Any]) -> None:
         """Checks sparse similarities of a file.
 
         Raises:
             ValueError: If they are none.
         """
-        ptr, neighbor = (parts.get(name) for name in ("ptr", "neighbor"))
-        check_csr("ptr", ptr, "neighbor", neighbor, self.num_items, self.num_items)
-        similarity = parts.get("similarity")
-        assert neighbor is not None
+        ptr, neighbor, similarity = (parts.get(name) for name in cls.layout)
+        check_csr("ptr", ptr, "neighbor", neighbor, sizes["I"], sizes["I"])
         if (
-            similarity is None
-            or similarity.shape != neighbor.shape
-            or not similarity.is_floating_point()
+            len(parts) > 3
+            or similarity is None
+            or similarity.shape != parts["neighbor"].shape
+            or not is_float(similarity)
         ):
-            raise ValueError(f"'similarity' must hold {neighbor.numel()} numbers")
+            raise ValueError("'similarity' must hold a number for each neighbour")
 
     def similarities(self, data: HeteroData) -> Iterator[Tensor]:
         r"""The rows of :math:`s`, of shape :math:`(I, I)`, in blocks that may be changed."""

@@ -1,7 +1,10 @@
 """The one-step linear filter on the graph."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
+from torch_geometric.data import HeteroData
 
 from ..nn.conv.weighted_sum_conv import spmm
 from ..nn.graph import InteractionGraph
@@ -15,13 +18,10 @@ class GraphFilter(LinearModel):
     :math:`\tilde{\mathbf{R}} = \mathbf{D}_U^{-1/2} \mathbf{R} \mathbf{D}_I^{-1/2}`.
     """
 
-    root: Tensor
-
     def prepare(self) -> None:
         """Makes the graph of the training interactions."""
         pairs = torch.stack([expand(self.seen_ptr), self.seen_item])
         self.graph = InteractionGraph(pairs, self.num_users, self.num_items)
-        self.register_buffer("root", self.degree().clamp(min=1).sqrt().view(-1, 1), False)
 
     def filtered(self, columns: Tensor) -> Tensor:
         r"""The product :math:`\tilde{\mathbf{R}}^{\top} \tilde{\mathbf{R}} \mathbf{x}` of columns
@@ -44,6 +44,13 @@ class LinearFilter(GraphFilter):
         \tilde{\mathbf{R}} \, \mathbf{D}_I^{1/2}, \qquad
         \tilde{\mathbf{R}} = \mathbf{D}_U^{-1/2} \mathbf{R} \mathbf{D}_I^{-1/2}
     """
+
+    layout: ClassVar = {"root": "I 1"}
+    root: Tensor
+
+    def fit(self, data: HeteroData) -> None:
+        """Takes the roots of the degrees."""
+        self.register_buffer("root", self.degree().clamp(min=1).sqrt().view(-1, 1))
 
     def predict(self, history: Tensor) -> Tensor:
         r"""Scores of all items, shape :math:`(B, I)`."""

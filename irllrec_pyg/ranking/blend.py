@@ -1,5 +1,6 @@
 """Two rankers as one."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -54,12 +55,14 @@ class Blend(Ranker, Configured):
     def __init__(
         self, first: Ranker, second: Ranker, config: Settings = None, **settings: Any
     ) -> None:
-        for name in ("num_users", "num_items", "seen_ptr", "seen_item", "user_ids", "item_ids"):
+        for name in ("num_users", "num_items", "user_ids", "item_ids", "seen_ptr", "seen_item"):
             one, other = (getattr(part, name) for part in (first, second))
             if isinstance(one, Tensor):
                 same = torch.equal(one, other.to(one.device))
+            elif isinstance(one, Sequence) and isinstance(other, Sequence):
+                same = list(one) == list(other)
             else:
-                same = one == other or (None not in (one, other) and list(one) == list(other))
+                same = one == other
             if not same:
                 raise ValueError(
                     f"The rankers of a blend must be of one data set; {type(first).__name__} and "

@@ -75,6 +75,7 @@ class Ranker(torch.nn.Module):
         self.num_users, self.num_items = num_users, num_items
         self.user_ids = _check_ids(user_ids, num_users, "user")
         self.item_ids = _check_ids(item_ids, num_items, "item")
+        self.info: dict[str, Any] = {}  # what was saved with a model that was loaded
         self._index: dict[str, pd.Index[int | str]] = {}
         pairs = self.check_pairs(edge_index, "edge_index")
         self.register_buffer("seen_ptr", pairs.ptr, False)

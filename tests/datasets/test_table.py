@@ -373,6 +373,7 @@ def test_a_run_of_a_folder_of_tables_from_its_description(shop, tmp_path, monkey
     monkeypatch.setattr("irllrec_pyg.text.encoders.build_encoder", lambda name: Letters())
     settings = {"training.epochs": 1, "heads.profile.weight": 0.1}
     config = RunConfig.of("lightgcn_plus", "shop", settings, root=shop)
+    assert RunConfig.of("lightgcn", "shop", {"data.seed": 3}, root=shop).data.seed == 3
     config = config.replace(data=config.data.replace(seed=3, text="title,brand", text_rank=4))
     run(config, tmp_path / "run", progress=False)
     again = RunConfig.load(tmp_path / "run" / "config.yaml")
