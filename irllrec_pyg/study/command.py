@@ -31,7 +31,6 @@ from .page import asked, page
 from .pictures import draw
 from .summary import Form, Summary
 from .units import Units
-from .work import Work
 
 PLAN, PAGE, ASKED = "study.yaml", "README.md", "asked.md"
 RULES = tuple(StudyConfig.model_fields)
@@ -59,6 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs a study, or writes its page again."""
+    from .work import Work  # needs the extra, which help does not
+
     if not args.verbose:
         logging.getLogger("irllrec_pyg").setLevel(logging.WARNING)
         warnings.filterwarnings("ignore", category=UserWarning, module="pytorch_lightning")

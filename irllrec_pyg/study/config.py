@@ -10,6 +10,7 @@ FIRST = {
     "noisy_5": "ndcg@20",
     "noisy_10": "ndcg@20",
     "noisy_25": "ndcg@20",
+    "given": "ndcg@20",
 }
 TUNED_BY = "ndcg@20"
 LENGTHS = (5, 10, 20)

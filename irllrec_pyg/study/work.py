@@ -57,8 +57,10 @@ class Work:
         """Splits and seeds that are reported; the split of the tuning is none of them."""
         splits = arm.candidate.splits or self.rules.splits
         seeds = (arm.candidate.seeds or self.rules.seeds) if arm.candidate.is_random else 1
-        first = TUNING_SPLIT + 1
-        return [(split, seed) for split in range(first, first + splits) for seed in range(seeds)]
+        reported = range(TUNING_SPLIT + 1, TUNING_SPLIT + 1 + splits)
+        if arm.setting == "given":  # there is no other
+            reported = range(TUNING_SPLIT, TUNING_SPLIT + 1)
+        return [(split, seed) for split in reported for seed in range(seeds)]
 
     def steps(self, arm: Arm) -> int:
         """How many pieces an arm has."""

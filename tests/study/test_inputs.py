@@ -58,3 +58,20 @@ def test_titles_that_are_the_texts_are_no_arm(tables, tmp_path):
     pd.read_csv(file)[["item", "title"]].to_csv(file, index=False)
     with pytest.raises(ValueError, match="The texts of shop are its titles"):
         Inputs(tmp_path, StudyConfig(k_core=2)).graph("shop", "warm", 0, "titles")
+
+
+def test_a_published_data_set_keeps_its_split(published_folder):
+    inputs = Inputs(published_folder.parents[1], StudyConfig())
+    real, permuted = (inputs.graph("tiny", "given", 0, text) for text in ("real", "permuted"))
+    assert torch.equal(real[EDGE_TYPE].edge_index, permuted[EDGE_TYPE].edge_index)
+    for side in ("user", "item"):
+        for field in ("x", "intent"):
+            assert not torch.equal(real[side][field], permuted[side][field])
+    assert inputs.origin(real, "tiny", "given", 0, "real")["characters"] == 0
+    with pytest.raises(ValueError, match="tiny has embeddings, and no titles"):
+        inputs.graph("tiny", "given", 0, "titles")
+
+
+def test_a_folder_of_tables_comes_with_no_split(inputs):
+    with pytest.raises(ValueError, match="shop is a folder of tables, which comes with no split"):
+        inputs.graph("shop", "given", 0, "real")

@@ -132,11 +132,11 @@ def test_graph_models_and_blends_are_arms_like_others(tables, tmp_path):
         "  splits: 1\n"
         "both:\n  blend: [ease, graph]\n"
     )
-    more = ["--arms", str(arms), "--text", "none", "real", "--setting", "cold_users"]
+    more = ["--arms", str(arms), "--text", "real", "--setting", "cold_users"]
     assert study(tables, tmp_path / "out", *more) == 0
     table = pd.read_csv(tmp_path / "out" / "summary.csv")
     assert set(table["splits"]) == {1}
-    assert len(table[["setting", "model", "text"]].drop_duplicates()) == 2 * 2
+    assert len(table[["setting", "model", "text"]].drop_duplicates()) == 2
     units = tmp_path / "out" / "units" / "shop" / "cold_users"
     tuned = json.loads((units / "both" / "real" / "tuning.json").read_text())
     assert set(tuned["settings"]) == {"weight"}
@@ -145,7 +145,7 @@ def test_graph_models_and_blends_are_arms_like_others(tables, tmp_path):
         "heads.profile.weight"
     }
     models = read_yaml(tmp_path / "out" / "study.yaml")["models"]
-    assert models["graph without text"]["model"] == "lightgcn"
+    assert models["both"]["parts"]["graph"]["model"] == "lightgcn_plus"
 
 
 def test_what_cannot_be_done_is_said_and_does_not_stop_the_others(tables, tmp_path):
