@@ -14,6 +14,7 @@ once, it has two processes that share the work.
 import argparse
 import json
 import logging
+import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,7 +58,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs a study, or writes its page again."""
+    """Runs a study, or writes its page again; says what is wrong, where something is."""
+    try:
+        _run(args)
+    except (ValueError, ImportError, FileNotFoundError) as error:
+        print(f"irllrec study: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("irllrec study: stopped; the same command goes on from here.", file=sys.stderr)
+        return 130
+    print(Path(args.out, PAGE))
+    return 0
+
+
+def _run(args: argparse.Namespace) -> None:
     from .work import Work  # needs the extra, which help does not
 
     if not args.verbose:
@@ -87,8 +101,6 @@ def run(args: argparse.Namespace) -> int:
                 bar.set_description(arm.words)
                 work.do(arm)
     write(folder, units, rules, forms)
-    print(f"{folder / PAGE}")
-    return 0
 
 
 def plan(folder: Path, given: Mapping[str, Any], arms: list[Arm]) -> tuple[StudyConfig, list[Form]]:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from irllrec_pyg.cli import main
-from irllrec_pyg.config import ConfigError, read_yaml
+from irllrec_pyg.config import read_yaml
 from irllrec_pyg.ranking import evaluate_users
 from irllrec_pyg.study.arms import named
 from irllrec_pyg.study.candidates import LinearCandidate
@@ -109,18 +109,21 @@ def test_the_page_says_what_was_asked_and_what_came_out(out):
         assert f"]({picture})" in text
 
 
-def test_a_second_start_does_nothing_and_other_rules_are_refused(out, tables):
+def test_a_second_start_does_nothing_and_other_rules_are_refused(out, tables, capsys):
     before = {path: path.stat().st_mtime_ns for path in (out / "units").rglob("*.json")}
     assert study(tables, out, "--model", "ease", "--setting", "warm") == 0
     assert {path: path.stat().st_mtime_ns for path in (out / "units").rglob("*.json")} == before
-    with pytest.raises(ConfigError, match=r"holds a study with trials = 2, got 3; take another"):
-        study(tables, out, "--trials", "3")
     arms = out / "other.yaml"
     arms.write_text("ease:\n  settings: {reg: 3.0}\n")
-    with pytest.raises(ConfigError, match="holds a study in which 'ease' is"):
-        study(tables, out, "--arms", str(arms))
-    with pytest.raises(ConfigError, match="name data sets by --dataset"):
-        main(["study", "--out", str(out / "new")])
+    for more, said in (
+        (["--trials", "3"], "holds a study with trials = 2, got 3; take another folder"),
+        (["--arms", str(arms)], "holds a study in which 'ease' is"),
+        (["--model", "eas"], "Unknown model 'eas'; did you mean 'ease'"),
+    ):
+        assert study(tables, out, *more) == 1
+        assert said in capsys.readouterr().err
+    assert main(["study", "--out", str(out / "new")]) == 1
+    assert "name data sets by --dataset" in capsys.readouterr().err
 
 
 def test_graph_models_and_blends_are_arms_like_others(tables, tmp_path):
