@@ -91,8 +91,11 @@ def _run(args: argparse.Namespace) -> None:
     arms = [] if args.page else all_arms(args.dataset, args.setting, args.text, models, find)
     if not arms and not args.page:
         raise ConfigError("There is nothing to study: name data sets by --dataset.")
-    rules, forms = plan(folder, given, arms)
+    if args.page and not (folder / PLAN).exists():
+        raise ConfigError(f"{folder} holds no study: there is no {PLAN}.")
     units = Units(folder)
+    with units.alone("plan", wait=True):
+        rules, _ = plan(folder, given, arms)
     if arms:
         with tqdm(unit="step", smoothing=0.05) as bar:
             work = Work(units, Inputs(Path(args.root), rules), rules, bar.update)
@@ -100,7 +103,8 @@ def _run(args: argparse.Namespace) -> None:
             for arm in arms:
                 bar.set_description(arm.words)
                 work.do(arm)
-    write(folder, units, rules, forms)
+    with units.alone("plan", wait=True):  # another process may have brought arms
+        write(folder, units, *plan(folder, {}, []))
 
 
 def plan(folder: Path, given: Mapping[str, Any], arms: list[Arm]) -> tuple[StudyConfig, list[Form]]:

@@ -122,6 +122,8 @@ def test_a_second_start_does_nothing_and_other_rules_are_refused(out, tables, ca
     ):
         assert study(tables, out, *more) == 1
         assert said in capsys.readouterr().err
+    assert main(["study", "--out", str(out / "new"), "--page"]) == 1
+    assert "new holds no study" in capsys.readouterr().err
     assert main(["study", "--out", str(out / "new")]) == 1
     assert "name data sets by --dataset" in capsys.readouterr().err
 
