@@ -166,6 +166,8 @@ class TableDataset(GraphDataset):
             reason = self._without_text(field, items)
             if items is None or reason:
                 missing[field] = f"{what}: {reason}"
+                if field == "x" and items is not None and self.encoder is not None:
+                    warnings.warn(missing[field], stacklevel=2)
             else:
                 self._embed(data, field, items)
                 if field not in data["user"]:
@@ -186,7 +188,7 @@ class TableDataset(GraphDataset):
         extra: list[str] = []
         if self.k_core == 0 and (items := self._path("items")) is not None:
             extra = read_table(items, ["item"])["item"].tolist()
-        ids = (sorted(set(core["user"])), sorted({*core["item"], *extra}))
+        ids = (sorted(core["user"].unique()), sorted({*core["item"].unique(), *extra}))
         user, item = (
             pd.Index(known).get_indexer(pd.Index(core[side]))
             for side, known in zip(("user", "item"), ids, strict=True)
@@ -255,8 +257,9 @@ class TableDataset(GraphDataset):
         columns = self._text_columns(field, items)
         if not any(_joined(items, columns)):
             return (
-                f"{self._path('items')} has no text for any item in the columns "
-                f"{', '.join(columns) or 'text or title'}."
+                f"{self._path('items')} has no text for any item of the interactions, such as "
+                f"{items['item'][0]!r}, in {' or '.join(columns) or 'text or title'}. Are the ids "
+                "written in the same way?"
             )
         return None
 

@@ -234,6 +234,13 @@ def test_items_without_text_get_the_mean_and_one_warning(shop):
         opened(shop)  # the graph is there already
 
 
+def test_ids_that_match_nothing_are_said(shop):
+    write(shop / "shop", items=tables()[1].assign(item=lambda t: t["item"] + ".0"))
+    with pytest.warns(UserWarning, match=r"items\.csv has no text for any item .*'00'.*same way"):
+        dataset = opened(shop)
+    assert "x" not in dataset[0]["item"]
+
+
 def test_of_repeated_items_the_first_counts(shop):
     items = tables()[1]
     write(shop / "shop", items=pd.concat([items, items[:2].assign(text="other")]))
@@ -325,7 +332,7 @@ def broken(text):
     [
         (broken(""), {}, r"interactions\.csv is empty"),
         (broken("user,item\n"), {}, r"interactions\.csv has no row"),
-        (broken("user,thing\na,b\n"), {}, r"no column 'item'; its columns are user, thing"),
+        (broken("user,thing\na,b\n"), {}, r"no column 'item'; its first row .* ',': user, thing"),
         (broken("user,item\na,b\n,c\n"), {}, r"interactions\.csv, row 2: column 'user' is empty"),
         (broken("user,item\na,b,c\n"), {}, r"interactions\.csv is damaged or not a table"),
         (broken("user,item\na,b\nc,d,e\n"), {}, r"interactions\.csv is damaged .*line 3"),

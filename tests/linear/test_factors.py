@@ -95,6 +95,11 @@ def test_every_step_of_ials_lowers_the_loss(tiny_data):
     assert not torch.equal(model.users, IALS(tiny_data, dim=3, reg=0.01, seed=1).users)
 
 
+def test_a_ridge_that_leaves_nothing_of_the_factors_is_taken(tiny_data):
+    model = IALS(tiny_data, dim=40, reg=1e3, unobserved=1.0, num_steps=30)
+    assert scores(model).max() < 1e-6
+
+
 def test_text_ridge_predicts_the_factors_of_cold_items(cold_data):  # noqa: F811
     settings = {"dim": 3, "reg": 0.01, "num_steps": 4}
     base = IALS(cold_data, **settings)

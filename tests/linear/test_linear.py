@@ -28,12 +28,12 @@ from irllrec_pyg.registry import lookup, names
 from ..conftest import NUM_ITEMS, NUM_USERS, shared_path
 
 SMALL = {name: {"rank": 4} for name in ("low-pass-svd", "gf-cf", "low-rank-ease")} | {
-    name: {"dim": 4} for name in ("ials", "text-ridge")
+    name: {"dim": 4} for name in ("ials", "text-ridge", "text-ials")
 }
 
 TEXTS = {
     *("text-knn", "text-profile", "text-mean", "text-ridge", "bilinear-text"),
-    *("l3ae", "collective-ease", "additive-ease"),
+    *("l3ae", "collective-ease", "additive-ease", "text-ials"),
 }
 
 
