@@ -55,8 +55,9 @@ class Work:
 
     def runs(self, arm: Arm) -> list[tuple[int, int]]:
         """Splits and seeds that are reported; the split of the tuning is none of them."""
-        splits = arm.candidate.splits or self.rules.splits
-        seeds = (arm.candidate.seeds or self.rules.seeds) if arm.candidate.is_random else 1
+        own, rules = arm.candidate, self.rules
+        splits = min(own.splits or rules.splits, rules.splits)
+        seeds = min(own.seeds or rules.seeds, rules.seeds) if own.is_random else 1
         reported = range(TUNING_SPLIT + 1, TUNING_SPLIT + 1 + splits)
         if arm.setting == "given":  # there is no other
             reported = range(TUNING_SPLIT, TUNING_SPLIT + 1)
