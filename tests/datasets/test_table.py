@@ -385,7 +385,7 @@ def test_a_truncated_archive_is_refused(tmp_path):
 
 
 def test_a_run_of_a_folder_of_tables_from_its_description(shop, tmp_path, monkeypatch):
-    monkeypatch.setattr("irllrec_pyg.text.encoders.build_encoder", lambda name: Letters())
+    monkeypatch.setattr("irllrec_pyg.text.views.build_encoder", lambda name: Letters())
     settings = {"training.epochs": 1, "heads.profile.weight": 0.1}
     config = RunConfig.of("lightgcn_plus", "shop", settings, root=shop)
     assert RunConfig.of("lightgcn", "shop", {"data.seed": 3}, root=shop).data.seed == 3
