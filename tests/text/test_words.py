@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+from irllrec_pyg.text import words
 from irllrec_pyg.text.encoders import EncoderError, OnBatch, build_encoder
 from irllrec_pyg.text.views import Views, build_views, fitted
 from irllrec_pyg.text.words import WordsEncoder
@@ -38,8 +39,8 @@ def tf_idf(texts: list[str]) -> np.ndarray:
     """Words and pairs of words, one count at a time."""
     terms = []
     for text in texts:
-        words = "".join(c if c.isalnum() else " " for c in text.lower()).split()
-        terms.append(words + [f"{a} {b}" for a, b in pairwise(words)])
+        found = "".join(c if c.isalnum() else " " for c in text.lower()).split()
+        terms.append(found + [f"{a} {b}" for a, b in pairwise(found)])
     known = sorted({term for of_text in terms for term in of_text})
     rows = np.zeros((len(texts), len(known)))
     for at, of_text in enumerate(terms):
@@ -61,18 +62,18 @@ def test_wide_enough_it_is_tf_idf_up_to_a_rotation() -> None:
     assert found.shape == (4, 4)
     assert found.dtype == np.float32
     expected = tf_idf(BOOKS)
-    np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-6)
+    np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-5)
 
 
 def test_narrow_it_keeps_what_a_decomposition_keeps() -> None:
-    texts = [text.removeprefix("The ") for text in titles(20)]
+    texts = [text.removeprefix("The ") for text in titles(14)]
     whole = tf_idf(texts)
     _, values, directions = np.linalg.svd(whole, full_matrices=False)
     rows = whole @ directions[:5].T
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     found = WordsEncoder(width=5).fit(texts)(texts)
-    assert found.shape == (20, 5)
-    np.testing.assert_allclose(found @ found.T, rows @ rows.T, atol=1e-3)
+    assert found.shape == (14, 5)
+    np.testing.assert_allclose(found @ found.T, rows @ rows.T, atol=1e-4)
     assert values[4] > values[5]  # otherwise the five would not be unique
 
 
@@ -86,10 +87,13 @@ def test_of_many_texts_rare_and_common_terms_are_left_out() -> None:
 
 def test_the_same_texts_give_the_same_vectors() -> None:
     texts = titles(60)
-    first, again = (WordsEncoder(16).fit(texts) for _ in range(2))
+    first = WordsEncoder(16).fit(texts)
+    words._fit.cache_clear()
+    again = WordsEncoder(16).fit(texts)
+    assert again is not first
     np.testing.assert_array_equal(first(texts), again(texts))
     some = first(texts[5:9])
-    np.testing.assert_allclose(some, first(texts)[5:9], atol=1e-6)
+    np.testing.assert_allclose(some, first(texts)[5:9], atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +120,7 @@ def test_case_and_the_encoding_of_accents_do_not_matter() -> None:
     encode = WordsEncoder().fit(["Café Müller", "STRASSE", "other"])
     one, other = encode(["CAFÉ mu\u0308ller", "Straße"]), encode(["café müller", "strasse"])
     np.testing.assert_allclose(np.linalg.norm(one, axis=1), 1, rtol=1e-5)
-    np.testing.assert_allclose(one, other, atol=1e-6)
+    np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 @pytest.mark.parametrize("texts", [["", ""], ["!?", "…"], []])
@@ -134,9 +138,9 @@ def test_views_stand_side_by_side_with_equal_weight(tmp_path: Path) -> None:
     found = encode([*texts, "unknown"])
     lengths = np.array([[len(text), 1] for text in BOOKS])
     lengths = lengths / np.linalg.norm(lengths, axis=1, keepdims=True)
-    words = tf_idf(BOOKS)
-    expected = (lengths @ lengths.T + words @ words.T) / 2
-    np.testing.assert_allclose(found[:4] @ found[:4].T, expected, atol=1e-6)
+    terms = tf_idf(BOOKS)
+    expected = (lengths @ lengths.T + terms @ terms.T) / 2
+    np.testing.assert_allclose(found[:4] @ found[:4].T, expected, atol=1e-5)
     np.testing.assert_array_equal(found[4], 0)
     assert found[5, 0] == pytest.approx(7 / 50**0.5)  # a text that one view knows has length 1
     np.testing.assert_array_equal(found[5, 2:], 0)
