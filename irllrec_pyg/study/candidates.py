@@ -148,7 +148,8 @@ class BlendCandidate(Candidate):
 
     def blend(self, rankers: Sequence[Ranker], settings: Settings) -> Blend:
         """The parts, in their order, with the weights that were chosen."""
-        return Blend(*rankers, weights=tuple(settings[path] for path in settings))
+        weights = [settings[f"weights.{part.name}"] for part in self.parts if settings]
+        return Blend(*rankers, weights=weights)
 
     @property
     def is_random(self) -> bool:

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +84,8 @@ class Units:
             yield True
         finally:
             lock.release()
+
+
+def short_hash(values: Mapping[str, Any]) -> str:
+    """Twelve characters that tell values apart, for the names of files."""
+    return sha256(repr(sorted(values.items())).encode()).hexdigest()[:12]

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from .config import TUNED_BY, TUNING_SEED, TUNING_SPLIT, StudyConfig
 from .inputs import Inputs
 from .measure import Measured, measure
 from .tuning import FAILURES, Tuning, tune
-from .units import Units
+from .units import Units, short_hash
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +146,7 @@ class Work:
         self, arm: Arm, data: HeteroData, settings: Settings, seed: int, phase: str, unit: str
     ) -> tuple[Measured, float]:
         begin = time.perf_counter()
-        with self.units.scratch(f"{unit}/{seed}-{_short(settings)}") as folder:
+        with self.units.scratch(f"{unit}/{seed}-{short_hash(settings)}") as folder:
             ranker = self._ranker(arm, data, settings, seed, folder)
             seconds = time.perf_counter() - begin
             measured = measure(ranker, data, arm.setting, phase, self.rules.groups)
@@ -184,7 +183,3 @@ def _names(arm: Arm) -> dict[str, Any]:
 
 def _unit(arm: Arm, split: int, seed: int) -> str:
     return f"{arm.unit}/split-{split}_seed-{seed}"
-
-
-def _short(settings: Settings) -> str:
-    return sha256(repr(sorted(settings.items())).encode()).hexdigest()[:12]
