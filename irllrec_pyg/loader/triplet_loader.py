@@ -69,11 +69,9 @@ class _Collate:
                 batch[edge_type].edge_index = torch.stack([row, out.col[edge_type]])
                 batch[edge_type].edge_weight = weight[edge_type]
                 batch[edge_type].e_id = out.edge[edge_type]
-            # Of PyG's extensions, torch-sparse does not count them.
+                batch[edge_type].num_sampled_edges = (out.num_sampled_edges or {})[edge_type]
             for node_type, nodes in (out.num_sampled_nodes or {}).items():
                 batch[node_type].num_sampled_nodes = nodes
-            for edge_type, edges in (out.num_sampled_edges or {}).items():
-                batch[edge_type].num_sampled_edges = edges
         return batch if self.transform is None else self.transform(batch)
 
 
@@ -166,17 +164,15 @@ class TripletLoader(LinkNeighborLoader):
 
         sampler = TripletSampler(data, num_negatives, num_neighbors, seed, device)
         device = sampler.interactions.device
-        if device.type != "cpu" and kwargs.get("num_workers", 0) > 0:
-            raise ValueError(
-                f"'num_workers' must be 0 for a graph on '{device}', got {kwargs['num_workers']}: "
-                f"workers are other processes, and the batches are made on the device. Pass "
-                f"device='cpu' to make them in workers."
-            )
-        if device.type != "cpu" and kwargs.get("pin_memory", False):
-            raise ValueError(
-                f"'pin_memory' must be False for a graph on '{device}', got True: only CPU memory "
-                f"can be pinned. Pass device='cpu' to make and pin the batches there."
-            )
+        for name, why in (
+            ("num_workers", "workers are other processes, and batches are made on the device"),
+            ("pin_memory", "only CPU memory can be pinned"),
+        ):
+            if device.type != "cpu" and kwargs.get(name):
+                raise ValueError(
+                    f"'{name}' must be left out for a graph on '{device}', got {kwargs[name]}: "
+                    f"{why}. Pass device='cpu' to make the batches there."
+                )
         order = _order(
             len(sampler.interactions),
             kwargs.pop("dataset", None),

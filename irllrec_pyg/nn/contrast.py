@@ -18,13 +18,8 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 # a GPU wants a block large enough to fill it.
 BLOCK_ENTRIES = {"cpu": 1 << 20, "cuda": 1 << 26}
 LOG2_E = 1 / math.log(2)
-WIDE = 256  # from here on the matrix products of a contrastive sum take most of its time
-WARM = 0.2  # below, rounding a similarity to bfloat16 and dividing by the temperature shows
 # With millions of candidates a block is larger than that: products of fewer rows waste the machine.
 MIN_ROWS = 16
-# Products in bfloat16 take most of the time even so, and are quickest with a thousand rows: then a
-# block may outgrow the cache, to so many entries.
-HALF_ROWS, HALF_ENTRIES = 1024, 1 << 22
 
 
 def check_temperature(temperature: float) -> None:
@@ -33,9 +28,9 @@ def check_temperature(temperature: float) -> None:
         raise ValueError(f"'temperature' must be positive, got {temperature}.")
 
 
-def _rows_at_once(queries: Tensor, candidates: Tensor, least: int) -> int:
+def _rows_at_once(queries: Tensor, candidates: Tensor) -> int:
     entries = BLOCK_ENTRIES.get(queries.device.type, BLOCK_ENTRIES["cpu"])
-    return max(1, min(queries.size(0), max(least, entries // max(1, candidates.size(0)))))
+    return max(1, min(queries.size(0), max(MIN_ROWS, entries // max(1, candidates.size(0)))))
 
 
 def contrast(
@@ -52,20 +47,10 @@ def contrast(
 ) -> Tensor:
     """The sum over the queries; arguments and gradients as in :class:`_Contrast`."""
     check_temperature(temperature)
+    device = query.device.type
     # Autocast would round all similarities before they are divided by a small temperature and
-    # exponentiated. It may do so where their products are what a step consists of.
-    device, half = query.device.type, None
-    if (
-        query.size(1) >= WIDE
-        and temperature >= WARM
-        and unit_length
-        and torch.is_autocast_enabled(device)
-    ):
-        half = torch.get_autocast_dtype(device)
-        half = half if half == torch.bfloat16 else None  # float16 has no room for 1 / Z
-    terms = _Terms(
-        temperature, weight, candidate_weight, eps, unit_length, own_weight, exclude, half
-    )
+    # exponentiated.
+    terms = _Terms(temperature, weight, candidate_weight, eps, unit_length, own_weight, exclude)
     with torch.autocast(device, enabled=False):
         out: Tensor = _Contrast.apply(  # type: ignore[no-untyped-call]
             query, positive, candidates, terms
@@ -86,7 +71,6 @@ class _Terms(NamedTuple):
             shape :math:`(B,)`.
         exclude (Tensor or None): Pairs of a query and a candidate that are left out, int64 of
             shape :math:`(2, M)`, ascending in the queries.
-        half (torch.dtype or None): Of the three matrix products, if not that of the vectors.
     """
 
     temperature: float
@@ -96,7 +80,6 @@ class _Terms(NamedTuple):
     unit_length: bool
     own_weight: Tensor | None
     exclude: Tensor | None
-    half: torch.dtype | None
 
 
 class _Contrast(torch.autograd.Function):
@@ -149,19 +132,13 @@ class _Similarities:
         self.bounded = terms.unit_length and 2 / terms.temperature < limit
         # To the base of two: where PyTorch takes exp from a vendor's library, exp2 can be several
         # times as fast.
-        dtype = terms.half or query.dtype
-        self.scaled = torch.mul(
-            query, LOG2_E / terms.temperature, out=torch.empty_like(query, dtype=dtype)
-        )
-        self.keys = self.values = candidates.to(dtype)
+        self.scaled = query * (LOG2_E / terms.temperature)
+        self.keys = self.values = candidates
         self.candidate_weight = None
         if terms.candidate_weight is not None:
             self.candidate_weight = terms.candidate_weight.to(query.dtype).view(-1, 1)
-            self.values = (candidates * self.candidate_weight).to(dtype)
-        least = MIN_ROWS
-        if terms.half is not None:
-            least = max(least, min(HALF_ROWS, HALF_ENTRIES // max(1, candidates.size(0))))
-        self.rows = _rows_at_once(query, candidates, least)
+            self.values = candidates * self.candidate_weight
+        self.rows = _rows_at_once(query, candidates)
         self.bounds = None if terms.exclude is None else self._bounds(terms.exclude)
         self.buffer = query.new_empty(self.rows, candidates.size(0))
 
@@ -184,10 +161,7 @@ class _Similarities:
         """
         x = self.query[block]
         exp = self.buffer[: x.size(0)]
-        if self.terms.half is None:
-            torch.mm(self.scaled[block], self.keys.t(), out=exp)
-        else:
-            exp.copy_(self.scaled[block] @ self.keys.t())
+        torch.mm(self.scaled[block], self.keys.t(), out=exp)
         p = (x * self.positive[block]).sum(1) / self.terms.temperature
         shift = x.new_zeros(1)
         if self.bounds is not None and self.terms.exclude is not None:
@@ -214,16 +188,12 @@ class _Similarities:
         x, y = self.query[block], self.positive[block]
         to_p = to_p.view(-1, 1) / self.terms.temperature
         to_z = to_z.view(-1, 1) / self.terms.temperature
-        if grads[0] is not None or grads[2] is not None:
-            exp = exp.to(self.scaled.dtype)
         if grads[0] is not None:
             torch.mul(exp @ self.values, to_z, out=grads[0][block]).addcmul_(y, to_p)
         if grads[1] is not None:
             torch.mul(x, to_p, out=grads[1][block])
-        if grads[2] is not None and self.terms.half is None:
+        if grads[2] is not None:
             grads[2].addmm_(exp.t(), x * to_z)
-        elif grads[2] is not None:
-            grads[2] += exp.t() @ (x * to_z).to(self.terms.half)
 
 
 def _slopes(
@@ -253,7 +223,7 @@ class Distill(torch.autograd.Function):
         teacher_candidates: Tensor,
         temperature: float,
     ) -> Tensor:
-        rows = _rows_at_once(query, candidates, MIN_ROWS)
+        rows = _rows_at_once(query, candidates)
         total = query.new_zeros(())
         to_query, to_candidates = torch.zeros_like(query), torch.zeros_like(candidates)
         for start in range(0, query.size(0), rows):

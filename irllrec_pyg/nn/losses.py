@@ -31,12 +31,6 @@ def bpr(user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
     return F.softplus((user * (negative - positive)).sum(1)).mean()
 
 
-def sum_of_squares(x: Tensor) -> Tensor:
-    r""":math:`\|x\|^2` of all entries, a scalar."""
-    out: Tensor = _SumOfSquares.apply(x)  # type: ignore[no-untyped-call]
-    return out
-
-
 def normalize(x: Tensor) -> Tensor:
     r"""Rows of unit length, :math:`x / \sqrt{\|x\|^2 + 10^{-8}}`, in float32 or wider."""
     out: Tensor = _Normalize.apply(x)  # type: ignore[no-untyped-call]
@@ -71,8 +65,7 @@ def info_nce(
 
     Returns:
         A scalar, at least float32; nothing larger than a row block of the :math:`B \times S`
-        similarities is ever held. Under autocast to bfloat16, the products of vectors of 256 and
-        more numbers are in bfloat16 from a temperature of 0.2 on.
+        similarities is ever held.
     """
     return contrast(
         normalize(query),
@@ -112,14 +105,10 @@ def ssl_loss(
     """
     y = normalize(positive)
     total = query.size(0) if weight is None else weight.sum()
-    if candidates is None:
-        return contrast(normalize(query), y, y, temperature, weight, weight, 1e-8) / total
-    return (
-        contrast(
-            normalize(query), y, normalize(candidates), temperature, weight, candidate_weight, 1e-8
-        )
-        / total
-    )
+    others = y if candidates is None else normalize(candidates)
+    candidate_weight = weight if candidates is None else candidate_weight
+    loss = contrast(normalize(query), y, others, temperature, weight, candidate_weight, 1e-8)
+    return loss / total
 
 
 def log_partition(query: Tensor, candidates: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -236,21 +225,6 @@ def distill(
     with torch.autocast(query.device.type, enabled=False):
         out: Tensor = Distill.apply(*parts, temperature)  # type: ignore[no-untyped-call]
     return out
-
-
-class _SumOfSquares(torch.autograd.Function):
-    """Its gradient in one pass over ``x``; autograd through ``square`` takes three."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return x.square().sum()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        x: Tensor = ctx.saved_tensors[0]
-        return x * (2 * grad)
 
 
 class _Normalize(torch.autograd.Function):

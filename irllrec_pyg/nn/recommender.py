@@ -15,10 +15,10 @@ from ..config import Config, ConfigError, field
 from ..edges import EDGE_TYPE
 from ..ranking import DotProductRanker
 from ..registry import lookup, names, read_part
-from .backbones import Backbone, Encoding
+from .backbones import Backbone
 from .batch import Triplets
 from .heads import Head
-from .losses import normalize, sum_of_squares
+from .losses import normalize
 from .ranking_loss import RankingLoss
 from .subgraph import Subgraph
 
@@ -225,9 +225,6 @@ class Recommender(DotProductRanker):
         A teacher whose student has not changed since stays where it is, so a second call before
         the next optimiser step changes nothing.
         """
-        self._move_teachers()
-
-    def _move_teachers(self) -> None:
         for _, head in self.named_heads():
             head.begin_step()
 
@@ -271,14 +268,20 @@ class Recommender(DotProductRanker):
 
     def _losses(self, batch: Triplets) -> dict[str, Tensor]:
         if self.training:  # also where a loop of one's own does not say that a step begins
-            self._move_teachers()
+            self.begin_step()
         x = self.backbone.inputs(batch.graph)
         for _, head in self.named_heads():
             x = head.corrupt(x, batch)
-        encoding = self.backbone.encode(batch, x)
+        encoding, loss = self.backbone.encode(batch, x), self.ranking_loss
+        if loss is None:
+            ranked = {"bpr": self.backbone.ranking_loss(encoding, batch)}
+        else:
+            ranked = {loss.registered_name: loss(encoding, batch, self)}
+        weights = [p.flatten() for p in self.parameters() if p.requires_grad]
+        norms = [weight.dot(weight) for weight in weights]
         losses = {
-            **self._rank(encoding, batch),
-            "reg": self._penalty(),
+            **ranked,
+            "reg": self.reg_weight * torch.stack(norms).sum(),
             **self.backbone.losses(encoding, batch),
         }
         for label, head in self.named_heads():
@@ -288,15 +291,6 @@ class Recommender(DotProductRanker):
                     raise ValueError(f"Two losses are called {name!r}; give a head another label.")
                 losses[name] = value
         return {**losses, "total": torch.stack(list(losses.values())).sum()}
-
-    def _rank(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:
-        if self.ranking_loss is None:
-            return {"bpr": self.backbone.ranking_loss(encoding, batch)}
-        return {self.ranking_loss.registered_name: self.ranking_loss(encoding, batch, self)}
-
-    def _penalty(self) -> Tensor:
-        norms = [sum_of_squares(p) for p in self.parameters() if p.requires_grad]
-        return self.reg_weight * torch.stack(norms).sum()
 
     def embed(self) -> tuple[Tensor, Tensor]:
         r"""Final embeddings of users :math:`(U, d)` and items :math:`(I, d)`, of unit length

@@ -3,9 +3,8 @@
 from typing import Any
 
 from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, ProgressBar
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from .module import RecommenderModule
 
@@ -91,55 +90,20 @@ class ResumeCheckpoint(ModelCheckpoint):
         )
 
 
-class EpochBar(ProgressBar):
-    """One tqdm bar over all epochs, drawn at most twice a second, with the best value so far.
+class EpochBar(TQDMProgressBar):
+    """Lightning's bar, with the best value so far in the place of the last losses.
 
     Args:
         best (BestWeights, optional): Where the best value stands. (default: none is shown)
     """
 
     def __init__(self, best: BestWeights | None = None) -> None:
-        super().__init__()
+        super().__init__(refresh_rate=10)
         self.best = best
-        self.bar: tqdm[Any] | None = None
 
-    def disable(self) -> None:
-        """Lightning asks this of all processes but the first, which alone has a bar here."""
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begins where a resumed run stands."""
-        if not trainer.is_global_zero:
-            return
-        steps, epochs = int(trainer.num_training_batches), trainer.max_epochs or 0
-        self.bar = tqdm(
-            total=steps * epochs,
-            initial=steps * trainer.current_epoch,
-            unit="step",
-            mininterval=0.5,
-            dynamic_ncols=True,
-            bar_format=("{desc} |{bar}| {elapsed}, {rate_fmt}{postfix}"),
-        )
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Names the epoch."""
-        if self.bar is not None:
-            self.bar.set_description_str(
-                f"Epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", refresh=False
-            )
-            if self.best is not None and self.best.best_epoch:
-                self.bar.set_postfix_str(
-                    f"best {self.best.monitor} {float(self.best.best_score):.4f} after epoch "
-                    f"{self.best.best_epoch}",
-                    refresh=False,
-                )
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Counts a step."""
-        if self.bar is not None:
-            self.bar.update()
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Leaves the bar as it is."""
-        if self.bar is not None:
-            self.bar.close()
-            self.bar = None
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """The best value and its epoch."""
+        if self.best is None or not self.best.best_epoch:
+            return {}
+        score = f"{float(self.best.best_score):.4f} (epoch {self.best.best_epoch})"
+        return {f"best {self.best.monitor}": score}

@@ -68,6 +68,7 @@ class Backbone(Configured, torch.nn.Module):
     config: Config
     embedding: torch.nn.Parameter
     intents: IntentPrototypes | None
+    embedding_size: int  #: Width :math:`d` of the embeddings and of every layer.
 
     def __init__(self, data: HeteroData, config: Settings = None, **settings: Any) -> None:
         super().__init__()
@@ -83,11 +84,6 @@ class Backbone(Configured, torch.nn.Module):
         self.known = known_pairs(data)  # for recommending: what no list should hold
         self.user_ids: list[int | str] | None = data["user"].get("raw_id")
         self.item_ids: list[int | str] | None = data["item"].get("raw_id")
-
-    @property
-    def embedding_size(self) -> int:
-        """Width :math:`d` of the embeddings and of every layer."""
-        return self.config.embedding_size
 
     @property
     def out_channels(self) -> int:
