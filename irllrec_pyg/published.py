@@ -324,6 +324,8 @@ def load_published(
     state: Mapping[str, Tensor],
     data: HeteroData,
     hparams: Mapping[str, Any] | None = None,
+    embedding_size: int | None = None,
+    intent_num: int | None = None,
 ) -> Recommender:
     """Builds a model and fills it with weights of the published code.
 
@@ -333,6 +335,8 @@ def load_published(
         data (HeteroData): The data set it was trained on.
         hparams (mapping, optional): Hyper-parameters under their published names.
             (default: the published ones for ``data.name``)
+        embedding_size (int, optional): Width of the embeddings. (default: as in ``state``)
+        intent_num (int, optional): Number of intent prototypes. (default: as in ``state``)
 
     Returns:
         The object that :func:`build_model` returns, in the dtype of ``state``.
@@ -350,9 +354,12 @@ def load_published(
         if user in state:
             state["embedding"] = torch.cat([state.pop(user), state.pop(item)])
     values = dict(hparams or {})
-    for key, tensor in (("embedding_size", "embedding"), ("intent_num", "user_intent")):
-        if tensor in state:
-            values[key] = state[tensor].size(1)
+    for key, size, tensor in (
+        ("embedding_size", embedding_size, "embedding"),
+        ("intent_num", intent_num, "user_intent"),
+    ):
+        if size is not None or tensor in state:
+            values[key] = size if size is not None else state[tensor].size(1)
     settings = published_settings(name, data.get("name"), values=values)
     model = Recommender.from_config(model_config(name, settings), data)
     model.to(next(iter(state.values())).dtype)

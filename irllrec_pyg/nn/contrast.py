@@ -212,7 +212,9 @@ def _slopes(
 
 
 class Distill(torch.autograd.Function):
-    """Row blocks of the divergence; its gradient in the student's similarities is ``P - P^m``."""
+    """Row blocks of the divergence; its gradient in the student's similarities is
+    ``w (P - P^m)``.
+    """
 
     @staticmethod
     def forward(
@@ -222,6 +224,7 @@ class Distill(torch.autograd.Function):
         teacher_query: Tensor,
         teacher_candidates: Tensor,
         temperature: float,
+        weight: Tensor,
     ) -> Tensor:
         rows = _rows_at_once(query, candidates)
         total = query.new_zeros(())
@@ -233,8 +236,8 @@ class Distill(torch.autograd.Function):
                 teacher_query[block] @ teacher_candidates.t() / temperature, 1
             )
             target = teacher.exp()
-            total += (target * (teacher - student)).sum()
-            to_logits = student.exp_().sub_(target)
+            total += ((target * (teacher - student)).sum(1) * weight[block]).sum()
+            to_logits = student.exp_().sub_(target).mul_(weight[block, None])
             to_query[block] = to_logits @ candidates
             to_candidates.addmm_(to_logits.t(), query[block])
         ctx.save_for_backward(to_query, to_candidates)
@@ -245,4 +248,17 @@ class Distill(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         to_query, to_candidates = ctx.saved_tensors
-        return to_query * (grad * ctx.scale), to_candidates * (grad * ctx.scale), None, None, None
+        scale = grad * ctx.scale
+        return to_query * scale, to_candidates * scale, None, None, None, None
+
+
+@torch.no_grad()
+def entropies(query: Tensor, candidates: Tensor, temperature: float) -> Tensor:
+    r"""Entropies of :math:`\mathrm{softmax}(x_b \cdot s / \tau)` over the candidates, shape
+    :math:`(B,)`; no gradient.
+    """
+    out = []
+    for rows in query.split(_rows_at_once(query, candidates)):
+        log_share = torch.log_softmax(rows @ candidates.t() / temperature, 1)
+        out.append(-(log_share.exp() * log_share).sum(1))
+    return torch.cat(out)

@@ -1,5 +1,6 @@
 """Text features of a data set, and the one error for when they are not there."""
 
+import copy
 import logging
 from collections.abc import Sequence
 
@@ -90,6 +91,53 @@ def user_means(item: Tensor, edge_index: Tensor, num_users: int) -> Tensor:
     )
     means: Tensor = torch.sparse.mm(matrix, item.to(wide))
     return means.to(item.dtype)
+
+
+def principal_components(x: Tensor, rank: int) -> Tensor:
+    r"""The first principal components of some vectors, and a log line about the variance kept.
+
+    With the mean :math:`\mu` of the rows and the eigenvectors :math:`V_k` of their covariance with
+    the greatest eigenvalues, :math:`(X - \mu) V_k`. An eigenvector's sign is such that its greatest
+    entry is positive.
+
+    Args:
+        x (Tensor): Vectors, floating point of shape :math:`(N, T)`.
+        rank (int): :math:`k`. Vectors of at most so many numbers stay as they are.
+
+    Returns:
+        Tensor of shape :math:`(N, \min(k, T))` in the dtype of ``x``.
+    """
+    if rank < 1:
+        raise ValueError(f"'rank' must be at least 1, got {rank}.")
+    if rank >= x.size(1):
+        return x
+    wide = torch.promote_types(x.dtype, torch.float32)
+    centred = x.to(wide) - x.to(wide).mean(0)
+    value, vectors = torch.linalg.eigh((centred.t() @ centred).double())  # ascending
+    vectors, kept = vectors[:, -rank:].flip(1), value[-rank:].sum() / value.sum()
+    vectors = vectors * vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
+    log.info(
+        "%d of %d principal components keep %.1f %% of the variance.", rank, x.size(1), 100 * kept
+    )
+    out: Tensor = centred @ vectors.to(wide)
+    return out.to(x.dtype)
+
+
+def narrow_texts(data: HeteroData, rank: int) -> HeteroData:
+    """A copy of a data set whose texts are :func:`principal_components` of those that it has,
+    users' and items' together; everything else is shared.
+    """
+    out = copy.copy(data)
+    for field, what in WHAT.items():
+        parts = {s: data[s][field] for s in ("user", "item") if data[s].get(field) is not None}
+        if len({part.size(1) for part in parts.values()}) != 1:
+            continue  # there are none, or text_features says that they do not fit
+        log.info("Reducing the %s.", what)
+        narrow = principal_components(torch.cat(list(parts.values())), rank)
+        rows = narrow.split([part.size(0) for part in parts.values()])
+        for side, part in zip(parts, rows, strict=True):
+            out[side][field] = part
+    return out
 
 
 def _announce_means(item: Tensor, field: str) -> None:

@@ -206,12 +206,13 @@ def distill(
     teacher_query: Tensor,
     teacher_candidates: Tensor,
     temperature: float,
+    weight: Tensor | None = None,
 ) -> Tensor:
     r"""Divergence of a student's similarities from a teacher's, averaged over the queries.
 
     .. math::
-        \frac{1}{B} \sum_b \mathrm{KL}\big( \mathrm{softmax}(\cos(x^m_b, \cdot) / \tau) \,\|\,
-        \mathrm{softmax}(\cos(x_b, \cdot) / \tau) \big)
+        \frac{1}{B} \sum_b w_b \, \mathrm{KL}\big( \mathrm{softmax}(\cos(x^m_b, \cdot) / \tau)
+        \,\|\, \mathrm{softmax}(\cos(x_b, \cdot) / \tau) \big)
 
     Args:
         query (Tensor): The student's :math:`x`, shape :math:`(B, d)`.
@@ -219,11 +220,13 @@ def distill(
         teacher_query (Tensor): The teacher's :math:`x^m`, shape :math:`(B, d)`; no gradient.
         teacher_candidates (Tensor): The teacher's candidates, shape :math:`(S, d)`; no gradient.
         temperature (float): :math:`\tau`.
+        weight (Tensor, optional): :math:`w`, shape :math:`(B,)`. (default: ones)
     """
     check_temperature(temperature)
     parts = [normalize(part) for part in (query, candidates, teacher_query, teacher_candidates)]
     with torch.autocast(query.device.type, enabled=False):
-        out: Tensor = Distill.apply(*parts, temperature)  # type: ignore[no-untyped-call]
+        weight = parts[0].new_ones(parts[0].size(0)) if weight is None else weight
+        out: Tensor = Distill.apply(*parts, temperature, weight)  # type: ignore[no-untyped-call]
     return out
 
 

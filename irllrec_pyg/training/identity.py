@@ -72,7 +72,7 @@ class Identity:
     def _describe(self, module: torch.nn.Module, prefix: str, modules: dict[str, Any]) -> None:
         """Adds a module's settings; without a configuration, its plain attributes and parts."""
         if isinstance(module, Recommender):
-            own = {"reg_weight": module.reg_weight, "similarity": module.similarity}
+            own = {n: getattr(module, n) for n in ("reg_weight", "similarity", "text_rank")}
             self._add(ModelConfig.read(own), f"{prefix}.", own)
             for part in (module.backbone, module.ranking_loss):
                 if part is not None:

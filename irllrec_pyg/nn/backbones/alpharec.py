@@ -1,6 +1,6 @@
 """AlphaRec."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -45,6 +45,7 @@ class AlphaRec(LightGCN):
     learns_embedding = False
 
     class Config(LightGCN.Config):
+        init: Literal["text"] = field("text", help="there are no embeddings but those of texts")
         num_layers: int = field(2, ge=0, le=100, help="number of propagations", search=(1, 4))
         temperature: float = field(
             0.15, gt=0, help="temperature of the softmax", search=(0.05, 0.5)
