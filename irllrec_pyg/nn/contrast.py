@@ -33,28 +33,15 @@ def _rows_at_once(queries: Tensor, candidates: Tensor) -> int:
     return max(1, min(queries.size(0), max(MIN_ROWS, entries // max(1, candidates.size(0)))))
 
 
-def contrast(
-    query: Tensor,
-    positive: Tensor,
-    candidates: Tensor,
-    temperature: float,
-    weight: Tensor | None,
-    candidate_weight: Tensor | None,
-    eps: float,
-    unit_length: bool = True,
-    own_weight: Tensor | None = None,
-    exclude: Tensor | None = None,
-) -> Tensor:
-    """The sum over the queries; arguments and gradients as in :class:`_Contrast`."""
+def contrast(temperature: float, *vectors: Tensor, **terms: Any) -> Tensor:
+    """The sum over the queries, of queries, positives and candidates; ``terms`` as in
+    :class:`_Terms`, gradients as in :class:`_Contrast`.
+    """
     check_temperature(temperature)
-    device = query.device.type
     # Autocast would round all similarities before they are divided by a small temperature and
     # exponentiated.
-    terms = _Terms(temperature, weight, candidate_weight, eps, unit_length, own_weight, exclude)
-    with torch.autocast(device, enabled=False):
-        out: Tensor = _Contrast.apply(  # type: ignore[no-untyped-call]
-            query, positive, candidates, terms
-        )
+    with torch.autocast(vectors[0].device.type, enabled=False):
+        out: Tensor = _Contrast.apply(*vectors, _Terms(temperature, **terms))  # type: ignore[no-untyped-call]
     return out
 
 
@@ -74,12 +61,12 @@ class _Terms(NamedTuple):
     """
 
     temperature: float
-    weight: Tensor | None
-    candidate_weight: Tensor | None
-    eps: float
-    unit_length: bool
-    own_weight: Tensor | None
-    exclude: Tensor | None
+    weight: Tensor | None = None
+    candidate_weight: Tensor | None = None
+    eps: float = 0.0
+    unit_length: bool = True
+    own_weight: Tensor | None = None
+    exclude: Tensor | None = None
 
 
 class _Contrast(torch.autograd.Function):

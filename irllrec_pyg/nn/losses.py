@@ -67,15 +67,8 @@ def info_nce(
         A scalar, at least float32; nothing larger than a row block of the :math:`B \times S`
         similarities is ever held.
     """
-    return contrast(
-        normalize(query),
-        normalize(positive),
-        normalize(candidates),
-        temperature,
-        weight,
-        candidate_weight,
-        0.0,
-    )
+    vectors = [normalize(part) for part in (query, positive, candidates)]
+    return contrast(temperature, *vectors, weight=weight, candidate_weight=candidate_weight)
 
 
 def ssl_loss(
@@ -103,12 +96,12 @@ def ssl_loss(
         candidate_weight (Tensor, optional): Their multiplicities :math:`c`, shape :math:`(S,)`.
             (default: ``weight`` where ``candidates`` is not given, else ones)
     """
-    y = normalize(positive)
-    total = query.size(0) if weight is None else weight.sum()
-    others = y if candidates is None else normalize(candidates)
-    candidate_weight = weight if candidates is None else candidate_weight
-    loss = contrast(normalize(query), y, others, temperature, weight, candidate_weight, 1e-8)
-    return loss / total
+    if candidates is None:
+        candidates, candidate_weight = positive, weight
+    vectors = [normalize(part) for part in (query, positive, candidates)]
+    terms: dict[str, Any] = {"weight": weight, "candidate_weight": candidate_weight, "eps": 1e-8}
+    loss = contrast(temperature, *vectors, **terms)
+    return loss / (len(query) if weight is None else weight.sum())
 
 
 def log_partition(query: Tensor, candidates: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -124,13 +117,10 @@ def log_partition(query: Tensor, candidates: Tensor, weight: Tensor | None = Non
     """
     if query.dtype in (torch.float16, torch.bfloat16):
         query, candidates = query.float(), candidates.float()
-    total = query.size(0) if weight is None else weight.sum()
-    return (
-        contrast(
-            query, torch.zeros_like(query), candidates, 1.0, weight, None, 0.0, unit_length=False
-        )
-        / total
+    loss = contrast(
+        1.0, query, torch.zeros_like(query), candidates, weight=weight, unit_length=False
     )
+    return loss / (len(query) if weight is None else weight.sum())
 
 
 def sampled_softmax(
@@ -186,18 +176,13 @@ def softmax_loss(
         weight (Tensor): :math:`w`, shape :math:`(B,)`.
         candidate_weight (Tensor): :math:`c`, shape :math:`(S,)`.
     """
-    total = contrast(
-        normalize(query),
-        normalize(positive),
-        normalize(candidates),
-        temperature,
-        None,
-        candidate_weight,
-        0.0,
-        own_weight=weight,
-        exclude=exclude,
-    )
-    return total / query.size(0) - weight.log().mean()
+    vectors = [normalize(part) for part in (query, positive, candidates)]
+    terms: dict[str, Any] = {
+        "candidate_weight": candidate_weight,
+        "own_weight": weight,
+        "exclude": exclude,
+    }
+    return contrast(temperature, *vectors, **terms) / len(query) - weight.log().mean()
 
 
 def distill(
