@@ -38,6 +38,7 @@ from irllrec_pyg.config import ConfigError
 from irllrec_pyg.flags import Found, add_flags, given, model_settings, settings_of
 from irllrec_pyg.linear import build_linear, choose_settings, chosen
 from irllrec_pyg.nn import ModelConfig, Recommender
+from irllrec_pyg.provenance import provenance, write_users
 from irllrec_pyg.published import ALIASES, OWN_ALIASES, aliases, model_names, split_name
 from irllrec_pyg.ranking import LIST_METRICS, USER_METRICS, Ranker, evaluate, evaluate_users
 from irllrec_pyg.registry import names
@@ -48,7 +49,6 @@ from irllrec_pyg.training import TrainingConfig
 sys.path.insert(0, str(Path(__file__).parent))
 import report
 import significance
-from provenance import provenance, write_users
 
 FULL = "32-true"  # precision
 # Nobody published any for the sample set, where a batch of 4096 would be the whole of it.
@@ -90,7 +90,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         nargs="+",
         default=["sample"],
         metavar="NAME",
-        help=f"{', '.join(DATASETS)} or any folder under --root in the published layout "
+        help=f"{', '.join(DATASETS)} or any folder under --root with tables or in the "
+        "published layout "
         "(default: %(default)s)",
     )
     parser.add_argument(

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import stats
+
+from irllrec_pyg.study.statistics import holm
 
 #: Each asks another question; see :func:`compare`.
 TESTS = ("p users, t", "p users, Wilcoxon", "p seeds, Welch")
@@ -80,27 +82,6 @@ def welch(ours: ArrayLike, theirs: ArrayLike) -> float:
     if np.ptp(np.concatenate([ours, theirs])) == 0:
         return 1.0
     return float(stats.ttest_ind(ours, theirs, equal_var=False).pvalue)
-
-
-def holm(pvalues: ArrayLike) -> NDArray[np.float64]:
-    r"""p-values so corrected that the chance of any false finding among them stays what it was for
-    one test (`Holm 1979 <https://www.jstor.org/stable/4615733>`_).
-
-    The smallest of ``n`` is multiplied by ``n``, the next by ``n - 1`` and so on, and none comes
-    out smaller than one before it, or larger than 1.
-
-    Args:
-        pvalues (array_like): Of shape ``[n]``; NaN stands for a test that was not made.
-
-    Returns:
-        Array of the same shape, NaN where ``pvalues`` is.
-    """
-    raw = np.asarray(pvalues, float)
-    order = np.argsort(raw)[: np.count_nonzero(~np.isnan(raw))]  # NaN comes last
-    corrected = np.full_like(raw, np.nan)
-    steps = np.maximum.accumulate(raw[order] * np.arange(len(order), 0, -1))
-    corrected[order] = np.minimum(steps, 1)
-    return corrected
 
 
 def markdown(table: pd.DataFrame) -> str:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .datasets import IRLLRecDataset, from_interactions
+from .datasets import IRLLRecDataset, TableDataset, from_interactions
 from .linear import build_linear
 from .loader import triplet_loader
 from .nn import ModelConfig, Recommender
@@ -18,6 +18,7 @@ __all__ = [
     "ModelConfig",
     "Recommender",
     "RunConfig",
+    "TableDataset",
     "build_linear",
     "build_model",
     "from_interactions",

@@ -1,11 +1,9 @@
-"""Trained models as files: saving, checking every field, and building again."""
+"""Trained models as files: saving, and building again."""
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from operator import index
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -14,18 +12,27 @@ from torch_geometric.data import HeteroData
 
 from .config import ConfigError
 from .edges import EDGE_TYPE
-from .ids import repeated_id, too_large
+from .linear import LinearModel
 from .nn.features import MissingTextError
 from .nn.recommender import ModelConfig, Recommender
-from .ranking import DotProductRanker, Ranker
-from .sparse import expand
-from .tensor_file import CheckpointError, damaged, read_tensors, write_tensors
+from .ranker_file import (
+    EMBEDDINGS,
+    IDS,
+    KIND,
+    POINTERS,
+    check_embeddings,
+    is_finite,
+    is_whole,
+    read_ids,
+    read_pairs,
+    read_ranker,
+    shared_tensors,
+)
+from .ranking import Blend, DotProductRanker, Ranker
+from .registry import read_part
+from .tensor_file import CheckpointError, damaged, write_tensors
 
-KIND = "irllrec_pyg.ranker/2"
-EMBEDDINGS = ("user_embedding", "item_embedding")
-POINTERS = ("seen_ptr", "seen_item", "known_ptr", "known_item")  # the last two are optional
-IDS = ("user_ids", "item_ids")
-FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+SIDES = ("first", "second")  # the rankers of a blend
 
 
 class EmbeddingRecommender(DotProductRanker):
@@ -75,13 +82,17 @@ class EmbeddingRecommender(DotProductRanker):
 
 
 def save_ranker(ranker: Ranker, path: str | Path, **info: Any) -> str:
-    """Saves a trained model: what recommending needs, and its weights to go on training.
+    """Saves a trained or closed-form model, or a blend of two: what recommending needs, and the
+    weights of a trained one to go on training.
 
     Neither texts nor other data are needed beside the file; training interactions, all other
-    interactions that the model knows of, and the owner's ids are in it.
+    interactions that the model knows of, and the owner's ids are in it. Of a closed-form model it
+    holds the settings and the tensors of its ``layout``: sparse similarities, factors, or the dense
+    weights.
 
     Args:
-        ranker (Ranker): A model whose scores are dot products of embeddings.
+        ranker (Ranker): A model whose scores are dot products of embeddings, a registered
+            closed-form model, or a blend of such.
         path (str or Path): The file, by custom with the suffix ``.safetensors``.
         **info: Anything that JSON can hold; :func:`load_ranker` gives it back.
 
@@ -89,66 +100,123 @@ def save_ranker(ranker: Ranker, path: str | Path, **info: Any) -> str:
         The file's hash.
 
     Raises:
-        ValueError: If the model has no embeddings, a weight is NaN or infinite, or an id is neither
+        ValueError: If the model is none of these, a weight is NaN or infinite, or an id is neither
             a number nor a string.
     """
-    mode = ranker.training
-    ranker.eval()
-    try:
-        with torch.no_grad():
-            embeddings = ranker.embed()
-    finally:
-        ranker.train(mode)
+    tensors, metadata = _describe(ranker)
+    tensors |= shared_tensors(ranker)
+    if is_whole(metadata):
+        metadata["sizes"] = [ranker.num_users, ranker.num_items]
+    else:
+        tensors |= {f"state.{name}": value for name, value in ranker.state_dict().items()}
+        if isinstance(ranker, Recommender):
+            metadata["model"] = ranker.description
+    for name, value in tensors.items():
+        if not is_finite(value):
+            raise ValueError(
+                f"{name.removeprefix('state.').removeprefix('part.')!r} of "
+                f"{type(ranker).__name__} is NaN or infinite: the model has diverged and is not "
+                "saved."
+            )
+    return write_tensors(path, tensors, {**metadata, "info": info}, KIND)
+
+
+def _describe(ranker: Ranker) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What tells how a ranker ranks; :func:`_restore` takes it back."""
+    tensors: dict[str, Tensor] = {}
+    metadata: dict[str, Any] = {"class": type(ranker).__name__}
+    if type(ranker) is Blend:
+        metadata["blend"] = ranker.config.to_dict()
+        for side in SIDES:
+            inner, metadata[side] = _describe(getattr(ranker, side))
+            tensors |= {f"{side}.{name}": value for name, value in inner.items()}
+        return tensors, metadata
+    if isinstance(ranker, LinearModel) and ranker.registered_name and ranker.layout:
+        metadata["linear"] = ranker.description
+        return {f"part.{name}": getattr(ranker, name) for name in ranker.layout}, metadata
+    with torch.no_grad(), ranker.ranking():
+        embeddings = ranker.embed()
     if embeddings is None:
         raise ValueError(
-            f"{type(ranker).__name__} has no embeddings whose dot products are its "
-            "scores; there is nothing to save that would rank like it."
+            f"{type(ranker).__name__} has no embeddings whose dot products are its scores, and is "
+            "no registered closed-form model with a 'layout'; there is nothing to save that would "
+            "rank like it."
         )
-    tensors = {"user_embedding": embeddings[0], "item_embedding": embeddings[1]}
-    for name in POINTERS:
-        if (value := getattr(ranker, name, None)) is not None:
-            tensors[name] = value
-    for side in IDS:
-        if (ids := getattr(ranker, side)) is not None:
-            plain = [_plain(value, side) for value in ids]
-            if repeated_id(plain) is not None:
-                raise ValueError(f"'{side}' must be distinct; an id occurs twice.")
-            text = json.dumps(plain).encode()
-            tensors[side] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
-    tensors |= {f"state.{name}": value for name, value in ranker.state_dict().items()}
-    for name, value in tensors.items():
-        if not _finite(value):
-            raise ValueError(
-                f"{name.removeprefix('state.')!r} of {type(ranker).__name__} is NaN or infinite: "
-                "the model has diverged and is not saved."
-            )
-    metadata = {"class": type(ranker).__name__, "info": info}
-    if isinstance(ranker, Recommender):
-        metadata["model"] = ranker.description
-    return write_tensors(path, tensors, metadata, KIND)
+    return dict(zip(EMBEDDINGS, embeddings, strict=True)), metadata
 
 
-def load_ranker(path: str | Path) -> EmbeddingRecommender:
+def load_ranker(path: str | Path) -> Ranker:
     """Loads a model of :func:`save_ranker` for recommending, without any other file.
+
+    A closed-form model and a blend come back as what they were; they score histories of new users
+    too, where they did. Of a trained model the embeddings come back, as
+    :class:`EmbeddingRecommender`. ``info`` is what was saved with it.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        CheckpointError: If the file is damaged or not a saved model.
+        CheckpointError: If the file is damaged or not a saved model, or holds a closed-form model
+            that no installed package registers.
 
     Example:
         >>> _ = save_ranker(build_model("lightgcn", data), "model.safetensors")
         >>> list(load_ranker("model.safetensors").recommend(7, k=2)["rank"])
         [1, 2]
     """
-    tensors, metadata = _read_ranker(path)
-    return EmbeddingRecommender(
-        tensors["user_embedding"],
-        tensors["item_embedding"],
-        _pairs(tensors, "seen"),
-        **_ids(tensors),
-        known=_pairs(tensors, "known" if "known_ptr" in tensors else "seen"),
-        info=metadata["info"],
-    )
+    tensors, metadata = read_ranker(path)
+    shared = {
+        "edge_index": read_pairs(tensors, "seen"),
+        "known": read_pairs(tensors, "known" if "known_ptr" in tensors else "seen"),
+        **read_ids(tensors),
+    }
+    own = {
+        name: value
+        for name, value in tensors.items()
+        if not name.startswith("state.") and name not in (*POINTERS, *IDS)
+    }
+    sizes = metadata["sizes"] if is_whole(metadata) else check_embeddings(tensors)
+    try:
+        ranker = _restore(metadata, own, tuple(sizes), shared)
+    except ConfigError as error:
+        raise CheckpointError(
+            f"{path} holds a model that cannot be built from its file ({error})."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise damaged(Path(path), error) from error
+    ranker.info = metadata["info"]
+    return ranker
+
+
+def _restore(
+    metadata: Any, tensors: Mapping[str, Tensor], sizes: tuple[int, int], shared: dict[str, Any]
+) -> Ranker:
+    """The ranker of :func:`_describe`."""
+    if not isinstance(metadata, dict):
+        raise ValueError("the description of a model must be a mapping")
+
+    if "blend" in metadata:
+        parts = _by_prefix(tensors, SIDES)
+        first, second = (_restore(metadata.get(side), parts[side], sizes, shared) for side in SIDES)
+        return Blend(first, second, metadata["blend"])
+    if "linear" in metadata:
+        cls, config = read_part("linear", metadata["linear"])
+        parts = _by_prefix(tensors, ("part",))
+        return cast("type[LinearModel]", cls).restore(config, parts["part"], *sizes, **shared)
+    if set(tensors) - set(EMBEDDINGS):
+        raise ValueError(f"{min(set(tensors) - set(EMBEDDINGS))!r} is no part of a model")
+    if check_embeddings(tensors) != sizes:
+        raise ValueError(f"its embeddings are not of {sizes[0]} users and {sizes[1]} items")
+    users, items = (tensors[name] for name in EMBEDDINGS)
+    return EmbeddingRecommender(users, items, **shared)
+
+
+def _by_prefix(tensors: Mapping[str, Tensor], known: Sequence[str]) -> dict[str, dict[str, Tensor]]:
+    parts: dict[str, dict[str, Tensor]] = {prefix: {} for prefix in known}
+    for name, tensor in tensors.items():
+        prefix, _, rest = name.partition(".")
+        if prefix not in parts:
+            raise ValueError(f"{name!r} is no part of a model")
+        parts[prefix][rest] = tensor
+    return parts
 
 
 def load_model(path: str | Path, data: HeteroData | None = None) -> Recommender:
@@ -166,7 +234,7 @@ def load_model(path: str | Path, data: HeteroData | None = None) -> Recommender:
             registered names.
         MissingTextError: If the backbone reads texts, and they are not given.
     """
-    tensors, metadata = _read_ranker(path)
+    tensors, metadata = _read_trained(path)
     try:
         config = ModelConfig.read(metadata.get("model") or {"backbone": {}})
     except ConfigError as error:
@@ -176,14 +244,14 @@ def load_model(path: str | Path, data: HeteroData | None = None) -> Recommender:
         ) from error
     if data is None:
         data = HeteroData()
-        ids = _ids(tensors)
+        ids = read_ids(tensors)
         for side, name in zip(("user", "item"), EMBEDDINGS, strict=True):
             data[side].num_nodes = tensors[name].size(0)
             if ids[f"{side}_ids"] is not None:
                 data[side].raw_id = ids[f"{side}_ids"]
-        data[EDGE_TYPE].edge_index = _pairs(tensors, "seen")
+        data[EDGE_TYPE].edge_index = read_pairs(tensors, "seen")
         if "known_ptr" in tensors:
-            data[EDGE_TYPE].edge_label_index = _pairs(tensors, "known")
+            data[EDGE_TYPE].edge_label_index = read_pairs(tensors, "known")
         config = config.replace(heads={})
     weights = {name: value for name, value in tensors.items() if name.startswith("state.")}
     try:
@@ -222,14 +290,6 @@ def _no_more_than(weights: Collection[Tensor]) -> Iterator[None]:
         handle.remove()
 
 
-def _pairs(tensors: Mapping[str, Tensor], name: str) -> Tensor:
-    return torch.stack([expand(tensors[f"{name}_ptr"]), tensors[f"{name}_item"]])
-
-
-def _ids(tensors: Mapping[str, Tensor]) -> dict[str, list[int | str] | None]:
-    return {side: _read_ids(tensors[side]) if side in tensors else None for side in IDS}
-
-
 def load_weights(model: torch.nn.Module, path: str | Path, heads: bool = True) -> dict[str, Any]:
     """Puts the weights of :func:`save_ranker` into a model that was built like the saved one.
 
@@ -247,7 +307,7 @@ def load_weights(model: torch.nn.Module, path: str | Path, heads: bool = True) -
         CheckpointError: If the file is damaged, or the weights are not those of such a model with
             the same ids, which is then left as it was.
     """
-    tensors, metadata = _read_ranker(path)
+    tensors, metadata = _read_trained(path)
     state = {
         name.removeprefix("state."): value
         for name, value in tensors.items()
@@ -257,7 +317,7 @@ def load_weights(model: torch.nn.Module, path: str | Path, heads: bool = True) -
         check_state(state, model.state_dict())
     except ValueError as error:
         raise CheckpointError(f"{path} holds the weights of another model: {error}") from error
-    for side, saved in _ids(tensors).items() if isinstance(model, Ranker) else ():
+    for side, saved in read_ids(tensors).items() if isinstance(model, Ranker) else ():
         own = getattr(model, side)
         # Another order of the same ids would give each user the answers for another one.
         if (None if own is None else list(own)) != saved:
@@ -268,6 +328,16 @@ def load_weights(model: torch.nn.Module, path: str | Path, heads: bool = True) -
     model.load_state_dict(state)
     info: dict[str, Any] = metadata["info"]
     return info
+
+
+def _read_trained(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    tensors, metadata = read_ranker(path)
+    if is_whole(metadata):
+        raise CheckpointError(
+            f"{path} holds a model of class {metadata['class']}, which has no weights to train; "
+            "'load_ranker' loads it whole."
+        )
+    return tensors, metadata
 
 
 def check_state(state: Any, expected: Mapping[str, Any]) -> None:
@@ -287,110 +357,5 @@ def check_state(state: Any, expected: Mapping[str, Any]) -> None:
                 f"{name!r} must be {wanted.dtype} of shape {tuple(wanted.shape)}, got "
                 f"{given.dtype} of shape {tuple(given.shape)}."
             )
-        if not _finite(given):
+        if not is_finite(given):
             raise ValueError(f"{name!r} is NaN or infinite.")
-
-
-def _read_ranker(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the metadata of a saved model, after every field was checked."""
-    tensors, metadata = read_tensors(path, KIND)
-    try:
-        _check_ranker(tensors)
-        if not isinstance(metadata.get("class"), str):
-            raise ValueError("'class' must be a name")
-        for name, absent in (("info", None), ("model", {})):
-            if not isinstance(metadata.get(name, absent), dict):
-                raise ValueError(f"{name!r} must be a mapping")
-    except ValueError as error:
-        raise damaged(Path(path), error) from error
-    return tensors, metadata
-
-
-def _check_ranker(tensors: Mapping[str, Tensor]) -> None:
-    for name, tensor in tensors.items():
-        if not name.startswith("state.") and name not in (*EMBEDDINGS, *POINTERS, *IDS):
-            raise ValueError(f"{name!r} is no part of a model")
-        if not _finite(tensor):
-            raise ValueError(f"{name!r} is NaN or infinite")
-    if missing := [name for name in (*EMBEDDINGS, *POINTERS[:2]) if name not in tensors]:
-        raise ValueError(f"{missing[0]!r} is missing")
-    users, items = (tensors[name] for name in EMBEDDINGS)
-    for name, tensor in zip(EMBEDDINGS, (users, items), strict=True):
-        if tensor.dim() != 2 or tensor.dtype not in FLOATS or not tensor.numel():
-            raise ValueError(
-                f"{name!r} must be a matrix of numbers, got {tensor.dtype} of shape "
-                f"{tuple(tensor.shape)}"
-            )
-    if users.size(1) != items.size(1) or users.dtype != items.dtype:
-        raise ValueError(
-            f"users' embeddings are {users.size(1)} wide in {users.dtype}, items' "
-            f"{items.size(1)} in {items.dtype}"
-        )
-    _check_pairs(tensors, "seen", users.size(0), items.size(0))
-    if "known_ptr" in tensors or "known_item" in tensors:
-        _check_pairs(tensors, "known", users.size(0), items.size(0))
-    for name, count in zip(IDS, (users.size(0), items.size(0)), strict=True):
-        if name in tensors:
-            _check_ids(name, tensors[name], count)
-
-
-def _check_pairs(tensors: Mapping[str, Tensor], name: str, users: int, items: int) -> None:
-    pointer, item = tensors.get(f"{name}_ptr"), tensors.get(f"{name}_item")
-    for part, tensor in (("ptr", pointer), ("item", item)):
-        if tensor is None or tensor.dtype != torch.long or tensor.dim() != 1:
-            raise ValueError(f"'{name}_{part}' must be a vector of int64")
-    assert pointer is not None
-    assert item is not None
-    # Neighbours are compared, and not subtracted: a difference may wrap around.
-    if (
-        pointer.numel() != users + 1
-        or pointer[0] != 0
-        or pointer[-1] != item.numel()
-        or bool((pointer[1:] < pointer[:-1]).any())
-    ):
-        raise ValueError(f"'{name}_ptr' must rise from 0 to {item.numel()} in {users} steps")
-    if item.numel() and (int(item.min()) < 0 or int(item.max()) >= items):
-        raise ValueError(
-            f"'{name}_item' must lie between 0 and {items - 1}, got {int(item.min())} to "
-            f"{int(item.max())}"
-        )
-
-
-def _check_ids(name: str, text: Tensor, count: int) -> None:
-    if text.dtype != torch.uint8 or text.dim() != 1:
-        raise ValueError(f"{name!r} must be bytes")
-    try:
-        ids = _read_ids(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{name!r} must be a list in JSON: {error}") from error
-    if not isinstance(ids, list) or len(ids) != count:
-        raise ValueError(f"{name!r} must be a list of {count} ids")
-    if not all(isinstance(value, (str, int)) and not isinstance(value, bool) for value in ids):
-        raise ValueError(f"{name!r} must hold numbers and strings")
-    if any(map(too_large, ids)):
-        raise ValueError(f"{name!r} must hold integers of at most 64 bits")
-    if repeated_id(ids) is not None:
-        raise ValueError(f"{name!r} must be distinct")
-
-
-def _read_ids(text: Tensor) -> Any:
-    return json.loads(text.numpy().tobytes())
-
-
-def _finite(tensor: Tensor) -> bool:
-    return not tensor.dtype.is_floating_point or bool(tensor.isfinite().all())
-
-
-def _plain(value: Any, side: str) -> int | str:
-    if isinstance(value, str):
-        return str(value)
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        if too_large(number := int(index(value))):
-            raise TypeError
-        return number
-    except TypeError:
-        raise ValueError(
-            f"'{side}' holds {value!r}; only whole numbers of 64 bits and strings can be saved."
-        ) from None

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 #: A module is imported only when its command is used, so that extras stay optional.
 SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "texts": ("irllrec_pyg.text.command", "make profiles, intents and embeddings from tables"),
+    "study": ("irllrec_pyg.study.command", "compare models with and without texts on tables"),
     "settings": ("irllrec_pyg.settings", "list every setting with its type, default and bounds"),
 }
 

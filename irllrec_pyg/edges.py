@@ -10,6 +10,8 @@ EDGE_TYPE = ("user", "rates", "item")
 REVERSE_TYPE = ("item", "rated_by", "user")
 #: Where the pairs of each split are, at the edge type.
 PAIRS = {"training": "edge_index", "validation": "val_edge_label_index", "test": "edge_label_index"}
+#: What is known of held-out users when they are ranked.
+HISTORY = "history_edge_index"
 #: Those that can be ranked, by the names that ``evaluate`` knows them by.
 SPLITS = {"val": PAIRS["validation"], "test": PAIRS["test"]}
 
@@ -66,7 +68,7 @@ def check_pairs(pairs: Any, num_users: int, num_items: int, name: str) -> None:
 
 
 def known_pairs(data: HeteroData) -> Tensor:
-    r"""Every interaction that a data set knows of: training, validation and test.
+    r"""Every interaction that a data set knows of: training, validation, test, histories.
 
     Args:
         data (HeteroData): A data set's graph.
@@ -76,7 +78,7 @@ def known_pairs(data: HeteroData) -> Tensor:
     """
     edges = data[EDGE_TYPE]
     parts = [edges.edge_index]
-    for name in (*SPLITS.values(), "pos_edge_label_index"):
+    for name in (*SPLITS.values(), HISTORY, "pos_edge_label_index"):
         if name in edges:
             labels = edges[name]
             if name == "edge_label_index" and "edge_label" in edges:

@@ -9,7 +9,8 @@ from pydantic import field_validator
 from torch_geometric.data import InMemoryDataset
 
 from .config import Config, ConfigError, field, read_yaml, write_yaml
-from .datasets import IRLLRecDataset, MovieLensText
+from .datasets import IRLLRecDataset, MovieLensText, TableDataset
+from .datasets.splits import Kind, check_shares
 from .nn.recommender import ModelConfig, Recommender
 from .published import model_config, published_settings
 from .training import FitResult, TrainingConfig, fit
@@ -18,14 +19,68 @@ CONFIG_FILE = "config.yaml"
 
 
 class DataConfig(Config):
-    """Where a data set is."""
+    """What a data set is: where it lies and, for a folder of tables, what is made of it."""
 
     name: str = field("sample", help="name of the data set, a folder under its root")
     root: str = field("data", help="folder of the data sets")
     download_text: bool = field(False, help="whether to fetch published text embeddings")
+    k_core: int = field(
+        5, ge=0, help="of tables: users and items with fewer interactions are left out"
+    )
+    split: Kind = field("random", help="of tables: what is held out")
+    shares: tuple[float, float, float] = field(
+        (0.6, 0.2, 0.2), help="of tables: shares of training, validation and test"
+    )
+    seed: int = field(0, ge=0, help="of tables: seed of the split")
+    text: tuple[str, ...] = field(
+        (), help="of tables: columns of the items that are embedded; none is text, else title"
+    )
+    intent: tuple[str, ...] = field(
+        (), help="of tables: columns of the items that are embedded as intents"
+    )
+    encoder: str | None = field(
+        "wordllama", help="of tables: wordllama, sentence-transformers:MODEL, openai:MODEL or none"
+    )
+    text_rank: int | None = field(
+        None, ge=1, help="of tables: principal components that texts are reduced to; none is all"
+    )
+    user_text: bool = field(
+        False, help="of tables: whether texts of users are read, which may tell of held-out items"
+    )
+
+    @field_validator("text", "intent", "shares", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(","))
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("shares")
+    @classmethod
+    def _check_shares(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
+        check_shares(shares, "shares")
+        return shares
 
     def open(self) -> InMemoryDataset:
-        """The data set; its graph is ``open()[0]``."""
+        """The data set; its graph is ``open()[0]``.
+
+        Raises:
+            ConfigError: If something is set that only a folder of tables has, and it is none.
+        """
+        tables = {
+            name: getattr(self, name)
+            for name in type(self).model_fields
+            if name not in ("name", "root", "download_text")
+        }
+        if any(Path(self.root, self.name).glob("interactions.*")):
+            return TableDataset(self.root, self.name, **tables)
+        for name, value in tables.items():
+            if value != type(self).model_fields[name].default:
+                raise ConfigError(
+                    f"{name!r} is for a folder of tables, and {Path(self.root, self.name)} holds "
+                    f"no table interactions.csv, got {value!r}.",
+                    name,
+                )
         if self.name == "movielens":
             return MovieLensText(Path(self.root, self.name))
         return IRLLRecDataset(self.root, self.name, download_text=self.download_text)
@@ -66,20 +121,21 @@ class RunConfig(Config):
             model (str): As in :func:`irllrec_pyg.build_model`.
             dataset (str, optional): Name of the data set. (default: ``"sample"``)
             settings (mapping, optional): Settings that take the place of the published ones, by
-                path: ``"heads.profile.weight"``, ``"training.lr"``. (default: ``None``)
+                path: ``"heads.profile.weight"``, ``"training.lr"``, ``"data.split"``.
+                (default: ``None``)
             root (str or Path, optional): Folder of the data sets. (default: ``"data"``)
             mode (str, optional): As in :func:`irllrec_pyg.build_model`. (default: ``None``)
         """
         settings = {**published_settings(model, dataset, mode), **(settings or {})}
-        training = {
-            path.removeprefix("training."): value
-            for path, value in settings.items()
-            if path.startswith("training.")
-        }
+        parts: dict[str, dict[str, Any]] = {"data": {}, "training": {}, "model": {}}
+        for path, value in settings.items():
+            part, _, name = path.partition(".")
+            own, key = (part, name) if part in ("data", "training") else ("model", path)
+            parts[own][key] = value
         return cls(
-            data=DataConfig(name=dataset, root=str(root)),
-            model=model_config(model, settings),
-            training=TrainingConfig.read(training),
+            data=DataConfig.read(parts["data"], name=dataset, root=str(root)),
+            model=model_config(model, parts["model"]),
+            training=TrainingConfig.read(parts["training"]),
         )
 
     @classmethod

@@ -7,6 +7,7 @@ from pydantic.fields import FieldInfo
 from .config import Config, settings_of, type_of
 from .flags import bounds_in_words, default_of
 from .nn import ModelConfig
+from .ranking import Blend
 from .registry import lookup, names
 from .runs import DataConfig
 from .training import TrainingConfig
@@ -19,7 +20,12 @@ def settings_table() -> str:
     configs: dict[str, type[Config]] = {
         f"{kind} `{name}`": lookup(kind, name).Config for kind in KINDS for name in names(kind)
     }
-    configs |= {"model": ModelConfig, "data": DataConfig, "training": TrainingConfig}
+    configs |= {
+        "blend": Blend.Config,
+        "model": ModelConfig,
+        "data": DataConfig,
+        "training": TrainingConfig,
+    }
     rows = [
         f"| {owner} | `{path}` | {_cell(type_of(info))} | {_default(info)} | "
         f"{bounds_in_words(info)} | {_cell(info.description or '')} |"

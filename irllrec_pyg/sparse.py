@@ -141,6 +141,47 @@ class CSR(NamedTuple):
         return type(self)(pointers(self.col[order], num_cols), self.rows()[order])
 
 
+def check_csr(
+    ptr_name: str,
+    ptr: Tensor | None,
+    col_name: str,
+    col: Tensor | None,
+    num_rows: int,
+    num_cols: int,
+) -> None:
+    """Checks the structure of a sparse matrix that comes from outside.
+
+    Args:
+        ptr_name (str): What messages call the row pointers.
+        ptr (Tensor, optional): Row pointers.
+        col_name (str): What messages call the columns.
+        col (Tensor, optional): Column of each entry.
+        num_rows (int): Number of rows.
+        num_cols (int): Number of columns.
+
+    Raises:
+        ValueError: If they are no such structure.
+    """
+    for name, tensor in ((ptr_name, ptr), (col_name, col)):
+        if tensor is None or tensor.dtype != torch.long or tensor.dim() != 1:
+            raise ValueError(f"{name!r} must be a vector of int64")
+    assert ptr is not None
+    assert col is not None
+    # Neighbours are compared, and not subtracted: a difference may wrap around.
+    if (
+        ptr.numel() != num_rows + 1
+        or ptr[0] != 0
+        or ptr[-1] != col.numel()
+        or bool((ptr[1:] < ptr[:-1]).any())
+    ):
+        raise ValueError(f"{ptr_name!r} must rise from 0 to {col.numel()} in {num_rows} steps")
+    if col.numel() and (int(col.min()) < 0 or int(col.max()) >= num_cols):
+        raise ValueError(
+            f"{col_name!r} must lie between 0 and {num_cols - 1}, got {int(col.min())} to "
+            f"{int(col.max())}"
+        )
+
+
 def _check_size(num_rows: int, num_cols: int) -> None:
     if num_rows * num_cols >= 2**63:
         raise ValueError(

@@ -11,6 +11,7 @@ README = (Path(__file__).parents[1] / "README.md").read_text()
 
 
 def test_every_python_example_runs(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("wordllama")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)

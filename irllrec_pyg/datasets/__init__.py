@@ -1,17 +1,27 @@
 r"""Data sets: the published ones, your own tables, and the synthetic sample."""
 
+from .download import fetch_sources
 from .formats import read_profiles
 from .interactions import from_interactions
 from .irllrec_dataset import IRLLRecDataset
 from .movielens import MovieLensText
+from .placebo import NoiseTexts, PermuteTexts, RandomInteractions, add_random_interactions
 from .safe_pickle import DataFileError, UnsafePickleError
+from .table import TableDataset
 from .writing import write_published
 
 __all__ = [
     "DataFileError",
     "IRLLRecDataset",
     "MovieLensText",
+    "NoiseTexts",
+    "PermuteTexts",
+    "RandomInteractions",
+    "TableDataset",
     "UnsafePickleError",
+    "add_random_interactions",
+    "cards",
+    "fetch_sources",
     "from_interactions",
     "read_profiles",
     "write_published",

@@ -9,8 +9,8 @@ import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -22,21 +22,10 @@ _MAX_HEADER = 1 << 17  # bytes of one member's headers: its name, and what exten
 _MAX_RATIO, _MORE = 100, 1 << 24
 
 # RuntimeError: what zipfile raises for encryption and compression that it does not know.
-_DAMAGED = (
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    gzip.BadGzipFile,
-    EOFError,
-    RuntimeError,
-    UnicodeError,
-)
-_OPENERS: dict[bytes, Callable[[Any], Any]] = {
-    b"\x1f\x8b": gzip.open,
-    b"BZ": bz2.open,
-    b"\xfd7": lzma.open,
-}
+_BROKEN = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
+_DAMAGED = (*_BROKEN, EOFError, RuntimeError, UnicodeError)
+_OPENERS: Mapping[bytes, Callable[[Any], Any]]
+_OPENERS = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
 
 
 class _LimitError(ValueError):
@@ -48,7 +37,7 @@ class _Limited(io.RawIOBase):
 
     def __init__(self, stream: IO[bytes], total: int) -> None:
         self._stream, self._total = stream, total
-        self.allowed = 0
+        self.allowed = _MAX_HEADER
 
     def readable(self) -> bool:
         return True
@@ -57,8 +46,7 @@ class _Limited(io.RawIOBase):
         data = self._stream.read(min(size, 1 << 20) if size >= 0 else 1 << 20)
         self._total -= len(data)
         self.allowed -= len(data)
-        if self._total < 0:
-            raise _LimitError(f"it unpacks to more than {_MAX_RATIO} times its size")
+        _check(0, self._total)
         if self.allowed < 0:
             raise _LimitError(f"it has a header of more than {_MAX_HEADER} bytes")
         return data
@@ -68,63 +56,39 @@ class _Chain(io.RawIOBase):
     r"""Several files, read as if they were one."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        self._rest = list(paths)
-        self._file: IO[bytes] | None = None
+        self._files = ExitStack()
+        self._rest = [self._files.enter_context(open(path, "rb")) for path in paths]  # noqa: SIM115
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: object) -> int:
-        view = memoryview(buffer)  # type: ignore[arg-type]
-        while True:
-            if self._file is None:
-                if not self._rest:
-                    return 0
-                self._file = open(self._rest.pop(0), "rb")  # noqa: SIM115
-            chunk = self._file.read(len(view))
-            if chunk:
-                view[: len(chunk)] = chunk
-                return len(chunk)
-            self._file.close()
-            self._file = None
+    def readinto(self, buffer: Any) -> int:
+        while self._rest:
+            if count := self._rest[0].readinto(buffer):
+                return count
+            self._rest.pop(0)
+        return 0
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
+        self._files.close()
         super().close()
 
 
-@contextmanager
-def _open(paths: Sequence[Path]) -> Iterator[Iterator[tuple[str, IO[bytes]]]]:
+def _members(paths: Sequence[Path], stack: ExitStack) -> Iterator[tuple[str, IO[bytes]]]:
     total = _MAX_RATIO * sum(path.stat().st_size for path in paths) + _MORE
     if zipfile.is_zipfile(paths[0]):
-        with zipfile.ZipFile(paths[0]) as archive:
-            yield _zip_members(archive, total)
+        archive = stack.enter_context(zipfile.ZipFile(paths[0]))
+        for count, packed_file in enumerate(archive.infolist()):
+            total -= packed_file.file_size  # more than that is not read of it
+            _check(count, total)
+            yield packed_file.filename, archive.open(packed_file)
         return
-    with io.BufferedReader(_Chain(paths)) as packed:
-        kind = _OPENERS.get(packed.peek(2)[:2])
-        stream = packed if kind is None else kind(packed)
-        with stream:
-            yield _tar_members(_Limited(stream, total))
-
-
-def _zip_members(archive: zipfile.ZipFile, total: int) -> Iterator[tuple[str, IO[bytes]]]:
-    members = archive.infolist()
-    if len(members) > _MAX_MEMBERS:
-        raise _LimitError(f"it has more than {_MAX_MEMBERS} members")
-    for member in members:
-        total -= member.file_size  # more than that is not read of it
-        if total < 0:
-            raise _LimitError(f"it unpacks to more than {_MAX_RATIO} times its size")
-        yield member.filename, archive.open(member)
-
-
-def _tar_members(stream: _Limited) -> Iterator[tuple[str, IO[bytes]]]:
-    stream.allowed = _MAX_HEADER
+    packed = stack.enter_context(io.BufferedReader(_Chain(paths)))
+    kind = _OPENERS.get(packed.peek(2)[:2])
+    stream = _Limited(packed if kind is None else stack.enter_context(kind(packed)), total)
     with tarfile.open(fileobj=stream, mode="r|") as tar:
-        for count, member in enumerate(tar, start=1):
-            if count > _MAX_MEMBERS:
-                raise _LimitError(f"it has more than {_MAX_MEMBERS} members")
+        for count, member in enumerate(tar):
+            _check(count)
             if member.issparse():
                 raise _LimitError(f"its member {member.name[:100]!r} is sparse")
             # Its content, which is read here or passed over, and the headers of the next one.
@@ -132,6 +96,13 @@ def _tar_members(stream: _Limited) -> Iterator[tuple[str, IO[bytes]]]:
             tar.members = []  # type: ignore[attr-defined]  # would keep every member
             if member.isfile() and (file := tar.extractfile(member)) is not None:
                 yield member.name, file
+
+
+def _check(members: int, rest: int = 0) -> None:
+    if members >= _MAX_MEMBERS:
+        raise _LimitError(f"it has more than {_MAX_MEMBERS} members")
+    if rest < 0:
+        raise _LimitError(f"it unpacks to more than {_MAX_RATIO} times its size")
 
 
 def extract(
@@ -150,8 +121,8 @@ def extract(
             disk than its size warrants.
     """
     try:
-        with _open(paths) as members:
-            for name, file in members:
+        with ExitStack() as stack:
+            for name, file in _members(paths, stack):
                 inside = PurePosixPath(name)
                 if inside.name in wanted and inside.parent.name in folders:
                     destination = os.path.join(target, inside.name)

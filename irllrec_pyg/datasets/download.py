@@ -12,17 +12,18 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from types import MappingProxyType
 
 import pooch
 
-from ..files import atomic_path
+from ..files import atomic_path, write_text
 from .archives import extract
+from .cards import cards
 from .formats import EMBEDDINGS, MATRICES, PROFILES
-from .hashes import MATRICES_SHA256
 
 MATRICES_URL = "https://raw.githubusercontent.com/wangyu0627/IRLLRec/main/data"
 # The commit whose README tells to join these parts; later ones point to ARCHIVE_ZIP_URL instead.
@@ -32,11 +33,16 @@ ARCHIVE_ZIP_URL = "https://archive.org/download/rlmrec_data/data.zip"
 ARCHIVE_PARTS = tuple(f"data.tar.gz{part:02d}" for part in range(10))
 DRIVE_URL = "https://drive.google.com/uc?id=18gt8SNI2gpTJE5pshZ69Cy_EnqLrpY1X"
 
+#: Data set -> SHA-256 of its matrices, by file.
+MATRICES_SHA256: dict[str, dict[str, str]] = {
+    name: {file.name: str(file.sha256) for file in card.files}
+    for name, card in cards().items()
+    if card.files[0].name == MATRICES[0]
+}
 #: Data set -> what its folder is called inside the archives.
 _IN_ARCHIVE = {"amazon": ("amazon",), "yelp": ("yelp",), "steam": ("steam",)}
 _IN_DRIVE = {"amazon": ("amazon", "book"), "yelp": ("yelp",), "movie": ("movie",)}
-_TIMEOUT = 30
-Download = Callable[[str, Path], None]
+_RETRIES, _TIMEOUT = 2, 30
 
 
 class DownloadError(RuntimeError):
@@ -81,14 +87,18 @@ def fetch_matrices(name: str, raw_dir: str, root: str, download_text: bool = Fal
     """
     if name in MATRICES_SHA256:
         base = os.environ.get("IRLLREC_MATRICES_URL", MATRICES_URL)
-        for file in _absent(raw_dir, MATRICES):
-            _fetch(f"{base}/{name}/{file}", Path(raw_dir, file), MATRICES_SHA256[name][file])
+        urls = {file: f"{base}/{name}/{file}" for file in _absent(raw_dir, MATRICES)}
+        retrieve(urls, Path(raw_dir), MATRICES_SHA256[name])
         return
     if download_text:
         fetch_text(name, raw_dir, root)
     absent = _absent(raw_dir, MATRICES)
     if absent:
-        source = where_to_get(name, "x") if name in _IN_ARCHIVE else "It is not a published one."
+        source = "It is not a published one."
+        if name in _IN_ARCHIVE:
+            source = where_to_get(name, "x")
+        elif name in cards():
+            source = f"It is made of tables, interactions.csv first. {cards()[name].describe()}"
         raise FileNotFoundError(
             f"Data set '{name}' lacks {', '.join(absent)} in {os.path.abspath(raw_dir)}. {source} "
             "(A pickled scipy matrix of users x items for each split; tables of your own are read "
@@ -124,79 +134,89 @@ def fetch_text(name: str, raw_dir: str, root: str) -> None:
 
 def copy_sample(raw_dir: str) -> None:
     r"""Copies the missing raw files of the sample set; needs no network."""
-    for file in _sample_files():
-        target = Path(raw_dir, file.name)
-        if not target.exists():
-            with atomic_path(target) as temporary:
-                temporary.write_bytes(file.read_bytes())
-
-
-def _sample_files() -> list[Traversable]:
-    raw: Traversable
     try:
-        raw = resources.files("irllrec_pyg.datasets.sample").joinpath("raw")
+        raw: Traversable = resources.files("irllrec_pyg.datasets.sample").joinpath("raw")
     except ModuleNotFoundError:  # a checkout that was not installed
         raw = Path(__file__).parents[2] / "datasets" / "sample" / "raw"
-    return [file for file in raw.iterdir() if file.name.endswith(".pkl")] if raw.is_dir() else []
+    for file in raw.iterdir() if raw.is_dir() else ():
+        if file.name.endswith(".pkl") and _absent(raw_dir, [file.name]):
+            with atomic_path(Path(raw_dir, file.name)) as temporary:
+                temporary.write_bytes(file.read_bytes())
 
 
 def _absent(raw_dir: str, files: Iterable[str]) -> list[str]:
     return [file for file in files if not Path(raw_dir, file).exists()]
 
 
-def _fetch(url: str, target: Path, known: str | None, get: Download | None = None) -> str:
-    r"""Fetches one file whole or not at all, and returns its SHA-256."""
-    get = get or _get
-    with atomic_path(target) as temporary:
+def retrieve(
+    urls: Mapping[str, str],
+    folder: Path,
+    known: Mapping[str, str] = MappingProxyType({}),
+    get: Callable[[str, str, object], None] | None = None,
+) -> list[Path]:
+    r"""Fetches those of some files that are missing, each whole or not at all.
+
+    Args:
+        urls (mapping): Where each file comes from, by its name.
+        folder (Path): Where the files go.
+        known (mapping, optional): Their SHA-256, or another hash as pooch writes it, by name.
+            Where it is not known, the one seen first is kept in ``sha256.json`` beside the files
+            and holds from then on. (default: ``None``)
+        get (callable, optional): Downloader of pooch. (default: by HTTP)
+
+    Raises:
+        DownloadError: Where a file cannot be fetched or is another one.
+    """
+    record = folder / "sha256.json"
+    seen: dict[str, str] = json.loads(record.read_text()) if record.exists() else {}
+    hashes = {name: known.get(name, seen.get(url)) for name, url in urls.items()}
+    source = pooch.create(folder, "", urls=dict(urls), registry=hashes, retry_if_failed=_RETRIES)
+    get = get or pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=_TIMEOUT)
+    for name, url in urls.items():
         try:
-            get(url, temporary)
-        except OSError as error:  # the base class of requests' errors too
+            source.fetch(name, downloader=get)
+        except (OSError, ValueError) as error:  # the base classes of requests' and pooch's errors
             raise DownloadError(
                 f"{url} could not be fetched ({error}). Nothing of it was kept. Try again, or get "
-                f"it in another way and put it to {target.absolute()}"
+                f"it in another way and put it to {(folder / name).absolute()}"
             ) from error
-        found: str = pooch.file_hash(str(temporary))
-        if known not in (None, found):
-            raise DownloadError(
-                f"{url} has the SHA-256 {found}, expected {known}. It was not kept. Try again; if "
-                "it stays so, the file was changed at its source."
-            )
-    return found
+        if hashes[name] is None:
+            seen[url] = pooch.file_hash(str(folder / name))
+            write_text(record, json.dumps(seen, indent=1) + "\n")
+    return [folder / name for name in urls]
 
 
-def _get(url: str, target: Path) -> None:
-    progress = sys.stderr.isatty()
-    pooch.HTTPDownloader(progressbar=progress, timeout=_TIMEOUT)(url, str(target), None)
+def fetch_sources(name: str, folder: str | os.PathLike[str]) -> list[Path]:
+    r"""Fetches the files of a data set that may be fetched; :meth:`Card.describe` names the others.
 
+    Args:
+        name (str): Name of the data set.
+        folder (str or os.PathLike): Where they go. What is there is not fetched again, and must be
+            what the card's hash says, or what was fetched first.
 
-def _fetch_recorded(url: str, target: Path, get: Download | None = None) -> None:
-    r"""As :func:`_fetch`, for files without a published hash: the first one seen is the one."""
-    record = target.parent / "sha256.json"
-    known: dict[str, str] = json.loads(record.read_text()) if record.exists() else {}
-    found = pooch.file_hash(str(target)) if target.exists() else None
-    if found is None or known.get(url, found) != found:
-        found = _fetch(url, target, known.get(url), get)
-    if url not in known:
-        with atomic_path(record) as temporary:
-            temporary.write_text(json.dumps({**known, url: found}, indent=1) + "\n")
+    Returns:
+        The paths of the files.
+
+    Raises:
+        KeyError: If there is no such card.
+        DownloadError: Where a file cannot be fetched or is another one.
+    """
+    files = [file for file in cards()[name].files if file.url]
+    known = {file.name: file.sha256 for file in files if file.sha256}
+    return retrieve({file.name: str(file.url) for file in files}, Path(folder), known)
 
 
 def _fetch_archive(cache: Path) -> list[Path]:
     base = os.environ.get("IRLLREC_ARCHIVE_URL", ARCHIVE_URL)
-    paths = [cache / part for part in ARCHIVE_PARTS]
-    for path in paths:  # parts that are there already are not fetched again
-        _fetch_recorded(f"{base}/{path.name}", path)
-    return paths
+    return retrieve({part: f"{base}/{part}" for part in ARCHIVE_PARTS}, cache)
 
 
 def _fetch_drive(cache: Path) -> list[Path]:
-    path = cache / "irllrec_embeddings"
     url = os.environ.get("IRLLREC_DRIVE_URL", DRIVE_URL)
-    _fetch_recorded(url, path, _get_drive)
-    return [path]
+    return retrieve({"irllrec_embeddings": url}, cache, get=_get_drive)
 
 
-def _get_drive(url: str, target: Path) -> None:
+def _get_drive(url: str, target: str, _: object) -> None:
     try:
         import gdown
     except ModuleNotFoundError:
@@ -204,7 +224,7 @@ def _get_drive(url: str, target: Path) -> None:
             f"{url} lies on Google Drive, which needs: pip install 'irllrec_pyg[drive]'"
         ) from None
     try:
-        result = gdown.download(url=url, output=str(target), quiet=not sys.stderr.isatty())
+        result = gdown.download(url=url, output=target, quiet=not sys.stderr.isatty())
     except Exception as error:  # gdown's own errors share no base class with requests' errors
         raise OSError(str(error)) from error
     if result is None:

@@ -1,7 +1,7 @@
 r"""The graph of a user's own table of interactions."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,15 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from .formats import (
-    EMBEDDINGS,
-    MEAN_OF_ITEMS,
-    Interactions,
-    build_data,
-    check_finite,
-    plain_id,
-    unique_pairs,
-)
+from ..edges import EDGE_TYPE
+from ..edges import HISTORY as HISTORY_FIELD
+from .formats import EMBEDDINGS, MEAN_OF_ITEMS, Interactions, build_data, check_finite, plain_id
+from .splits import HISTORY, KINDS, Kind, check_shares, split_pairs
 from .times import time_order
 
 #: A vector for each of the owner's ids: a dictionary, or a table indexed by id.
@@ -37,7 +32,7 @@ def from_interactions(
     split: Sequence[float] = (0.6, 0.2, 0.2),
     seed: int = 0,
     name: str = "table",
-    time_split: Literal["user", "global"] = "user",
+    kind: Kind | None = None,
 ) -> HeteroData:
     r"""Makes of a table with one row an interaction the graph that
     :class:`~irllrec_pyg.datasets.IRLLRecDataset` gives for the published data sets.
@@ -47,12 +42,17 @@ def from_interactions(
     the shares rounded up or down at random, so that the shares hold overall; a user's training
     split is never empty, and rows of one time keep the order of the table.
 
-    With ``time_split="global"`` two moments split the interactions of all users: whatever
-    happened until the first one is training, until the second one validation, later test. The
-    interactions of one moment are never torn apart: those of the cut-off itself belong to the
-    earlier split, which is therefore at least as large as its share. Users and items that first
-    appear after the cut-off stay nodes without a training interaction: nothing is learned of them
-    beyond their texts, and they count in the metrics.
+    Other splits are chosen by ``kind``. With ``"time-global"`` two moments split the interactions
+    of all users: whatever happened until the first one is training, until the second one
+    validation, later test. The interactions of one moment are never torn apart: those of the
+    cut-off itself belong to the earlier split, which is therefore at least as large as its share.
+    Users and items that first appear after the cut-off stay nodes without a training interaction:
+    nothing is learned of them beyond their texts, and they count in the metrics.
+
+    With ``"cold-items"`` and ``"cold-users"`` whole nodes are held out, see
+    :func:`~.splits.split_pairs`: ``data["item"].split`` or ``data["user"].split`` (int8) is 1 for
+    those of validation, 2 for those of test, and what is known of cold users when they are ranked
+    is ``data["user", "rates", "item"].history_edge_index``.
 
     Duplicate rows count once, at their earliest time. The owner's ids stay in
     ``data["user"].raw_id`` and ``data["item"].raw_id``, position by position, unless they are just
@@ -78,8 +78,8 @@ def from_interactions(
             (default: ``(0.6, 0.2, 0.2)``)
         seed (int, optional): Seed of the splits. (default: ``0``)
         name (str, optional): Name of the data set in messages and results. (default: ``"table"``)
-        time_split (str, optional): ``"user"`` splits each user's interactions on their own,
-            ``"global"`` those of all users at the same two moments. (default: ``"user"``)
+        kind (str, optional): ``"random"``, ``"time"``, ``"time-global"``, ``"cold-items"`` or
+            ``"cold-users"``. (default: ``"time"`` where ``time`` is given, else ``"random"``)
 
     Raises:
         ValueError: For missing columns, ids or times, times that cannot be read, ids that are
@@ -99,16 +99,12 @@ def from_interactions(
                 f"df, row {df.index[empty[0]]}: column {column!r} is empty ({len(empty)} such "
                 f"rows). Drop them: df.dropna(subset=[{column!r}])"
             )
-    shares = np.asarray(split, dtype=np.float64)
-    if shares.shape != (3,) or (shares < 0).any() or shares[0] == 0 or abs(shares.sum() - 1) > 1e-6:
+    shares = check_shares(split, "split")
+    kind = kind or ("random" if time is None else "time")
+    if kind not in KINDS or (kind.startswith("time") and time is None):
         raise ValueError(
-            "'split' must be the shares of training, validation and test, none negative, the first "
-            f"not 0, with sum 1, got {tuple(split)}"
-        )
-    if time_split not in ("user", "global") or (time_split == "global" and time is None):
-        raise ValueError(
-            "'time_split' must be 'user' or 'global', the latter with a column 'time', got "
-            f"{time_split!r} and time={time!r}"
+            f"'kind' must be one of {', '.join(KINDS)}, those by time with a column 'time', got "
+            f"{kind!r} and time={time!r}"
         )
     fields = {"x": x, "intent": intent}
     for field, vectors in fields.items():
@@ -136,15 +132,11 @@ def from_interactions(
         codes.append(np.array([position[value] for value in rows], dtype=np.int64))
 
     when = None if time is None else time_order(df[time], time)
-    num_items = len(ids[1])
-    splits = _split(codes[0], codes[1], num_items, when, shares, seed, time_split == "global")
-    data = build_data(Interactions(len(ids[0]), num_items, splits), name)
-    for side, (kind, values) in enumerate(zip(("user", "item"), ids, strict=True)):
-        if values != list(range(len(values))):
-            data[kind].raw_id = values
+    data = make_graph(codes[0], codes[1], (ids[0], ids[1]), name, kind, shares, seed, when)
+    for side, (store, values) in enumerate(zip(("user", "item"), ids, strict=True)):
         for field, given in fields.items():
             if given is not None and (part := given[side]) is not None:
-                data[kind][field] = _stack(part, values, f"{field}, {kind}")
+                data[store][field] = _stack(part, values, f"{field}, {store}")
     missing = {}
     for field in EMBEDDINGS:
         if (own := fields[field]) is None:
@@ -174,51 +166,48 @@ def _ordered(known: dict[int | str, None]) -> list[int | str]:
     return sorted(known, key=lambda value: (isinstance(value, str), value))
 
 
-def _split(
+def make_graph(
     user: NDArray[np.int64],
     item: NDArray[np.int64],
-    num_items: int,
-    when: NDArray[Any] | None,
+    ids: tuple[list[int | str], list[int | str]],
+    name: str,
+    kind: Kind,
     shares: NDArray[np.float64],
     seed: int,
-    whole: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    rng = np.random.default_rng(seed)
-    # The first row of a pair in this order is the one that counts.
+    when: NDArray[np.int64] | None = None,
+) -> HeteroData:
+    r"""The graph of interactions between numbered users and items, split, without embeddings.
+
+    Args:
+        user (numpy.ndarray): User of each interaction by position, int64 of shape :math:`(E)`.
+        item (numpy.ndarray): Its item by position, int64 of shape :math:`(E)`.
+        ids (tuple): The owner's ids of the users and of the items, by position.
+        name (str): Name of the data set.
+        kind (str): The split, see :func:`~.splits.split_pairs`.
+        shares (numpy.ndarray): Of training, validation and test.
+        seed (int): Seed of the split.
+        when (numpy.ndarray, optional): Time of each interaction, int64 of shape :math:`(E)`. Those
+            of one time and user stay in their order. (default: ``None``)
+    """
+    num_items = len(ids[1])
+    # The first interaction of a pair in this order is the one that counts.
     order = np.arange(len(user)) if when is None else np.argsort(when, kind="stable")
     key, first = np.unique(user[order] * num_items + item[order], return_index=True)
-    owner = key // num_items
-    if whole and when is not None:
-        moment = when[order][first]
-        last = np.ceil(np.cumsum(shares)[:2] * len(key) - 1e-6).astype(np.int64) - 1
-        part = (moment[:, None] > np.sort(moment)[last.clip(0, len(key) - 1)]).sum(axis=1)
-        return _parts(owner, key % num_items, part, num_items)
-    rank = rng.permutation(len(key)) if when is None else first
-    place = np.lexsort((rank, owner))  # by user, then by time or at random
-    key, owner = key[place], owner[place]
-
-    count = np.bincount(owner)
-    position = np.arange(len(key)) - (np.cumsum(count) - count)[owner]
-    rest = shares[1] + shares[2]
-    num_train = np.floor(count * shares[0] + rng.random(len(count))).astype(np.int64)
-    num_train = np.clip(num_train, np.minimum(count, 1), count)
-    left = count - num_train
-    num_val = np.floor(left * (shares[1] / rest if rest else 0) + rng.random(len(count)))
-    num_val = np.minimum(num_val.astype(np.int64), left)
-
-    part = (position >= num_train[owner]).astype(np.int64)
-    part += position >= (num_train + num_val)[owner]
-    return _parts(owner, key % num_items, part, num_items)
-
-
-def _parts(
-    user: NDArray[np.int64], item: NDArray[np.int64], part: NDArray[np.int64], num_items: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    train, val, test = (
-        torch.from_numpy(unique_pairs(user[part == p], item[part == p], num_items))
-        for p in range(3)
-    )
-    return train, val, test
+    moments = (None, None) if when is None else (when[order][first], first)
+    pairs = np.stack([key // num_items, key % num_items])
+    split = split_pairs(pairs[0], pairs[1], kind, shares, seed, *moments)
+    parts = [torch.from_numpy(pairs[:, split.part == part]) for part in range(HISTORY + 1)]
+    data = build_data(Interactions(len(ids[0]), num_items, (parts[0], parts[1], parts[2])), name)
+    if kind == "cold-users":
+        data[EDGE_TYPE][HISTORY_FIELD] = parts[HISTORY]
+    for side, values in zip(("user", "item"), ids, strict=True):
+        if values != list(range(len(values))):
+            data[side].raw_id = values
+        if side in split.nodes:
+            cold = np.zeros(len(values), np.int8)
+            cold[: len(split.nodes[side])] = split.nodes[side]
+            data[side].split = torch.from_numpy(cold)
+    return data
 
 
 def _stack(vectors: Vectors, ids: list[int | str], where: str) -> Tensor:

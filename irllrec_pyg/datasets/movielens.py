@@ -1,4 +1,4 @@
-import hashlib
+import csv
 import os
 import re
 from collections.abc import Callable
@@ -7,48 +7,33 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import pooch
-import torch
 from numpy.typing import NDArray
 from torch_geometric.data import HeteroData
 
 from ..edges import EDGE_TYPE
 from .archives import extract
-from .download import DownloadError
+from .download import DownloadError, retrieve
 from .interactions import from_interactions
-from .irllrec_dataset import IRLLRecDataset
 from .movielens_texts import item_texts, user_texts
 from .safe_pickle import DataFileError
+from .table import TableDataset
+from .tables import k_core, read_delimited
 
 if TYPE_CHECKING:
     from ..text.encoders import Encoder
 
 #: The files of GroupLens, and those of RecBole.
 _FILES = (("u.item", "u.data"), ("ml-100k.item", "ml-100k.inter"))
+# fmt: off
 GENRES = (
-    "unknown",
-    "Action",
-    "Adventure",
-    "Animation",
-    "Children's",
-    "Comedy",
-    "Crime",
-    "Documentary",
-    "Drama",
-    "Fantasy",
-    "Film-Noir",
-    "Horror",
-    "Musical",
-    "Mystery",
-    "Romance",
-    "Sci-Fi",
-    "Thriller",
-    "War",
-    "Western",
+    "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary",
+    "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi",
+    "Thriller", "War", "Western",
 )
+# fmt: on
 
 
-class MovieLensText(IRLLRecDataset):
+class MovieLensText(TableDataset):
     r"""MovieLens-100K, `"The MovieLens Datasets: History and Context"
     <https://doi.org/10.1145/2827872>`_, with texts: a real data set on which every model can be
     tried that needs them.
@@ -101,8 +86,14 @@ class MovieLensText(IRLLRecDataset):
         transform: Callable[[HeteroData], Any] | None = None,
         force_reload: bool = False,
     ) -> None:
-        self.encoder, self.seed = encoder, seed
-        super().__init__(root, "movielens", transform, force_reload=force_reload)
+        super().__init__(
+            root,
+            "movielens",
+            seed=seed,
+            encoder=encoder or "wordllama",
+            transform=transform,
+            force_reload=force_reload,
+        )
 
     # Files ========================================================================================
 
@@ -128,44 +119,35 @@ class MovieLensText(IRLLRecDataset):
         ]
         return next((pair for pair in pairs if all(map(os.path.exists, pair))), pairs[0])
 
-    def _argument_key(self) -> str:
-        name = "wordllama" if self.encoder is None else self.encoder.name
-        key = f"{super()._argument_key()} {self.seed} {name}"
-        return hashlib.sha256(key.encode()).hexdigest()[:12]
-
     def _used(self) -> list[Path]:
         return [Path(path) for path in self._found() if os.path.exists(path)]
-
-    def _missing(self) -> dict[str, str]:
-        return {}
 
     def download(self) -> None:
         if all(map(os.path.exists, self._found())):
             return
-        target = os.path.join(self.root, "raw")
+        target = Path(self.root, "raw")
         try:
-            archive = pooch.retrieve(self.url, self.hash, "ml-100k.zip", target)
-            extract([Path(archive)], ("ml-100k",), _FILES[0], target)
-            os.unlink(archive)
-        except (OSError, ValueError) as error:  # the base classes of requests' and pooch's errors
+            archive = retrieve({"ml-100k.zip": self.url}, target, {"ml-100k.zip": self.hash})
+            extract(archive, ("ml-100k",), _FILES[0], str(target))
+            archive[0].unlink()
+        except (DownloadError, ValueError) as error:
             raise DownloadError(
-                f"{self.url} could not be fetched ({error}). Get it in another way and put "
-                f"{' and '.join(_FILES[0])} out of it to {os.path.abspath(target)}"
+                f"{error} (Needed out of it: {' and '.join(_FILES[0])}, in {target.absolute()}.)"
             ) from error
 
     # Processing ===================================================================================
 
-    def process(self) -> None:
+    def _build(self) -> HeteroData:
         items, ratings = self._found()
         data = make_graph(read_items(Path(items)), read_ratings(Path(ratings)), self.seed)
-        encoder = _default_encoder() if self.encoder is None else self.encoder
         for side, fields in make_texts(data, read_items(Path(items)), self.seed).items():
             for field, texts in fields.items():
-                data[side][field] = torch.from_numpy(_embed(encoder, texts))
-        self._save(data)
+                data[side][field] = self._vectors(texts)
+        return data
 
-    def texts(self) -> dict[str, dict[str, list[str]]]:
-        r"""The texts that were embedded: ``texts()["user"]["x"][0]`` is that of user 0."""
+    @property
+    def texts(self) -> dict[str, dict[str, list[str]]]:  # type: ignore[override]
+        r"""The texts that were embedded: ``texts["user"]["x"][0]`` is that of user 0."""
         return make_texts(self._graph, read_items(Path(self._found()[0])), self.seed)
 
 
@@ -177,12 +159,10 @@ def read_items(path: Path) -> pd.DataFrame:
         ``genres`` (list of text).
     """
     if path.suffix == ".item" and path.name != "u.item":
-        table = _read(path, "\t", "utf-8", header=True)
-        _check(table, path, 4, "id, title, year and genres")
+        table = _read(path, "\t", 4, header=0)
         years, genres = table[2], [text.split() for text in table[3]]
     else:
-        table = _read(path, "|", "latin-1", header=False)
-        _check(table, path, 24, "24 fields separated by |")
+        table = _read(path, "|", 24, header=None, encoding="latin-1")
         years = table[2].str[-4:]
         flags = table.iloc[:, 5:].to_numpy() == "1"
         genres = [[GENRES[at] for at in np.flatnonzero(row)] for row in flags]
@@ -198,8 +178,7 @@ def read_items(path: Path) -> pd.DataFrame:
 
 def read_ratings(path: Path) -> pd.DataFrame:
     r"""Reads ``u.data`` or RecBole's ``.inter``; columns ``user``, ``item`` and ``rating``."""
-    table = _read(path, "\t", "utf-8", header=path.suffix == ".inter")
-    _check(table, path, 3, "user, item and rating")
+    table = _read(path, "\t", 3, header=0 if path.suffix == ".inter" else None)
     names = ("user", "item", "rating")
     return pd.DataFrame({name: _numbers(table[at], path) for at, name in enumerate(names)})
 
@@ -210,13 +189,7 @@ def make_graph(items: pd.DataFrame, ratings: pd.DataFrame, seed: int) -> HeteroD
     if unknown:
         raise DataFileError(f"Movie {min(unknown)} has ratings but no row in the file of movies.")
     liked = ratings[ratings["rating"] >= 4]
-    while True:
-        few = (liked.groupby("user")["item"].transform("count") < 5) | (
-            liked.groupby("item")["user"].transform("count") < 5
-        )
-        if not few.any():
-            break
-        liked = liked[~few]
+    liked = liked[k_core(liked["user"].to_numpy(), liked["item"].to_numpy(), 5)]
     if liked.empty:
         raise DataFileError("No user and movie with five ratings of 4 or 5 is left.")
     data = from_interactions(liked, "user", "item", seed=seed, name="movielens")
@@ -234,40 +207,13 @@ def make_texts(data: HeteroData, items: pd.DataFrame, seed: int) -> dict[str, di
     }
 
 
-def _default_encoder() -> "Encoder":
-    from ..text.encoders import WordLlamaEncoder  # an extra
-
-    return WordLlamaEncoder()
-
-
-def _embed(encoder: "Encoder", texts: list[str]) -> NDArray[np.float32]:
-    batches: list[NDArray[np.float32]] = []
-    encoder.encode(texts, lambda _, vectors: batches.append(vectors))
-    vectors = np.concatenate(batches)
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scaled: NDArray[np.float32] = (vectors / np.maximum(length, 1e-12)).astype(np.float32)
-    return scaled  # of length 1, as the published embeddings
-
-
-def _read(path: Path, separator: str, encoding: str, header: bool) -> pd.DataFrame:
-    with open(path, encoding=encoding, newline="\n") as file:
-        try:
-            rows = [line.rstrip("\r\n").split(separator) for line in file if line.strip()]
-        except UnicodeDecodeError as error:
-            raise DataFileError(f"{path} is not a text file in {encoding}: {error}") from error
-    rows = rows[1:] if header else rows
-    for at, row in enumerate(rows, start=2 if header else 1):
-        if len(row) != len(rows[0]):
-            raise DataFileError(
-                f"{path}, line {at}: {len(row)} fields, the first line has {len(rows[0])}. Get the "
-                "file again from its source"
-            )
-    return pd.DataFrame(rows, dtype=str)
-
-
-def _check(table: pd.DataFrame, path: Path, columns: int, what: str) -> None:
-    if table.empty or table.shape[1] < columns:
-        raise DataFileError(f"{path} is not a MovieLens file: expected {what} in each line")
+def _read(path: Path, separator: str, columns: int, **options: Any) -> pd.DataFrame:
+    table = read_delimited(path, separator, quoting=csv.QUOTE_NONE, **options)
+    if table.shape[1] < columns:
+        raise DataFileError(
+            f"{path} is not a MovieLens file: it has {table.shape[1]} columns instead of {columns}"
+        )
+    return table.set_axis(range(table.shape[1]), axis=1)
 
 
 def _numbers(column: Any, path: Path) -> NDArray[np.int64]:

@@ -115,16 +115,9 @@ class _Machine:
         self.stack = self.marks.pop()
         return items
 
-    def _tuple(self, length: int) -> None:
-        if len(self.stack) < length:
-            raise pickle.UnpicklingError("the stack is empty")
-        items = tuple(self.stack[-length:])
-        del self.stack[-length:]
-        self.stack.append(items)
-
-    def _marked_tuple(self, _: object) -> None:
-        items = self._take_marked()
-        self.stack.append(tuple(items))
+    def _tuple(self, length: int | None) -> None:
+        items = self._take_marked() if length is None else [self.stack.pop() for _ in range(length)]
+        self.stack.append(tuple(items if length is None else items[::-1]))
 
     def _extend(self, items: list[Any]) -> None:
         if type(self.stack[-1]) is not list:
@@ -149,10 +142,6 @@ class _Machine:
                     "are positions of users or items, in their order where there are many"
                 )
             self.stack[-1][key] = value
-
-    def _set_item(self, _: object) -> None:
-        value, key = self.stack.pop(), self.stack.pop()
-        self._update([key, value])
 
     def _append_to(self, empty: list[Any] | dict[Any, Any]) -> None:
         items = self._take_marked()
@@ -214,12 +203,12 @@ _ACTIONS: Mapping[str, Callable[[_Machine, Any], None]] = {
     "TUPLE1": lambda m, _: m._tuple(1),
     "TUPLE2": lambda m, _: m._tuple(2),
     "TUPLE3": lambda m, _: m._tuple(3),
-    "TUPLE": _Machine._marked_tuple,
+    "TUPLE": lambda m, _: m._tuple(None),
     "LIST": lambda m, _: m._append_to([]),
     "DICT": lambda m, _: m._append_to({}),
     "APPEND": lambda m, _: m._extend([m.stack.pop()]),
     "APPENDS": lambda m, _: m._extend(m._take_marked()),
-    "SETITEM": _Machine._set_item,
+    "SETITEM": lambda m, _: m._update([m.stack.pop(-2), m.stack.pop()]),
     "SETITEMS": lambda m, _: m._update(m._take_marked()),
     **dict.fromkeys(("GLOBAL", "STACK_GLOBAL"), _Machine._global),
     "REDUCE": _Machine._call,

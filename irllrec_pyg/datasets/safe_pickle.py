@@ -71,13 +71,10 @@ class _Dtype(Recorder):
 
 
 def _as_shape(value: object) -> tuple[int, ...]:
-    if not (
-        isinstance(value, tuple)
-        and len(value) <= 8
-        and all(type(n) is int and n >= 0 for n in value)
-    ):
+    numbers = value if isinstance(value, tuple) and len(value) <= 8 else (None,)
+    if any(type(n) is not int or n < 0 for n in numbers):
         raise DataFileError("it holds an array or a matrix without a valid shape")
-    return value
+    return numbers
 
 
 class _Array(Recorder):
@@ -85,12 +82,9 @@ class _Array(Recorder):
 
     __slots__ = ("_value",)
 
-    def __init__(self) -> None:
-        self._value: NDArray[Any] | None = None
-
     @property
     def value(self) -> NDArray[Any]:
-        if self._value is None:
+        if not hasattr(self, "_value"):
             raise DataFileError("it holds an array without content")
         return self._value
 
@@ -104,7 +98,7 @@ class _Array(Recorder):
                 f"it holds an array of {len(raw)} bytes where its shape {size} needs {expected}"
             )
         flat = np.frombuffer(raw, dtype.dtype)
-        self._value = flat.reshape(size, order="C" if order == "C" else "F")
+        self._value: NDArray[Any] = flat.reshape(size, order="C" if order == "C" else "F")
         return self
 
     def set_state(self, state: object) -> None:
@@ -117,15 +111,10 @@ class _Sparse(Recorder):
     r"""Stands for a sparse matrix class: keeps its state, which :meth:`entries` does not trust."""
 
     __slots__ = ("state",)
+    kind = "COO"
 
     def set_state(self, state: object) -> None:
         self.state = state
-
-    def _vector(self, value: object, kinds: str) -> NDArray[Any]:
-        array = value.value if isinstance(value, _Array) else None
-        if array is None or array.ndim != 1 or array.dtype.kind not in kinds:
-            raise DataFileError("it holds a sparse matrix without its index or value arrays")
-        return array
 
     def entries(self) -> SparseEntries:
         state = getattr(self, "state", None)
@@ -139,65 +128,50 @@ class _Sparse(Recorder):
                 f"its matrix must have at most {_MAX_SIDE:,} rows and columns, got "
                 f"{shape[0]:,} x {shape[1]:,}"
             )
-        value = self._vector(state.get("data"), "biuf")
-        row, col = self._pairs(state, shape)
+        value = _vector(state.get("data"), "biuf")
+        if self.kind == "COO":
+            # SciPy >= 1.13 writes `coords`, older releases `row` and `col`.
+            coords = state.get("coords", (state.get("row"), state.get("col")))
+            if not (isinstance(coords, tuple) and len(coords) == 2):
+                raise DataFileError("it holds a damaged sparse matrix: no coordinates")
+            row, col = (_vector(part, "iu") for part in coords)
+        else:
+            row, col = self._expand(state, shape[self.kind == "CSC"])
         if not len(row) == len(col) == len(value):
             raise DataFileError(
                 f"its matrix lists {len(row)} rows, {len(col)} columns and {len(value)} values"
             )
         return SparseEntries(row, col, value, (shape[0], shape[1]))
 
-    def _pairs(
-        self, state: dict[Any, Any], shape: tuple[int, ...]
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
-        raise NotImplementedError
-
-
-class _Coo(_Sparse):
-    __slots__ = ()
-
-    def _pairs(
-        self, state: dict[Any, Any], shape: tuple[int, ...]
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
-        # SciPy >= 1.13 writes `coords`, older releases `row` and `col`.
-        coords = state.get("coords", (state.get("row"), state.get("col")))
-        if not (isinstance(coords, tuple) and len(coords) == 2):
-            raise DataFileError("it holds a damaged sparse matrix: no coordinates")
-        return self._vector(coords[0], "iu"), self._vector(coords[1], "iu")
+    def _expand(self, state: dict[Any, Any], size: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        inner = _vector(state.get("indices"), "iu")
+        ptr = _vector(state.get("indptr"), "iu").astype(np.int64)
+        # Compared, never subtracted: a difference of false pointers can overflow to a valid one.
+        ends = len(ptr) == size + 1 and ptr[0] == 0 and ptr[-1] == len(inner)
+        if not ends or (ptr[1:] < ptr[:-1]).any():
+            side = "row" if self.kind == "CSR" else "column"
+            raise DataFileError(
+                f"it holds a {self.kind} matrix whose {side} pointers do not fit its entries"
+            )
+        outer = np.repeat(np.arange(size), np.diff(ptr))
+        return (outer, inner) if self.kind == "CSR" else (inner, outer)
 
 
 class _Csr(_Sparse):
     __slots__ = ()
-
-    def _pairs(
-        self, state: dict[Any, Any], shape: tuple[int, ...]
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
-        return self._expand(state, shape[0], "CSR matrix whose row pointers")
-
-    def _expand(
-        self, state: dict[Any, Any], size: int, what: str
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
-        inner = self._vector(state.get("indices"), "iu")
-        ptr = self._vector(state.get("indptr"), "iu").astype(np.int64)
-        # Compared, never subtracted: a difference of false pointers can overflow to a valid one.
-        if (
-            len(ptr) != size + 1
-            or ptr[0] != 0
-            or ptr[-1] != len(inner)
-            or (ptr[1:] < ptr[:-1]).any()
-        ):
-            raise DataFileError(f"it holds a {what} do not fit its entries")
-        return np.repeat(np.arange(size), np.diff(ptr)), inner
+    kind = "CSR"
 
 
-class _Csc(_Csr):
+class _Csc(_Sparse):
     __slots__ = ()
+    kind = "CSC"
 
-    def _pairs(
-        self, state: dict[Any, Any], shape: tuple[int, ...]
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
-        col, row = self._expand(state, shape[1], "CSC matrix whose column pointers")
-        return row, col
+
+def _vector(value: object, kinds: str) -> NDArray[Any]:
+    array = value.value if isinstance(value, _Array) else None
+    if array is None or array.ndim != 1 or array.dtype.kind not in kinds:
+        raise DataFileError("it holds a sparse matrix without its index or value arrays")
+    return array
 
 
 _NDARRAY = object()
@@ -250,7 +224,7 @@ _ALLOWED: dict[tuple[str, str], object] = {
 for _module in ("numpy.core", "numpy._core"):
     _ALLOWED[f"{_module}.multiarray", "_reconstruct"] = _reconstruct
     _ALLOWED[f"{_module}.numeric", "_frombuffer"] = _frombuffer
-for _kind, _class in (("coo", _Coo), ("csr", _Csr), ("csc", _Csc)):
+for _kind, _class in (("coo", _Sparse), ("csr", _Csr), ("csc", _Csc)):
     for _module in (f"scipy.sparse._{_kind}", f"scipy.sparse.{_kind}"):
         _ALLOWED[_module, f"{_kind}_matrix"] = _ALLOWED[_module, f"{_kind}_array"] = _class
 

@@ -1,6 +1,7 @@
 """What closed-form models share: they are computed from the training interactions, not trained."""
 
 import copy
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -8,9 +9,11 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 from torch_geometric.data import HeteroData
 
 from ..config import Settings
+from ..edges import EDGE_TYPE
 from ..ranking.ranker import DotProductRanker, Ranker, ranker_arguments
 from ..registry import Configured
 
@@ -18,6 +21,10 @@ from ..registry import Configured
 class LinearModel(Ranker, Configured):
     r"""Base class of closed-form models; with :math:`\mathbf{R} \in \{0, 1\}^{U \times I}` the
     training interactions.
+
+    A subclass implements :meth:`fit`, which registers the tensors that :attr:`layout` names, and
+    :meth:`predict`; :meth:`prepare` where something follows from these tensors. It is then saved
+    by :func:`irllrec_pyg.checkpoint.save_ranker` and restored without data or texts.
 
     Args:
         data (HeteroData): Data set.
@@ -33,10 +40,59 @@ class LinearModel(Ranker, Configured):
     config: Any
     #: Whether a model holds all those with a smaller value of its setting; see :meth:`truncated`.
     is_nested: ClassVar[bool] = False
+    #: The tensors that are the model, and their axes: ``U`` users, ``I`` items, or a word: a
+    #: setting that is the size, or the same size wherever the word stands.
+    layout: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, data: HeteroData, config: Settings = None, **settings: Any) -> None:
         super().__init__(**ranker_arguments(data))
         self.config = self.Config.read(config, **settings)
+        self.fit(data)
+        self.prepare()
+        self.to(data[EDGE_TYPE].edge_index.device)
+
+    def fit(self, data: HeteroData) -> None:
+        """Computes the model from a data set."""
+
+    def prepare(self) -> None:
+        """Computes what follows from the model's tensors, also of a restored model."""
+
+    def predict(self, history: Tensor) -> Tensor:
+        r"""Scores of all items from histories.
+
+        Args:
+            history (Tensor): A row for each user, sparse CSR of shape :math:`(B, I)`.
+
+        Returns:
+            Tensor of shape :math:`(B, I)`.
+        """
+        raise NotImplementedError
+
+    def score(self, user: Tensor) -> Tensor:
+        r"""Scores of all items, shape :math:`(B, I)`."""
+        return self.predict(self.history(user))
+
+    @torch.no_grad()
+    def score_history(self, history: Tensor) -> Tensor:
+        r"""Scores of all items for users whom the model need not know, by their interactions.
+
+        Args:
+            history (Tensor): One at the items of each user, else zero; dense or sparse, of shape
+                :math:`(B, I)`.
+
+        Returns:
+            Tensor of shape :math:`(B, I)`; nothing is masked.
+
+        Raises:
+            ValueError: If it has another shape.
+        """
+        if history.dim() != 2 or history.size(1) != self.num_items:
+            raise ValueError(
+                f"'history' must have the {self.num_items} items as columns, got shape "
+                f"{tuple(history.shape)}."
+            )
+        rows = history.to(self.seen_ptr.device).to_sparse_csr()
+        return self.predict(rows if rows.is_floating_point() else rows.float())
 
     @classmethod
     def limits(cls, data: HeteroData) -> dict[str, int]:
@@ -53,12 +109,74 @@ class LinearModel(Ranker, Configured):
         twin.config = self.config.replace(**settings)
         return twin
 
-    def history(self, user: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        r"""Training items of some users as columns of zeros and ones, shape :math:`(I, B)`."""
-        row, item = self.seen(user)
-        columns = torch.zeros(self.num_items, user.numel(), device=user.device, dtype=dtype)
-        columns[item, row] = 1.0
-        return columns
+    @classmethod
+    def restore(
+        cls,
+        config: Settings,
+        parts: Mapping[str, Tensor],
+        num_users: int,
+        num_items: int,
+        **arguments: Any,
+    ) -> Self:
+        """The model of settings and tensors that were saved.
+
+        Args:
+            config (Config or mapping): Settings.
+            parts (mapping): The tensors of :attr:`layout`.
+            num_users (int): Number of users.
+            num_items (int): Number of items.
+            **arguments: Others of :class:`~irllrec_pyg.ranking.Ranker`.
+
+        Raises:
+            ConfigError: If a setting is unknown or wrong.
+            ValueError: If the tensors are not those of such a model.
+        """
+        model = cls.__new__(cls)
+        settings = cls.Config.read(config)
+        cls.check_parts(parts, {"U": num_users, "I": num_items, "1": 1, **settings.to_dict()})
+        Ranker.__init__(model, num_users=num_users, num_items=num_items, **arguments)
+        model.config = settings
+        for name in cls.layout:
+            model.register_buffer(name, parts[name])
+        model.prepare()
+        return model.eval()
+
+    @classmethod
+    def check_parts(cls, parts: Mapping[str, Tensor], sizes: dict[str, Any]) -> None:
+        """Checks tensors of a file.
+
+        Args:
+            parts (mapping): Tensors by name.
+            sizes (dict): Sizes by the names of axes.
+
+        Raises:
+            ValueError: If they are not those of this model.
+        """
+        if set(parts) != set(cls.layout):
+            raise ValueError(f"its tensors must be {sorted(cls.layout)}, got {sorted(parts)}")
+        for name, axes in cls.layout.items():
+            part, named = parts[name], axes.split()
+            wanted = [sizes.get(axis, size) for axis, size in zip(named, part.shape, strict=False)]
+            if list(part.shape) != wanted or len(named) != part.dim() or not is_float(part):
+                raise ValueError(
+                    f"{name!r} must hold numbers of shape ({', '.join(named)}), {wanted}, got "
+                    f"{part.dtype} of shape {tuple(part.shape)}"
+                )
+            sizes |= zip(named, part.shape, strict=True)
+        if len({part.dtype for part in parts.values()}) > 1:
+            raise ValueError("its tensors must be of one type of numbers")
+
+    def history(self, user: Tensor) -> Tensor:
+        r"""Training items of some users as rows of zeros and ones, sparse CSR of shape
+        :math:`(B, I)`.
+        """
+        count = self.seen_ptr[user + 1] - self.seen_ptr[user]
+        ptr = torch.cat([count.new_zeros(1), count.cumsum(0)])
+        item = self.seen(user)[1]
+        value = torch.ones(item.numel(), device=item.device)
+        return torch.sparse_csr_tensor(
+            ptr, item, value, size=(user.numel(), self.num_items), check_invariants=False
+        )
 
     def interactions(self) -> sp.csr_array:
         r"""The matrix :math:`\mathbf{R}`."""
@@ -75,7 +193,7 @@ class LinearModel(Ranker, Configured):
 
 
 class EmbeddingModel(LinearModel, DotProductRanker):
-    """Base class of closed-form models whose scores are dot products of fixed embeddings."""
+    """Base class of closed-form models whose scores are dot products of embeddings."""
 
     users: Tensor
     items: Tensor
@@ -84,9 +202,62 @@ class EmbeddingModel(LinearModel, DotProductRanker):
         """The embeddings of users and items."""
         return self.users, self.items
 
-    def _set(self, users: Tensor, items: Tensor) -> None:
-        self.register_buffer("users", users)
-        self.register_buffer("items", items)
+    def score(self, user: Tensor) -> Tensor:
+        r"""Dot products of users with all items, shape :math:`(B, I)`."""
+        return self.scorer()(user)
+
+    def encode(self, history: Tensor) -> Tensor:
+        r"""Embeddings of users by their histories, shape :math:`(B, d)`."""
+        raise NotImplementedError
+
+    def predict(self, history: Tensor) -> Tensor:
+        r"""Dot products of encoded histories with all items, shape :math:`(B, I)`."""
+        return self.encode(history) @ self.items.t()
+
+
+class FactorModel(EmbeddingModel):
+    r"""Base class of models that are linear maps of low rank, :math:`\mathbf{Y} = \mathbf{R}
+    \mathbf{E} \mathbf{Q}^{\top}`, with ``encoder`` :math:`\mathbf{E}` and ``items``
+    :math:`\mathbf{Q}`, both of shape :math:`(I, d)`.
+
+    A user's embedding is the sum of rows of :math:`\mathbf{E}`, so a nearest-neighbour index
+    over ``items`` serves any user.
+    """
+
+    layout: ClassVar = {"encoder": "I rank", "items": "I rank"}
+    encoder: Tensor
+
+    def encode(self, history: Tensor) -> Tensor:
+        r"""Sums of the items' rows of the encoder, shape :math:`(B, d)`."""
+        return multiply(history, self.encoder)
+
+    def prepare(self) -> None:
+        """Encodes the training users."""
+        everyone = torch.arange(self.num_users, device=self.seen_ptr.device)
+        self.register_buffer("users", self.encode(self.history(everyone)))
+
+    def _set(self, encoder: Tensor, items: Tensor) -> None:
+        device = self.seen_ptr.device
+        self.register_buffer("encoder", encoder.to(device, torch.float32).contiguous())
+        self.register_buffer("items", items.to(device, torch.float32).contiguous())
+
+
+def multiply(history: Tensor, matrix: Tensor) -> Tensor:
+    """Sparse rows of shape ``(B, I)`` times a dense matrix of shape ``(I, d)``."""
+    # A row of the product is a bag of weighted rows; PyTorch's kernel for that fetches ahead.
+    return embedding_bag(
+        history.col_indices(),
+        matrix,
+        history.crow_indices(),
+        mode="sum",
+        per_sample_weights=history.values().to(matrix.dtype),
+        include_last_offset=True,
+    )
+
+
+def is_float(tensor: Tensor) -> bool:
+    """Whether a tensor holds numbers that are computed with."""
+    return tensor.dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def inverse_root(degree: Tensor) -> NDArray[np.float64]:

@@ -40,7 +40,8 @@ def choose_settings(
 
     The grid begins as the search space that the model's configuration declares, each value twice
     the one before. It widens by a further value at an end as long as the best one stands there,
-    until a bound of the data or the configuration is reached.
+    until a bound of the data or the configuration is reached. Of a model with several settings to
+    search, the first is chosen and the others keep their defaults.
 
     Args:
         name (str): Registered name, such as ``"ease"``.
@@ -107,8 +108,8 @@ def build_linear(
     """Builds a closed-form model by name.
 
     Args:
-        name (str): ``popularity``, ``item-knn``, ``ease``, ``linear-filter``, ``low-pass-svd``,
-            ``text-knn``, ``text-profile``, or what another package registers.
+        name (str): Such as ``ease``, ``l3ae`` or ``gf-cf``: a registered name,
+            ``irllrec_pyg.registry.names("linear")``.
         data (HeteroData): Data set.
         dataset (str, optional): Whose chosen settings to take, if there are any.
             (default: ``data.name``)

@@ -1,22 +1,21 @@
 """Item neighbourhoods, by interactions and by texts."""
 
-from collections.abc import Iterator
-from typing import Any, Self
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Self
 
 import scipy.sparse as sp
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ..config import Settings, field
-from ..edges import EDGE_TYPE
+from ..config import field
 from ..nn.conv.weighted_sum_conv import csr
 from ..nn.features import text_features
 from ..nn.losses import normalize
 from ..ranking.topk import topk
 from ..registry import register
-from ..sparse import expand, pointers
-from .base import LinearModel, inverse_root
+from ..sparse import check_csr, expand, pointers
+from .base import LinearModel, inverse_root, is_float
 
 
 class NeighbourModel(LinearModel):
@@ -35,12 +34,13 @@ class NeighbourModel(LinearModel):
         )
 
     is_nested = True
+    layout: ClassVar = {"ptr": "", "neighbor": "", "similarity": ""}
     ptr: Tensor
     neighbor: Tensor
     similarity: Tensor
 
-    def __init__(self, data: HeteroData, config: Settings = None, **settings: Any) -> None:
-        super().__init__(data, config, **settings)
+    def fit(self, data: HeteroData) -> None:
+        """Keeps the best neighbours of each item."""
         first, parts = 0, []
         for block in self.similarities(data):
             own = torch.arange(block.size(0), device=block.device)
@@ -51,7 +51,23 @@ class NeighbourModel(LinearModel):
             first += block.size(0)
         row, neighbor, value = (torch.cat(part) for part in zip(*parts, strict=True))
         self._set(row, neighbor, value.float())
-        self.to(data[EDGE_TYPE].edge_index.device)
+
+    @classmethod
+    def check_parts(cls, parts: Mapping[str, Tensor], sizes: dict[str, Any]) -> None:
+        """Checks sparse similarities of a file.
+
+        Raises:
+            ValueError: If they are none.
+        """
+        ptr, neighbor, similarity = (parts.get(name) for name in cls.layout)
+        check_csr("ptr", ptr, "neighbor", neighbor, sizes["I"], sizes["I"])
+        if (
+            len(parts) > 3
+            or similarity is None
+            or similarity.shape != parts["neighbor"].shape
+            or not is_float(similarity)
+        ):
+            raise ValueError("'similarity' must hold a number for each neighbour")
 
     def similarities(self, data: HeteroData) -> Iterator[Tensor]:
         r"""The rows of :math:`s`, of shape :math:`(I, I)`, in blocks that may be changed."""
@@ -71,10 +87,10 @@ class NeighbourModel(LinearModel):
         twin._set(row[kept], self.neighbor[kept], self.similarity[kept])
         return twin
 
-    def score(self, user: Tensor) -> Tensor:
+    def predict(self, history: Tensor) -> Tensor:
         r"""Scores of all items, shape :math:`(B, I)`."""
         matrix = csr(self.ptr, self.neighbor, self.similarity)
-        return (matrix @ self.history(user, self.similarity.dtype)).t()
+        return (matrix @ history.to_dense().t().to(matrix.dtype)).t()
 
     def _set(self, row: Tensor, neighbor: Tensor, value: Tensor) -> None:
         self.register_buffer("ptr", pointers(row, self.num_items))

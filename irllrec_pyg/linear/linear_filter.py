@@ -1,21 +1,43 @@
 """The one-step linear filter on the graph."""
 
-from typing import Any
+from typing import ClassVar
 
+import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ..config import Settings
 from ..nn.conv.weighted_sum_conv import spmm
 from ..nn.graph import InteractionGraph
 from ..registry import register
+from ..sparse import expand
 from .base import LinearModel
 
 
+class GraphFilter(LinearModel):
+    r"""Base class of models that pass histories through the normalised interactions
+    :math:`\tilde{\mathbf{R}} = \mathbf{D}_U^{-1/2} \mathbf{R} \mathbf{D}_I^{-1/2}`.
+    """
+
+    def prepare(self) -> None:
+        """Makes the graph of the training interactions."""
+        pairs = torch.stack([expand(self.seen_ptr), self.seen_item])
+        self.graph = InteractionGraph(pairs, self.num_users, self.num_items)
+
+    def filtered(self, columns: Tensor) -> Tensor:
+        r"""The product :math:`\tilde{\mathbf{R}}^{\top} \tilde{\mathbf{R}} \mathbf{x}` of columns
+        :math:`\mathbf{x}` of shape :math:`(I, B)`.
+        """
+        adjacency = self.graph.adjacency(columns.dtype)
+        x = columns.new_zeros(self.graph.num_nodes, columns.size(1))
+        x[self.num_users :] = columns
+        return spmm(adjacency, spmm(adjacency, x))[self.num_users :]  # items to users and back
+
+
 @register("linear-filter")
-class LinearFilter(LinearModel):
+class LinearFilter(GraphFilter):
     r"""The one-step linear filter of GF-CF, `"How Powerful is Graph Convolution for
-    Recommendation?" <https://arxiv.org/abs/2108.07567>`_: two propagations, no training.
+    Recommendation?" <https://arxiv.org/abs/2108.07567>`_, between the degrees that its low-pass
+    filter stands between: two propagations, no training.
 
     .. math::
         \mathbf{Y} = \mathbf{R} \mathbf{D}_I^{-1/2} \, \tilde{\mathbf{R}}^{\top}
@@ -23,17 +45,14 @@ class LinearFilter(LinearModel):
         \tilde{\mathbf{R}} = \mathbf{D}_U^{-1/2} \mathbf{R} \mathbf{D}_I^{-1/2}
     """
 
-    scale: Tensor
+    layout: ClassVar = {"root": "I 1"}
+    root: Tensor
 
-    def __init__(self, data: HeteroData, config: Settings = None, **settings: Any) -> None:
-        super().__init__(data, config, **settings)
-        self.graph = InteractionGraph.from_data(data)
-        self.register_buffer("scale", self.degree().clamp(min=1).sqrt().view(-1, 1))
+    def fit(self, data: HeteroData) -> None:
+        """Takes the roots of the degrees."""
+        self.register_buffer("root", self.degree().clamp(min=1).sqrt().view(-1, 1))
 
-    def score(self, user: Tensor) -> Tensor:
+    def predict(self, history: Tensor) -> Tensor:
         r"""Scores of all items, shape :math:`(B, I)`."""
-        adjacency = self.graph.adjacency(self.scale.dtype)
-        x = self.scale.new_zeros(self.graph.num_nodes, user.numel())
-        x[self.num_users :] = self.history(user, self.scale.dtype) / self.scale
-        x = spmm(adjacency, spmm(adjacency, x))  # items to users and back
-        return (x[self.num_users :] * self.scale).t()
+        columns = history.to_dense().t().to(self.root.dtype)
+        return (self.filtered(columns / self.root) * self.root).t()

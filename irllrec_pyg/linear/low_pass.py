@@ -1,21 +1,61 @@
-"""The ideal low-pass filter on the graph."""
+"""The ideal low-pass filter on the graph, alone and with the linear one."""
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from scipy.sparse.linalg import svds
+from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ..config import ConfigError, Settings, field
-from ..edges import EDGE_TYPE
+from ..config import ConfigError, field
 from ..registry import register
-from .base import EmbeddingModel, inverse_root
+from .base import FactorModel, LinearModel, inverse_root, multiply
+from .linear_filter import GraphFilter
+
+
+def singular_vectors(rows: sp.csr_array, rank: int) -> tuple[Tensor, Tensor]:
+    """The greatest singular values of a sparse matrix, descending, and their right vectors as
+    columns, float64.
+
+    Raises:
+        ConfigError: If there are not so many.
+    """
+    if rank > (limit := min(rows.shape) - 1):
+        raise ConfigError(f"'rank' must be at most {limit} for this data set, got {rank}.")
+    # Always from the same start, so that the same data gives the same vectors.
+    start = np.random.default_rng(0).standard_normal(min(rows.shape)).astype(np.float32)
+    _, value, vectors = svds(rows.astype(np.float32), k=rank, v0=start)
+    order = np.argsort(-value, kind="stable")
+    return torch.from_numpy(value[order]).double(), torch.from_numpy(vectors[order].T).double()
+
+
+def low_pass(model: LinearModel, rank: int) -> tuple[Tensor, Tensor]:
+    r"""The two factors of :math:`\mathbf{D}_I^{-1/2} \mathbf{V}_k \mathbf{V}_k^{\top}
+    \mathbf{D}_I^{1/2}`, both of shape :math:`(I, k)`.
+    """
+    root = model.degree().clamp(min=1).sqrt().cpu().double()
+    columns = model.interactions() @ sp.diags_array(1 / root.numpy())
+    rows = sp.diags_array(inverse_root(model.seen_ptr.diff())) @ columns
+    right = singular_vectors(rows.tocsr(), rank)[1]
+    return right / root.view(-1, 1), right * root.view(-1, 1)
+
+
+class LowRankModel(LinearModel):
+    """Base class of models with a number of singular vectors of the interactions."""
+
+    class Config(LinearModel.Config):
+        rank: int = field(256, ge=1, search=(8, 512), log=True, help="number k of singular vectors")
+
+    @classmethod
+    def limits(cls, data: HeteroData) -> dict[str, int]:
+        """There are fewer vectors than users and than items."""
+        return {"rank": min(data["user"].num_nodes, data["item"].num_nodes) - 1}
 
 
 @register("low-pass-svd")
-class LowPassSVD(EmbeddingModel):
+class LowPassSVD(LowRankModel, FactorModel):
     r"""The ideal low-pass filter of GF-CF, `"How Powerful is Graph Convolution for
     Recommendation?" <https://arxiv.org/abs/2108.07567>`_.
 
@@ -27,37 +67,50 @@ class LowPassSVD(EmbeddingModel):
     \mathbf{D}_I^{-1/2}` that belong to its :math:`k` greatest singular values.
     """
 
-    class Config(EmbeddingModel.Config):
-        rank: int = field(256, ge=1, search=(8, 512), log=True, help="number k of singular vectors")
-
     is_nested = True
 
-    def __init__(self, data: HeteroData, config: Settings = None, **settings: Any) -> None:
-        super().__init__(data, config, **settings)
-        rank, limit = self.config.rank, self.limits(data)["rank"]
-        if rank > limit:
-            raise ConfigError(f"'rank' must be at most {limit} for this data set, got {rank}.")
-        root = self.degree().clamp(min=1).sqrt().cpu().double().numpy()
-        columns = (self.interactions() @ sp.diags_array(1 / root)).tocsr()
-        rows = sp.diags_array(inverse_root(self.seen_ptr.diff())) @ columns
-        # Always from the same start, so that the same data gives the same vectors.
-        start = np.random.default_rng(0).standard_normal(min(rows.shape)).astype(np.float32)
-        _, value, vectors = svds(rows.astype(np.float32), k=rank, v0=start)
-        right = vectors[np.argsort(-value, kind="stable")].T  # the greatest value first
-        self._set(
-            torch.from_numpy((columns @ right).astype(np.float32)),
-            torch.from_numpy((root[:, None] * right).astype(np.float32)),
-        )
-        self.to(data[EDGE_TYPE].edge_index.device)
-
-    @classmethod
-    def limits(cls, data: HeteroData) -> dict[str, int]:
-        """There are fewer vectors than users and than items."""
-        return {"rank": min(data["user"].num_nodes, data["item"].num_nodes) - 1}
+    def fit(self, data: HeteroData) -> None:
+        """Finds the singular vectors."""
+        self._set(*low_pass(self, self.config.rank))
 
     def truncated(self, **settings: Any) -> Self:
         """The model of fewer singular vectors."""
         twin = self._twin(**settings)
-        rank = twin.config.rank
-        twin._set(self.users[:, :rank].contiguous(), self.items[:, :rank].contiguous())
+        for name in ("users", "encoder", "items"):
+            twin.register_buffer(name, getattr(self, name)[:, : twin.config.rank].contiguous())
         return twin
+
+
+@register("gf-cf")
+class GFCF(LowRankModel, GraphFilter):
+    r"""GF-CF, `"How Powerful is Graph Convolution for Recommendation?"
+    <https://arxiv.org/abs/2108.07567>`_ (eq. 9): a linear filter and an ideal low-pass filter.
+
+    .. math::
+        \mathbf{Y} = \mathbf{R} \left( \tilde{\mathbf{R}}^{\top} \tilde{\mathbf{R}} + w \,
+        \mathbf{D}_I^{-1/2} \, \mathbf{V}_k \mathbf{V}_k^{\top} \, \mathbf{D}_I^{1/2} \right),
+        \qquad
+        \tilde{\mathbf{R}} = \mathbf{D}_U^{-1/2} \mathbf{R} \mathbf{D}_I^{-1/2}
+
+    with :math:`\mathbf{V}_k` as in :class:`LowPassSVD`.
+    """
+
+    class Config(LowRankModel.Config):
+        low_pass_weight: float = field(
+            0.3, ge=0, search=(0.03, 3.0), log=True, help="weight w of the low-pass filter"
+        )
+
+    layout: ClassVar = {"encoder": "I rank", "items": "I rank"}
+    encoder: Tensor
+    items: Tensor
+
+    def fit(self, data: HeteroData) -> None:
+        """Finds the singular vectors."""
+        for name, part in zip(self.layout, low_pass(self, self.config.rank), strict=True):
+            self.register_buffer(name, part.float().contiguous())
+
+    def predict(self, history: Tensor) -> Tensor:
+        r"""Scores of all items, shape :math:`(B, I)`."""
+        out = self.filtered(history.to_dense().t().to(self.items.dtype)).t()
+        smooth = multiply(history, self.encoder) @ self.items.t()
+        return out.add(smooth, alpha=self.config.low_pass_weight)

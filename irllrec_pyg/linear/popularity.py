@@ -1,10 +1,11 @@
 """The same list for everybody."""
 
-from typing import Any
+from typing import ClassVar
 
+import torch
+from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ..config import Settings
 from ..registry import register
 from .base import EmbeddingModel
 
@@ -13,7 +14,16 @@ from .base import EmbeddingModel
 class Popularity(EmbeddingModel):
     """The same list for everybody: items by their number of training interactions."""
 
-    def __init__(self, data: HeteroData, config: Settings = None, **settings: Any) -> None:
-        super().__init__(data, config, **settings)
-        degree = self.degree().view(-1, 1)
-        self._set(degree.new_ones(self.num_users, 1), degree)
+    layout: ClassVar = {"items": "I 1"}
+
+    def fit(self, data: HeteroData) -> None:
+        """Counts the interactions of each item."""
+        self.register_buffer("items", self.degree().view(-1, 1))
+
+    def prepare(self) -> None:
+        """Every user is the same."""
+        self.register_buffer("users", self.items.new_ones(self.num_users, 1))
+
+    def encode(self, history: Tensor) -> Tensor:
+        """Ones."""
+        return torch.ones(history.size(0), 1, dtype=self.items.dtype, device=self.items.device)

@@ -3,6 +3,7 @@
 import copy
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -93,50 +94,72 @@ def user_means(item: Tensor, edge_index: Tensor, num_users: int) -> Tensor:
     return means.to(item.dtype)
 
 
-def principal_components(x: Tensor, rank: int) -> Tensor:
-    r"""The first principal components of some vectors, and a log line about the variance kept.
-
-    With the mean :math:`\mu` of the rows and the eigenvectors :math:`V_k` of their covariance with
-    the greatest eigenvalues, :math:`(X - \mu) V_k`. An eigenvector's sign is such that its greatest
-    entry is positive.
+@dataclass(frozen=True)
+class PrincipalComponents:
+    r"""Directions in which vectors vary most; :meth:`project` makes wide vectors narrow.
 
     Args:
-        x (Tensor): Vectors, floating point of shape :math:`(N, T)`.
-        rank (int): :math:`k`. Vectors of at most so many numbers stay as they are.
+        mean (Tensor): Mean of the vectors, shape :math:`(T)`.
+        directions (Tensor): The first directions, orthonormal, shape :math:`(T, r)`.
+        kept (float): Share of the variance that lies in them.
+    """
 
-    Returns:
-        Tensor of shape :math:`(N, \min(k, T))` in the dtype of ``x``.
+    mean: Tensor
+    directions: Tensor
+    kept: float
+
+    def project(self, x: Tensor) -> Tensor:
+        r"""Coordinates of vectors, shape :math:`(N, T)`, along the directions: :math:`(N, r)`."""
+        wide = x.to(self.mean.dtype) - self.mean
+        return (wide @ self.directions).to(x.dtype)
+
+
+def principal_components(x: Tensor, rank: int) -> PrincipalComponents:
+    r"""The first principal components of vectors.
+
+    They are computed in double precision from the :math:`T \times T` covariance, and each direction
+    has its largest entry positive, so that the result does not depend on the machine's signs.
+
+    Args:
+        x (Tensor): The vectors, floating point of shape :math:`(N, T)`.
+        rank (int): How many; all of them where there are fewer.
+
+    Raises:
+        ValueError: If ``rank`` is below 1.
     """
     if rank < 1:
         raise ValueError(f"'rank' must be at least 1, got {rank}.")
-    if rank >= x.size(1):
-        return x
-    wide = torch.promote_types(x.dtype, torch.float32)
-    centred = x.to(wide) - x.to(wide).mean(0)
-    value, vectors = torch.linalg.eigh((centred.t() @ centred).double())  # ascending
-    vectors, kept = vectors[:, -rank:].flip(1), value[-rank:].sum() / value.sum()
-    vectors = vectors * vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
-    log.info(
-        "%d of %d principal components keep %.1f %% of the variance.", rank, x.size(1), 100 * kept
-    )
-    out: Tensor = centred @ vectors.to(wide)
-    return out.to(x.dtype)
+    wide = x.double()
+    mean = wide.mean(dim=0)
+    centred = wide - mean
+    variances, vectors = torch.linalg.eigh(centred.t() @ centred)
+    variances, vectors = variances.flip(0).clamp_min(0), vectors.flip(1)
+    directions = vectors[:, : min(rank, x.size(1))]
+    largest = directions.abs().argmax(dim=0, keepdim=True)
+    directions = directions * directions.gather(0, largest).sign()
+    total = float(variances.sum())
+    kept = float(variances[: directions.size(1)].sum()) / total if total else 1.0
+    return PrincipalComponents(mean, directions, min(kept, 1.0))
 
 
 def narrow_texts(data: HeteroData, rank: int) -> HeteroData:
-    """A copy of a data set whose texts are :func:`principal_components` of those that it has,
-    users' and items' together; everything else is shared.
+    """A copy of a data set whose texts are the first principal components of those that it has,
+    users' and items' together; everything else is shared. Texts of at most ``rank`` numbers stay as
+    they are. A log line says how much of the variance is kept.
     """
     out = copy.copy(data)
     for field, what in WHAT.items():
         parts = {s: data[s][field] for s in ("user", "item") if data[s].get(field) is not None}
-        if len({part.size(1) for part in parts.values()}) != 1:
+        widths = {part.size(1) for part in parts.values()}
+        if len(widths) != 1 or rank >= min(widths):
             continue  # there are none, or text_features says that they do not fit
-        log.info("Reducing the %s.", what)
-        narrow = principal_components(torch.cat(list(parts.values())), rank)
-        rows = narrow.split([part.size(0) for part in parts.values()])
-        for side, part in zip(parts, rows, strict=True):
-            out[side][field] = part
+        components = principal_components(torch.cat(list(parts.values())), rank)
+        for side, part in parts.items():
+            out[side][field] = components.project(part)
+        log.info(
+            "%d of %d principal components keep %.1f %% of the variance of the %s.",
+            *(rank, *widths, 100 * components.kept, what),
+        )
     return out
 
 

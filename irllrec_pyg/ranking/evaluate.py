@@ -10,7 +10,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from ..edges import EDGE_TYPE, SPLITS, check_data
-from ..sparse import CSR
+from ..sparse import CSR, pointers
 from .metrics import LIST_METRICS, USER_METRICS
 from .ranker import Ranker
 from .topk import ranked_lists
@@ -27,9 +27,10 @@ def evaluate(
     metrics: str | Sequence[str] = ("recall", "ndcg"),
     exclude_validation: bool = False,
     exclude: Tensor | None = None,
+    candidates: Tensor | None = None,
     block_size: int | None = None,
 ) -> dict[str, float]:
-    r"""Ranks all items for each user and averages metrics over the users.
+    r"""Ranks all items, or some, for each user and averages metrics over the users.
 
     A user's training items are never ranked; users without a relevant item are left out. With
     :math:`\mathcal{R}_u` the relevant items of a user and :math:`i_1, i_2, \ldots` the list,
@@ -49,13 +50,17 @@ def evaluate(
         split (str, optional): ``"val"`` or ``"test"`` of a data set. (default: ``"test"``)
         k (int or sequence of int, optional): Lengths of the lists. (default: ``(5, 10, 20)``)
         metrics (str or sequence of str, optional): ``recall``, ``precision``, ``f1``, ``ndcg``,
-            ``map``, ``mrr``, ``hit`` (averages over users), ``coverage`` (share of items in any
-            list) and ``popularity`` (mean number of training interactions of listed items).
+            ``map``, ``mrr``, ``hit`` (averages over users), ``coverage`` (share of ranked items in
+            any list) and ``popularity`` (mean number of training interactions of listed items).
             (default: ``("recall", "ndcg")``)
         exclude_validation (bool, optional): If set, validation items are not ranked either; the
             papers rank them at test. (default: ``False``)
         exclude (Tensor, optional): Further pairs that are not ranked, of shape :math:`(2, M')`.
             (default: ``None``)
+        candidates (Tensor, optional): Positions of the items that are ranked, among themselves,
+            int64 of shape :math:`(C,)`, such as items that nobody has touched in training. Other
+            relevant items are left out, and users who have none among these.
+            (default: all items)
         block_size (int, optional): Users in a block.
             (default: as many as score into 64 MB, at most 128 on the CPU)
 
@@ -69,7 +74,9 @@ def evaluate(
             ``RandomLinkSplit``, among which are negatives.
     """
     k, metrics = as_tuple(k), as_tuple(metrics)
-    users, lists = _run(ranker, data, split, k, metrics, exclude_validation, exclude, block_size)
+    users, lists = _run(
+        ranker, data, split, k, metrics, exclude_validation, exclude, candidates, block_size
+    )
     return {
         name: lists[name] if name in lists else float(users[name].mean())
         for name in _names(metrics, k)
@@ -85,13 +92,14 @@ def evaluate_users(
     metrics: str | Sequence[str] = ("recall", "ndcg"),
     exclude_validation: bool = False,
     exclude: Tensor | None = None,
+    candidates: Tensor | None = None,
     block_size: int | None = None,
 ) -> pd.DataFrame:
     """The values of each user that :func:`evaluate` averages, for paired tests.
 
     Args:
-        ranker, data, split, k, metrics, exclude_validation, exclude, block_size: As in
-            :func:`evaluate`; ``metrics`` must be averages over users.
+        ranker, data, split, k, metrics, exclude_validation, exclude, candidates, block_size: As
+            in :func:`evaluate`; ``metrics`` must be averages over users.
 
     Returns:
         Table with the column ``user`` (the owner's id) and one column for each metric; one row for
@@ -100,7 +108,9 @@ def evaluate_users(
     k, metrics = as_tuple(k), as_tuple(metrics)
     if wrong := [name for name in metrics if name in LIST_METRICS]:
         raise ValueError(f"{', '.join(wrong)} has no value for a single user.")
-    users, _ = _run(ranker, data, split, k, metrics, exclude_validation, exclude, block_size)
+    users, _ = _run(
+        ranker, data, split, k, metrics, exclude_validation, exclude, candidates, block_size
+    )
     if ranker.user_ids is not None:
         users["user"] = pd.Series(list(ranker.user_ids)).take(users["user"].to_numpy()).array
     return users[["user", *_names(metrics, k)]]
@@ -124,15 +134,22 @@ def _run(
     metrics: Sequence[str],
     exclude_validation: bool,
     exclude: Tensor | None,
+    candidates: Tensor | None,
     block_size: int | None,
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     _check_arguments(k, metrics, block_size)
     labels = _labels(ranker, data, split, exclude_validation).to(ranker.seen_ptr.device)
     relevant = ranker.check_pairs(labels, "data")
+    if candidates is not None:
+        candidates = ranker.check_items(candidates).unique()
+        ranked = torch.isin(relevant.col, candidates)
+        rows = relevant.rows()[ranked]
+        relevant = CSR(pointers(rows, ranker.num_users), relevant.col[ranked])
     count = relevant.ptr.diff()
     user = count.nonzero().flatten()
     if user.numel() == 0:
-        raise ValueError("No user has a relevant item: there are no pairs to evaluate on.")
+        among = "" if candidates is None else " among the candidates"
+        raise ValueError(f"No user has a relevant item{among}: there are no pairs to evaluate on.")
     hidden = ranker.hidden_items("train")
     further = [] if exclude is None else [exclude]
     if exclude_validation:
@@ -146,13 +163,13 @@ def _run(
     values: dict[str, list[Tensor]] = {name: [] for name in _names(per_user, k)}
     popularity = torch.bincount(ranker.seen_item, minlength=ranker.num_items)
     overall = {
-        (metric, top): LIST_METRICS[metric](popularity)
+        (metric, top): LIST_METRICS[metric](popularity, candidates)
         for metric in metrics
         if metric in LIST_METRICS
         for top in k
     }
     with ranker.ranking():
-        for chunk, item, _ in ranked_lists(ranker, user, max(k), hidden, None, block_size):
+        for chunk, item, _ in ranked_lists(ranker, user, max(k), hidden, candidates, block_size):
             hit = _hits(relevant, chunk, item)
             for name in per_user:
                 for top in dict.fromkeys(k):

@@ -40,13 +40,15 @@ USER_METRICS: dict[str, UserMetric] = {
 
 
 class Coverage:
-    """The share of all items that stand in any list.
+    """The share of the ranked items that stand in any list.
 
     Args:
         count (Tensor): Training interactions of each item, shape :math:`(I,)`.
+        candidates (Tensor, optional): Items that are ranked, each once. (default: all)
     """
 
-    def __init__(self, count: Tensor) -> None:
+    def __init__(self, count: Tensor, candidates: Tensor | None = None) -> None:
+        self.num_ranked = len(count) if candidates is None else len(candidates)
         # The last place stands for what is missing in short lists, which is number -1.
         self.listed = torch.zeros(len(count) + 1, dtype=torch.bool, device=count.device)
 
@@ -56,17 +58,17 @@ class Coverage:
 
     def compute(self) -> float:
         """The value over all lists so far."""
-        return float(self.listed[:-1].double().mean())
+        return float(self.listed[:-1].double().sum() / self.num_ranked)
 
 
 class Popularity:
     """The mean number of training interactions of a list's items, averaged over the lists.
 
     Args:
-        count (Tensor): As of :class:`Coverage`.
+        count, candidates: As of :class:`Coverage`.
     """
 
-    def __init__(self, count: Tensor) -> None:
+    def __init__(self, count: Tensor, candidates: Tensor | None = None) -> None:
         self.count = torch.cat([count, count.new_zeros(1)])
         self.means: list[Tensor] = []
 

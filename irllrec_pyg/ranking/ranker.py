@@ -75,6 +75,7 @@ class Ranker(torch.nn.Module):
         self.num_users, self.num_items = num_users, num_items
         self.user_ids = _check_ids(user_ids, num_users, "user")
         self.item_ids = _check_ids(item_ids, num_items, "item")
+        self.info: dict[str, Any] = {}  # what was saved with a model that was loaded
         self._index: dict[str, pd.Index[int | str]] = {}
         pairs = self.check_pairs(edge_index, "edge_index")
         self.register_buffer("seen_ptr", pairs.ptr, False)
@@ -96,6 +97,25 @@ class Ranker(torch.nn.Module):
             Tensor of shape :math:`(B, I)`; nothing is masked.
         """
         raise NotImplementedError
+
+    def score_history(self, history: Tensor) -> Tensor:
+        r"""Scores of all items for users whom the ranker need not know, by their interactions.
+
+        Args:
+            history (Tensor): One at the items of each user, else zero; dense or sparse, of shape
+                :math:`(B, I)`.
+
+        Returns:
+            Tensor of shape :math:`(B, I)`; nothing is masked.
+
+        Raises:
+            NotImplementedError: If the ranker knows users by embeddings of their own alone.
+            ValueError: If the history has another shape.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} scores the users that it was built with alone; closed-form "
+            "models such as 'ease' and 'bilinear-text' score histories of others."
+        )
 
     def scorer(self) -> Scorer:
         """A function like :meth:`score` for many calls between which nothing changes."""
@@ -153,7 +173,7 @@ class Ranker(torch.nn.Module):
             raise ValueError(f"'k' must be a whole number, at least 1, got {k!r}.")
         user = self._check_positions(user, self.num_users, "user")
         if candidates is not None:
-            candidates = self._check_positions(candidates, self.num_items, "candidates")
+            candidates = self.check_items(candidates)
         hidden = self.hidden_items(exclude)
         with self.ranking():
             lists = list(ranked_lists(self, user, k, hidden, candidates, block_size))
@@ -243,6 +263,14 @@ class Ranker(torch.nn.Module):
                 yield
         finally:
             self.train(mode)
+
+    def check_items(self, candidates: Tensor) -> Tensor:
+        """Checks positions of items, and brings them to the ranker's device.
+
+        Raises:
+            ValueError: If they are none.
+        """
+        return self._check_positions(candidates, self.num_items, "candidates")
 
     def _check_positions(self, position: Tensor, count: int, name: str) -> Tensor:
         wrong = position.dim() != 1 or position.dtype != torch.long

@@ -13,7 +13,7 @@ from torch_geometric.data import HeteroData
 from ..datasets.formats import plain_id
 from .chat import ChatSettings, Endpoint, ResponseFormat
 from .embeddings import Embedder
-from .encoders import Encoder, EndpointEncoder, SentenceTransformerEncoder, WordLlamaEncoder
+from .encoders import Encoder, build_encoder
 from .engine import RunSettings, RunStopped
 from .files import write_json
 from .manifest import plan, write_manifest
@@ -338,22 +338,11 @@ def _table(path: str, *id_columns: str) -> pd.DataFrame:
 
 
 def _encoder(args: argparse.Namespace, name: str) -> Encoder:
-    kind, _, model = name.partition(":")
-    if kind == "wordllama":
-        return WordLlamaEncoder()
-    if kind == "sentence-transformers" and model:
-        return SentenceTransformerEncoder(model)
-    if kind == "openai" and model:
-        settings = RunSettings(args.concurrency, args.rpm, args.tpm, args.retries)
-        return EndpointEncoder(
-            model,
-            Endpoint(args.encoder_url, args.encoder_key_variable),
-            args.dimensions,
-            run=settings,
-        )
-    raise ValueError(
-        f"The encoder {name!r} is not known: wordllama, openai:MODEL or "
-        "sentence-transformers:MODEL."
+    return build_encoder(
+        name,
+        endpoint=Endpoint(args.encoder_url, args.encoder_key_variable),
+        dimensions=args.dimensions,
+        run=RunSettings(args.concurrency, args.rpm, args.tpm, args.retries),
     )
 
 

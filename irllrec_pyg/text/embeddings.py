@@ -143,41 +143,23 @@ class Embedder:
                 for node in range(pipeline.source.num_nodes(side))
             ]
             texts[side], origins[side] = [t for t, _ in found], [origin for _, origin in found]
-        wanted = list(dict.fromkeys(text for side in SIDES for text in texts[side] if text))
-        # The name of an encoder can hold a URL; file names cannot.
-        safe = re.sub(r"[^\w.-]+", "_", encoder.name)
-        path = pipeline.folder / "embeddings" / f"{safe}.rows"
-        with EmbeddingStore(path, encoder.name) as store:
-            missing = [text for text in wanted if text not in store]
-            with tqdm(
-                total=len(missing),
-                desc=f"embedding {field}",
-                unit="text",
-                disable=not self._progress,
-            ) as bar:
-
-                def on_batch(batch: list[str], vectors: Vectors) -> None:
-                    store.add(batch, vectors)
-                    bar.update(len(batch))
-
-                if missing:
-                    encoder.encode(missing, on_batch)
+        wanted = [text for side in SIDES for text in texts[side] if text]
+        embedded = embed_texts(
+            encoder, wanted, pipeline.folder / "embeddings", f"embedding {field}", self._progress
+        )
+        position = {text: row for row, text in enumerate(wanted)}
         result: dict[Side, Vectors] = {}
         for side in SIDES:
-            rows = np.zeros((len(texts[side]), store.width), np.float32)
+            rows = np.zeros((len(texts[side]), embedded.shape[1]), np.float32)
             nodes = [n for n, text in enumerate(texts[side]) if text]
-            if nodes:
-                rows[nodes] = self._scaled(store.get([texts[side][n] for n in nodes]))
+            rows[nodes] = self._scaled(embedded[[position[texts[side][n]] for n in nodes]])
             result[side] = rows
         fill_missing(pipeline.source, result, origins)
         self.origins[field] = origins
         return {side: self._scaled(rows) for side, rows in result.items()}
 
     def _scaled(self, rows: Vectors) -> Vectors:
-        if not self.normalize:
-            return rows
-        length = np.linalg.norm(rows, axis=1, keepdims=True)
-        return np.asarray(rows / np.where(length > 0, length, 1), np.float32)
+        return unit_length(rows) if self.normalize else rows
 
     def _profiles(self, side: Side) -> dict[int, dict[str, str]]:
         step, pipeline = STEP["x", side], self.pipeline
@@ -193,3 +175,54 @@ class Embedder:
             raise PipelineError(
                 "This data set has another split than the one the texts were made from."
             )
+
+
+def embed_texts(
+    encoder: Encoder,
+    texts: list[str],
+    folder: Path,
+    description: str = "embedding",
+    progress: bool = True,
+) -> Vectors:
+    r"""Embeddings of texts, each text embedded once.
+
+    They are kept in ``folder``, in a file for each encoder, by the text's SHA-256: what was
+    embedded before a kill or for another data set is not embedded again.
+
+    Args:
+        encoder (Encoder): What embeds.
+        texts (list of str): The texts; none of them empty.
+        folder (pathlib.Path): Where embeddings are kept.
+        description (str, optional): What the progress bar says. (default: ``"embedding"``)
+        progress (bool, optional): Whether to show one. (default: ``True``)
+
+    Shapes:
+        - **output:** float32 of shape :math:`(N, T)`, in the order of the texts; :math:`(0, 0)`
+          where nothing was ever embedded.
+
+    Raises:
+        JournalError: If another process is writing the file.
+        OSError: If the folder cannot be written.
+    """
+    # The name of an encoder can hold a URL; file names cannot.
+    safe = re.sub(r"[^\w.-]+", "_", encoder.name)
+    store = EmbeddingStore(folder / f"{safe}.rows", encoder.name)
+    missing = [text for text in dict.fromkeys(texts) if text not in store]
+    if missing:
+        with (
+            store,
+            tqdm(total=len(missing), desc=description, unit="text", disable=not progress) as bar,
+        ):
+
+            def on_batch(batch: list[str], vectors: Vectors) -> None:
+                store.add(batch, vectors)
+                bar.update(len(batch))
+
+            encoder.encode([text for text in missing if text not in store], on_batch)
+    return store.get(texts) if texts else np.zeros((0, store.width), np.float32)
+
+
+def unit_length(rows: Vectors) -> Vectors:
+    r"""Vectors scaled to length 1; zeros stay zeros."""
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.where(length > 0, length, 1), np.float32)

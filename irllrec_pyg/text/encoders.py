@@ -2,7 +2,8 @@ r"""Text encoders: an OpenAI-compatible endpoint, sentence-transformers, or word
 
 import asyncio
 from collections.abc import Callable
-from importlib import metadata
+from functools import cached_property
+from importlib import metadata, util
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,18 +41,18 @@ class WordLlamaEncoder:
     """
 
     def __init__(self, batch_size: int = 1024) -> None:
-        try:
-            import wordllama
-        except ImportError:
-            raise ImportError(
-                "This encoder needs wordllama: pip install 'irllrec_pyg[encode]'."
-            ) from None
-        # Its own default looks for the weights in a folder where the wheel does not put them.
-        self._model = wordllama.WordLlama.load(
-            cache_dir=Path(wordllama.__file__).parent, disable_download=True
-        )
+        _check_installed("wordllama", "encode")
         self.name = f"wordllama-{metadata.version('wordllama')}-256"
         self._batch_size = batch_size
+
+    @cached_property
+    def _model(self) -> Any:  # loaded when the first text comes: most are embedded already
+        import wordllama
+
+        # Its own default looks for the weights in a folder where the wheel does not put them.
+        return wordllama.WordLlama.load(
+            cache_dir=Path(wordllama.__file__).parent, disable_download=True
+        )
 
     def encode(self, texts: list[str], on_batch: OnBatch) -> None:
         """See :class:`Encoder`."""
@@ -70,16 +71,15 @@ class SentenceTransformerEncoder:
     """
 
     def __init__(self, model: str, device: str | None = None, batch_size: int = 64) -> None:
-        try:
-            from sentence_transformers import SentenceTransformer
-        except ImportError:
-            raise ImportError(
-                "This encoder needs sentence-transformers: pip install "
-                "'irllrec_pyg[sentence-transformers]'."
-            ) from None
-        self._model = SentenceTransformer(model, device=device)
+        _check_installed("sentence_transformers", "sentence-transformers")
         self.name = f"sentence-transformers-{model}"
-        self._batch_size = batch_size
+        self._source, self._device, self._batch_size = model, device, batch_size
+
+    @cached_property
+    def _model(self) -> Any:
+        from sentence_transformers import SentenceTransformer
+
+        return SentenceTransformer(self._source, device=self._device)
 
     def encode(self, texts: list[str], on_batch: OnBatch) -> None:
         """See :class:`Encoder`."""
@@ -190,6 +190,37 @@ class EndpointEncoder:
                 f"answered with {len(rows)} embeddings."
             )
         return check([row.embedding for row in rows], batch, self.name)
+
+
+def build_encoder(name: str, **endpoint: Any) -> Encoder:
+    r"""The encoder of a name.
+
+    Args:
+        name (str): ``"wordllama"``, ``"sentence-transformers:MODEL"`` or ``"openai:MODEL"``.
+        **endpoint: Further arguments of :class:`EndpointEncoder`.
+
+    Raises:
+        ValueError: If there is no such encoder.
+        ImportError: If its package is not installed; says what to install.
+    """
+    kind, _, model = name.partition(":")
+    if name == "wordllama":
+        return WordLlamaEncoder()
+    if kind == "sentence-transformers" and model:
+        return SentenceTransformerEncoder(model)
+    if kind == "openai" and model:
+        return EndpointEncoder(model, **endpoint)
+    raise ValueError(
+        f"The encoder {name!r} is not known: wordllama, openai:MODEL or "
+        "sentence-transformers:MODEL."
+    )
+
+
+def _check_installed(package: str, extra: str) -> None:
+    if util.find_spec(package) is None:
+        raise ImportError(
+            f"This encoder needs {package.replace('_', '-')}: pip install 'irllrec_pyg[{extra}]'."
+        )
 
 
 def check(vectors: Any, texts: list[str], name: str) -> Vectors:

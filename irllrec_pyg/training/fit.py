@@ -20,9 +20,10 @@ from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch_geometric.data import HeteroData
 
-from ..checkpoint import KIND, load_weights, save_ranker
+from ..checkpoint import load_weights, save_ranker
 from ..config import ConfigError, unknown_name
 from ..nn import Recommender
+from ..ranker_file import KIND
 from ..ranking.evaluate import as_tuple
 from ..registry import arguments
 from ..tensor_file import CheckpointError, content_hash

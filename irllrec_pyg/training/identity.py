@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ..checkpoint import IDS
 from ..config import Config
 from ..edges import EDGE_TYPE, PAIRS
 from ..nn import ModelConfig, Recommender
+from ..ranker_file import IDS
 from ..registry import Configured
 from ..tensor_file import CheckpointError
 from .config import TrainingConfig

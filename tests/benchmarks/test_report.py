@@ -13,13 +13,12 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-import provenance
 import report
 import run
 import speed_report
 
 import irllrec_pyg
-from irllrec_pyg import IRLLRecDataset
+from irllrec_pyg import IRLLRecDataset, provenance
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ TEXT_FILES = [file for pair in EMBEDDINGS.values() for file in pair]
 
 
 @contextmanager
-def _serve(folder: Path, dies_at: str = ""):
+def _serve(folder: Path, dies_at: str = "", deaths: int = 99):
     r"""Serves a folder; breaks the connection in the middle of the file :obj:`dies_at`."""
 
     class Handler(SimpleHTTPRequestHandler):
@@ -33,7 +33,7 @@ def _serve(folder: Path, dies_at: str = ""):
 
         def do_GET(self):
             requested.append(self.path)
-            if dies_at and self.path.endswith(dies_at):
+            if dies_at and self.path.endswith(dies_at) and len(requested) <= deaths:
                 body = Path(self.translate_path(self.path)).read_bytes()
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(body)))
@@ -55,6 +55,12 @@ def _serve(folder: Path, dies_at: str = ""):
     finally:
         server.shutdown()
         server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch):
+    r"""Between two tries pooch waits for seconds."""
+    monkeypatch.setattr("pooch.core.time.sleep", lambda _: None)
 
 
 @pytest.fixture
@@ -126,7 +132,7 @@ def test_wrong_hash_keeps_nothing(published, tmp_path, monkeypatch):
     (published / "movie" / "val_mat.pkl").write_bytes(b"something else")
     with _serve(published) as (url, _):
         _use(monkeypatch, url)
-        with pytest.raises(DownloadError, match=r"val_mat\.pkl has the SHA-256 .*, expected"):
+        with pytest.raises(DownloadError, match=r"val_mat\.pkl .*SHA256 .* expected"):
             fetch_matrices("movie", str(tmp_path / "raw"), str(tmp_path))
     assert [path.name for path in (tmp_path / "raw").iterdir()] == ["trn_mat.pkl"]
 
@@ -143,6 +149,15 @@ def test_server_that_dies_midway(published, tmp_path, monkeypatch):
         fetch_matrices("movie", str(raw), str(tmp_path))
         assert requested == ["/movie/tst_mat.pkl"]
     assert (raw / "tst_mat.pkl").read_bytes() == (published / "movie/tst_mat.pkl").read_bytes()
+
+
+def test_a_connection_that_breaks_once_is_tried_again(published, tmp_path, monkeypatch):
+    with _serve(published, dies_at="trn_mat.pkl", deaths=1) as (url, requested):
+        _use(monkeypatch, url)
+        fetch_matrices("movie", str(tmp_path / "raw"), str(tmp_path))
+        assert requested.count("/movie/trn_mat.pkl") == 2
+    for file in MATRICES:
+        assert (tmp_path / "raw" / file).read_bytes() == (published / "movie" / file).read_bytes()
 
 
 def test_no_server(tmp_path, monkeypatch):
@@ -233,7 +248,7 @@ def test_archive_goes_on_and_keeps_its_first_hash(published, tmp_path, monkeypat
         shutil.rmtree(raw)
         (root / ".downloads" / "data.tar.gz01").unlink()
         (published / "data.tar.gz01").write_bytes(b"changed at its source")
-        with pytest.warns(UserWarning, match="SHA-256 .* expected"):
+        with pytest.warns(UserWarning, match="SHA256 .* expected"):
             fetch_text("steam", raw, str(root))
         assert not (root / ".downloads" / "data.tar.gz01").exists()
 

@@ -139,8 +139,8 @@ VECTORS = ({"a": [1.0], "b": [2.0]}, {1: [1.0], 2: [1.0]})
         ({"df": DF.assign(i=[1.5, 2, 3])}, r"column 'i' has the id 1\.5 of type float"),
         ({"df": DF.assign(u=[True, False, True])}, "id True of type bool"),
         ({"df": DF.assign(u=[(1,), (2,), (1,)])}, r"id \(1,\) of type tuple"),
-        ({"time_split": "time"}, "'time_split' must be 'user' or 'global', .* got 'time'"),
-        ({"time_split": "global"}, "with a column 'time', got 'global' and time=None"),
+        ({"kind": "global"}, "'kind' must be one of random, time, .* got 'global'"),
+        ({"kind": "time-global"}, "with a column 'time', got 'time-global' and time=None"),
         ({"x": (VECTORS[0], None)}, "x must be a pair"),
         ({"split": (0.5, 0.2, 0.2)}, "with sum 1"),
         ({"split": (0, 0.5, 0.5)}, "the first not 0"),
@@ -241,7 +241,7 @@ def test_one_cut_off_for_all_users_equals_a_naive_loop(split, moments):
     df = _table()
     df["when"] = np.random.default_rng(1).integers(0, moments, len(df))
     data = from_interactions(
-        df, user="who", item="what", time="when", split=split, time_split="global"
+        df, user="who", item="what", time="when", split=split, kind="time-global"
     )
     first = {}
     for who, what, when in zip(df.who, df.what, df.when, strict=True):
@@ -257,14 +257,14 @@ def test_one_cut_off_for_all_users_equals_a_naive_loop(split, moments):
     assert _pairs(data) == expected
     shuffled = df.sample(frac=1, random_state=3)
     again = from_interactions(
-        shuffled, user="who", item="what", time="when", split=split, seed=9, time_split="global"
+        shuffled, user="who", item="what", time="when", split=split, seed=9, kind="time-global"
     )
     assert _pairs(again) == expected
 
 
 def test_newcomers_after_the_cut_off_are_nodes_without_training():
     df = pd.DataFrame({"u": ["a", "a", "b", "new"], "i": ["p", "q", "p", "fresh"], "t": range(4)})
-    data = from_interactions(df, "u", "i", time="t", split=(0.75, 0, 0.25), time_split="global")
+    data = from_interactions(df, "u", "i", time="t", split=(0.75, 0, 0.25), kind="time-global")
     assert data["user"].raw_id == ["a", "b", "new"]
     assert _pairs(data) == [{("a", "p"), ("a", "q"), ("b", "p")}, set(), {("new", "fresh")}]
     assert data.validate()

@@ -14,7 +14,7 @@ import torch_geometric.transforms as T
 from torch_geometric.data import HeteroData
 from torch_geometric.nn import HeteroConv, SAGEConv
 
-from irllrec_pyg.datasets import DataFileError, IRLLRecDataset, irllrec_dataset
+from irllrec_pyg.datasets import DataFileError, IRLLRecDataset, base, irllrec_dataset
 from tests.conftest import NUM_ITEMS, NUM_USERS, shared_path, write_pickle, write_published_folder
 
 RATES = ("user", "rates", "item")
@@ -295,7 +295,7 @@ def test_read_only_folder(published_folder, tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(irllrec_dataset, "atomic_path", refuse)
+    monkeypatch.setattr(base, "atomic_path", refuse)
     dataset = IRLLRecDataset(tmp_path, "tiny")
     assert dataset.num_users == NUM_USERS
     assert not (tmp_path / "tiny" / "processed").exists()

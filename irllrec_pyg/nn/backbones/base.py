@@ -91,7 +91,8 @@ class Backbone(Configured, torch.nn.Module):
         self.register_parameter("embedding", embedding)
         self._texts = None
         if self.config.init == "text" and self.learns_embedding:
-            item = principal_components(text_features(data, "x", ["item"]), self.embedding_size)
+            text = text_features(data, "x", ["item"])
+            item = principal_components(text, self.embedding_size).project(text)
             user = user_means(item, data[EDGE_TYPE].edge_index, self.graph.num_users)
             self._texts = torch.cat([user, item])
         self._draw_embedding()

@@ -56,8 +56,8 @@ class ProfileShaping(TextHead):
         self, data: HeteroData, backbone: Backbone, config: Settings = None, **settings: Any
     ) -> None:
         super().__init__(data, backbone, config, **settings)
-        features = principal_components(self.features, backbone.embedding_size)
-        features = features - features.mean(0)
+        components = principal_components(self.features, backbone.embedding_size)
+        features = components.project(self.features)
         self.features = features / features.std(0, correction=0).clamp(min=1e-8)
 
     def forward(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:

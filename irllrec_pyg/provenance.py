@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-import irllrec_pyg
-from irllrec_pyg.edges import EDGE_TYPE, SPLITS
-from irllrec_pyg.files import atomic_path, write_text
+from .edges import EDGE_TYPE, SPLITS
+from .files import atomic_path, write_text
 
 
 def provenance(data: HeteroData, folder: Path | None = None) -> dict[str, Any]:
@@ -56,7 +55,7 @@ def checkout(root: Path = Path(__file__).parents[1]) -> dict[str, Any]:
         commit, changed = git("rev-parse", "HEAD"), git("status", "-s", "*.py", "*.yaml")
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}
-    package = Path(irllrec_pyg.__file__).parent  # may be installed elsewhere, from something else
+    package = Path(__file__).parent  # may be installed elsewhere, from something else
     files = [str(file.relative_to(package)) for file in package.rglob("*.py")]
     alike = filecmp.cmpfiles(package, root / "irllrec_pyg", files, shallow=False)[0]
     return {"commit": commit, "dirty": bool(changed) or len(alike) < len(files)}
@@ -100,7 +99,9 @@ def write_users(table: pd.DataFrame, path: Path, folder: Path) -> dict[str, str]
         ``file``: the path from ``results.json``, and ``sha256`` of the file.
     """
     ids = table["user"].to_numpy()
-    columns = {name: table[name].to_numpy(np.float32 if name != "user" else None) for name in table}
+    columns: dict[str, Any] = {
+        str(name): table[name].to_numpy(np.float32 if name != "user" else None) for name in table
+    }
     columns["user"] = ids.astype(str) if ids.dtype == object else ids  # no pickle
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **columns)

@@ -1,0 +1,148 @@
+r"""Tables of text in files: finding them, reading them, and the core of their interactions."""
+
+import gzip
+import os
+import warnings
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from .safe_pickle import DataFileError
+
+_SEPARATORS = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t"}
+KINDS = (*_SEPARATORS, ".parquet")
+_DAMAGED = (
+    pd.errors.ParserError,
+    pd.errors.ParserWarning,
+    gzip.BadGzipFile,
+    zlib.error,
+    EOFError,
+    UnicodeError,
+)
+
+
+def find_table(folder: str | os.PathLike[str], stem: str) -> Path | None:
+    r"""The file of a table, such as ``interactions.csv.gz``, or ``None``.
+
+    Raises:
+        DataFileError: If there are several, or one of a kind that is not read.
+    """
+    found = sorted(Path(folder).glob(f"{stem}.*"))
+    usable = [path for path in found if path.name.removeprefix(stem) in KINDS]
+    if len(usable) > 1:
+        raise DataFileError(
+            f"{folder} holds {' and '.join(path.name for path in usable)}: keep one of them."
+        )
+    if found and not usable:
+        raise DataFileError(f"{found[0]} must be one of {', '.join(KINDS)} to be read.")
+    return usable[0] if usable else None
+
+
+def read_table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
+    r"""Reads a table as text, whatever it holds: the id ``007`` stays ``007``.
+
+    Args:
+        path (Path): A file as :func:`find_table` gives it.
+        columns (sequence of str, optional): Those without which it is of no use. (default: none)
+
+    Returns:
+        A table of str, indexed by the number of the row, from 1; empty cells are ``""``.
+
+    Raises:
+        DataFileError: For a damaged file, one without rows, or one of these columns missing or
+            with an empty cell; names file, row and column.
+        ImportError: For Parquet without a package that reads it; says which.
+    """
+    separator = next((sep for end, sep in _SEPARATORS.items() if path.name.endswith(end)), None)
+    if separator is None:
+        try:
+            table = pd.read_parquet(path)
+        except ImportError:
+            raise ImportError(
+                f"{path} needs pyarrow: pip install pyarrow, or write the table as .csv.gz"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise DataFileError(f"{path} is not a Parquet file ({error}).") from error
+        table = table.reset_index(drop=True).map(_as_text)
+    else:
+        table = read_delimited(path, separator, encoding="utf-8-sig")
+    table.columns = pd.Index([str(column).strip() for column in table.columns])
+    for column in columns:
+        if column not in table:
+            raise DataFileError(
+                f"{path} has no column {column!r}; its columns are {', '.join(table.columns)}."
+            )
+        empty = table.index[table[column] == ""]
+        if len(empty):
+            raise DataFileError(
+                f"{path}, row {empty[0]}: column {column!r} is empty ({len(empty)} such rows)."
+            )
+    return table
+
+
+def read_delimited(path: Path, separator: str, **options: Any) -> pd.DataFrame:
+    r"""Reads a table of text, indexed by the number of the row, from 1.
+
+    Args:
+        path (Path): The file.
+        separator (str): What separates its columns.
+        **options: Of :func:`pandas.read_csv`.
+
+    Raises:
+        DataFileError: For a file that is damaged, has no row, or rows longer than the first.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            table: pd.DataFrame = pd.read_csv(
+                path, sep=separator, dtype=str, keep_default_na=False, index_col=False, **options
+            )
+    except pd.errors.EmptyDataError:
+        raise DataFileError(f"{path} is empty.") from None
+    except _DAMAGED as error:
+        raise DataFileError(
+            f"{path} is damaged or not a table: {str(error).strip()}. Rows are as long as the "
+            f"first line, with {separator!r} between the columns, in UTF-8."
+        ) from error
+    if table.empty:
+        raise DataFileError(f"{path} has no row.")
+    table.index = pd.RangeIndex(1, len(table) + 1)
+    return table
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, list | np.ndarray):
+        return ", ".join(map(_as_text, value))
+    if pd.isna(value):
+        return ""
+    # What pandas makes of integers in a column with a gap.
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def k_core(user: NDArray[Any], item: NDArray[Any], k: int) -> NDArray[np.bool_]:
+    r"""Which interactions are left when users and items with fewer than ``k`` partners are left
+    out until none remains.
+
+    Args:
+        user (numpy.ndarray): User of each interaction, of shape :math:`(E)`.
+        item (numpy.ndarray): Its item, of shape :math:`(E)`.
+        k (int): So many different partners.
+
+    Shapes:
+        - **output:** bool of shape :math:`(E)`.
+    """
+    pairs = pd.DataFrame({"user": pd.factorize(user)[0], "item": pd.factorize(item)[0]})
+    kept = pairs.drop_duplicates()
+    while len(kept):
+        sides = [np.bincount(kept[side])[kept[side]] for side in kept]
+        few = np.minimum(*sides) < k
+        if not few.any():
+            break
+        kept = kept[~few]
+    whole = pairs["user"].isin(kept["user"]) & pairs["item"].isin(kept["item"])
+    return whole.to_numpy()

@@ -1,0 +1,53 @@
+"""The items' texts as the closed-form models take them."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+from torch_geometric.data import HeteroData
+
+from ..edges import EDGE_TYPE
+from ..nn.features import text_features
+
+
+def item_texts(data: HeteroData) -> Tensor:
+    r"""Texts of the items, centred and of unit length: the matrix :math:`\mathbf{F}`.
+
+    Without their mean, which says nothing about an item, similarities of texts spread over both
+    signs. A text that is the mean stays zero.
+
+    Returns:
+        Tensor of shape :math:`(I, T)`, float64, where the interactions are.
+
+    Raises:
+        MissingTextError: If the data set has no profile embeddings ``x`` of its items.
+    """
+    x = text_features(data, "x", sides=["item"])
+    x = x.to(data[EDGE_TYPE].edge_index.device, torch.float64)
+    return normalize(x - x.mean(0), dim=1)
+
+
+def text_prior(texts: Tensor, reg: float) -> tuple[Tensor, Tensor]:
+    r"""EASE on the texts, :math:`\mathbf{C} = \mathbf{I} - \mathrm{diag}(\boldsymbol\kappa) +
+    \mathbf{F} \mathbf{H}^{\top}`, without an :math:`I \times I` matrix.
+
+    .. math::
+        \mathbf{A} = (\mathbf{F}^{\top} \mathbf{F} + \lambda \mathbf{I})^{-1}, \qquad
+        \kappa_j = \frac{1}{1 - \mathbf{f}_j^{\top} \mathbf{A} \mathbf{f}_j}, \qquad
+        \mathbf{H} = \mathrm{diag}(\boldsymbol\kappa) \mathbf{F} \mathbf{A}
+
+    Woodbury's identity on :math:`(\mathbf{F} \mathbf{F}^{\top} + \lambda \mathbf{I})^{-1}` gives
+    this; the diagonal of :math:`\mathbf{C}` is zero.
+
+    Args:
+        texts (Tensor): :math:`\mathbf{F}` of shape :math:`(I, T)`.
+        reg (float): :math:`\lambda`.
+
+    Returns:
+        :math:`\boldsymbol\kappa` of shape :math:`(I,)` and :math:`\mathbf{H}` of shape
+        :math:`(I, T)`.
+    """
+    gram = texts.t() @ texts
+    gram.diagonal().add_(reg)
+    solved = torch.cholesky_solve(texts.t(), torch.linalg.cholesky(gram)).t()  # F A
+    kappa = 1 / (1 - (solved * texts).sum(1))
+    return kappa, kappa.view(-1, 1) * solved

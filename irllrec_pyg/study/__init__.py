@@ -1,0 +1,1 @@
+"""A study of what texts bring: arms, tuning, reported runs, statistics, a page."""

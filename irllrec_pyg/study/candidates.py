@@ -1,0 +1,303 @@
+"""The models of a study: how each is built from settings, and what of them is searched."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+import torch
+from torch_geometric.data import HeteroData
+
+from ..config import Config, ConfigError, settings_of, unknown_name
+from ..datasets.interactions import from_interactions
+from ..linear import LinearModel
+from ..nn.features import MissingTextError
+from ..nn.heads.base import TextHead
+from ..nn.recommender import ModelConfig, Recommender
+from ..published import model_config, published_settings, split_name
+from ..ranking import Blend, Ranker
+from ..registry import lookup
+from ..training import TrainingConfig, fit
+from .ranges import Range
+
+Settings = dict[str, Any]
+Find = Callable[[str], "Candidate"]
+# Settings that make a model greater, not better suited: a study names them where it means them.
+SIZES = ("embedding_size", "similarity")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model of a study.
+
+    Args:
+        name (str): What the study calls it.
+        model (str): Registered or published name.
+        settings (dict): Fixed settings, by path.
+        search (dict, optional): Ranges by path, in the place of those that the model's settings
+            declare; nothing for a range stands for the declared one. (default: all declared ones)
+        without_text (str or dict, optional): The form without texts: another candidate's name, or
+            settings. (default: there is none, or the model's heads with texts are taken off)
+        splits, seeds (int, optional): How many are reported, where it is not what the study says.
+        published (str, optional): Whose published settings it has. (default: the model's)
+    """
+
+    name: str
+    model: str
+    settings: Settings = field(default_factory=dict)
+    search: dict[str, Range | None] | None = None
+    without_text: str | Settings | None = None
+    splits: int | None = None
+    seeds: int | None = None
+    published: str | None = None
+
+    def ranges(self, data: HeteroData) -> dict[str, Range]:
+        """What is searched on a data set."""
+        found = self._declared(data)
+        if self.search is not None:
+            own = {path: given or found.get(path) for path, given in self.search.items()}
+            if unknown := [path for path, given in own.items() if given is None]:
+                raise ConfigError(f"{self.name}: {unknown_name('range', unknown[0], list(found))}")
+            found = {path: given for path, given in own.items() if given is not None}
+        return {path: given for path, given in found.items() if path not in self.settings}
+
+    def _declared(self, data: HeteroData) -> dict[str, Range]:
+        raise NotImplementedError
+
+    def first(self, data: HeteroData) -> Settings:
+        """What a search tries first: the values that hold where nothing is searched."""
+        raise NotImplementedError
+
+    @property
+    def is_random(self) -> bool:
+        """Whether a seed changes anything."""
+        raise NotImplementedError
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether it is built from texts."""
+        try:
+            self._probe()
+        except MissingTextError:
+            return True
+        return False
+
+    def _probe(self) -> None:
+        raise NotImplementedError
+
+    def textless(self, find: "Find") -> "Candidate | None":
+        """The same model and settings without texts, or nothing.
+
+        Args:
+            find (callable): Gives a candidate by name.
+        """
+        if not self.takes_text:
+            return self
+        if isinstance(self.without_text, str):
+            return replace(find(self.without_text), splits=self.splits, seeds=self.seeds)
+        if self.without_text is not None:
+            return replace(self, settings={**self.settings, **self.without_text})
+        return None
+
+    def fit(self, data: HeteroData, settings: Settings, seed: int, folder: Path) -> Ranker:
+        """Builds and trains the model.
+
+        Args:
+            data (HeteroData): The graph.
+            settings (dict): What was chosen, by path.
+            seed (int): Of everything random.
+            folder (Path): Where training may leave what it needs to go on after a kill.
+        """
+        raise NotImplementedError
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What it is, as plain values; a study holds on to it."""
+        search = None if self.search is None else {p: str(r) for p, r in self.search.items()}
+        return {
+            "model": self.model,
+            "settings": self.settings,
+            "search": search,
+            "without_text": self.without_text,
+            "splits": self.splits,
+            "seeds": self.seeds,
+        }
+
+
+@dataclass(frozen=True)
+class BlendCandidate(Candidate):
+    """Two other candidates as one; they are taken as they were tuned, the weight is searched.
+
+    Args:
+        parts (tuple of Candidate): The two.
+    """
+
+    parts: tuple[Candidate, ...] = ()
+
+    def _declared(self, data: HeteroData) -> dict[str, Range]:
+        found = Range.of(Blend.Config.model_fields["weight"])
+        return {} if found is None else {"weight": found}
+
+    def first(self, data: HeteroData) -> Settings:
+        """Equal weights."""
+        return {"weight": Blend.Config.model_fields["weight"].default}
+
+    @property
+    def is_random(self) -> bool:
+        """Whether a part is."""
+        return any(part.is_random for part in self.parts)
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether a part does."""
+        return any(part.takes_text for part in self.parts)
+
+    def textless(self, find: Find) -> Candidate | None:
+        """The blend of the parts without texts."""
+        parts = tuple(found for part in self.parts if (found := part.textless(find)) is not None)
+        return replace(self, parts=parts) if len(parts) == len(self.parts) else None
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What it is, with its parts."""
+        parts = {part.name: part.description for part in self.parts}
+        return {**super().description, "parts": parts}
+
+
+class LinearCandidate(Candidate):
+    """A registered closed-form model."""
+
+    @property
+    def cls(self) -> type[LinearModel]:
+        """Its class."""
+        return cast("type[LinearModel]", lookup("linear", self.model))
+
+    def _declared(self, data: HeteroData) -> dict[str, Range]:
+        limits = self.cls.limits(data)
+        declared = {
+            path: Range.of(info, limits.get(path, float("inf")))
+            for path, info in settings_of(self.cls.Config)
+        }
+        return {path: found for path, found in declared.items() if found is not None}
+
+    def first(self, data: HeteroData) -> Settings:
+        """The defaults, where the data set allows them."""
+        limits, fields = self.cls.limits(data), self.cls.Config.model_fields
+        found = {path: fields[path].default for path in self.ranges(data)}
+        return {path: min(value, limits.get(path, value)) for path, value in found.items()}
+
+    @property
+    def is_random(self) -> bool:
+        """Whether it has a seed."""
+        return "seed" in self.cls.Config.model_fields
+
+    def _probe(self) -> None:
+        data = _tiny()
+        limits = self.cls.limits(data)
+        fields = self.cls.Config.model_fields
+        small = {path: min(fields[path].default, most) for path, most in limits.items()}
+        self.cls(data, {**small, **self.settings})
+
+    def fit(self, data: HeteroData, settings: Settings, seed: int, folder: Path) -> Ranker:
+        """Builds the model."""
+        own = {"seed": seed} if self.is_random else {}
+        return self.cls(data, {**self.settings, **settings, **own})
+
+
+class GraphCandidate(Candidate):
+    """A backbone with heads, trained by :func:`irllrec_pyg.training.fit`."""
+
+    def all_settings(self, data: HeteroData | None, settings: Settings) -> Settings:
+        """Published settings, this candidate's and those that were chosen, by path."""
+        name = None if data is None else data.get("name")
+        heads = [f"heads.{head}." for head in split_name(self.model)[1]]
+        published = {
+            path: value
+            for path, value in published_settings(self.published or self.model, name).items()
+            if not path.startswith("heads.") or path.startswith(tuple(heads))
+        }
+        return {**published, **self.settings, **settings}
+
+    def _declared(self, data: HeteroData) -> dict[str, Range]:
+        config = model_config(self.model, self.all_settings(data, {}))
+        loss = config.ranking_loss
+        parts: list[tuple[str, type[Config]]] = [
+            ("", ModelConfig),
+            ("backbone.", lookup("backbone", config.backbone["name"]).Config),
+            ("training.", TrainingConfig),
+            *(
+                (f"heads.{label}.", lookup("head", head["name"]).Config)
+                for label, head in config.heads.items()
+            ),
+            *([("ranking_loss.", lookup("ranking-loss", loss["name"]).Config)] if loss else []),
+        ]
+        declared = {
+            path: Range.of(info)
+            for prefix, part in parts
+            for path, info in settings_of(part, prefix)
+            if path.rpartition(".")[2] not in SIZES
+        }
+        return {path: found for path, found in declared.items() if found is not None}
+
+    def first(self, data: HeteroData) -> Settings:
+        """The published values."""
+        own = self.all_settings(data, {})
+        config = model_config(self.model, own).to_dict()
+        config["training"] = _training(own, 0).to_dict()
+        found = {}
+        for path in self.ranges(data):
+            value: Any = config
+            for part in path.split("."):
+                value = value[part]
+            found[path] = value
+        return found
+
+    @property
+    def is_random(self) -> bool:
+        """Training always is."""
+        return True
+
+    def _probe(self) -> None:
+        Recommender.from_config(model_config(self.model, self.all_settings(None, {})), _tiny())
+
+    def textless(self, find: Find) -> Candidate | None:
+        """The same backbone without the heads that need texts, which is their weight at zero."""
+        if (found := super().textless(find)) is not None:
+            return found
+        backbone, heads = split_name(self.model)
+        left = [head for head in heads if not issubclass(lookup("head", head), TextHead)]
+        gone = tuple(f"heads.{head}." for head in heads if head not in left)
+        own = {path: value for path, value in self.settings.items() if not path.startswith(gone)}
+        search = self.search and {p: r for p, r in self.search.items() if not p.startswith(gone)}
+        found = replace(
+            self,
+            model="+".join([backbone, *left]),
+            published=self.published or self.model,
+            settings=own,
+            search=search,
+        )
+        return None if not gone or found.takes_text else found
+
+    def fit(self, data: HeteroData, settings: Settings, seed: int, folder: Path) -> Ranker:
+        """Trains the model; a run that was killed goes on in the folder."""
+        own = self.all_settings(data, settings)
+        torch.manual_seed(seed)
+        model = Recommender.from_config(model_config(self.model, own), data)
+        fit(model, data, _training(own, seed), folder=folder, progress=False, loggers=[])
+        return model
+
+
+def _training(settings: Settings, seed: int) -> TrainingConfig:
+    own = {
+        path.removeprefix("training."): value
+        for path, value in settings.items()
+        if path.startswith("training.")
+    }
+    return TrainingConfig.read({"monitor": "ndcg@20", **own, "seed": seed})
+
+
+def _tiny() -> HeteroData:
+    """A graph without texts, on which it shows whether a model needs some."""
+    pairs = [(user, (user + step) % 8) for user in range(8) for step in range(5)]
+    return from_interactions(pd.DataFrame(pairs, columns=["user", "item"]), "user", "item")

@@ -1,0 +1,391 @@
+r"""Folders of tables as data sets, on made-up tables and a made-up encoder."""
+
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from irllrec_pyg.datasets import DataFileError, TableDataset
+from irllrec_pyg.edges import EDGE_TYPE
+from irllrec_pyg.nn.features import principal_components
+from irllrec_pyg.runs import DataConfig, RunConfig, run
+
+NUM_USERS, NUM_ITEMS = 20, 15
+
+
+class Letters:
+    r"""Counts letters, and remembers what it was asked for."""
+
+    name = "letters"
+
+    def __init__(self, dies_after=None):
+        self.asked, self.dies_after = [], dies_after
+
+    def encode(self, texts, on_batch):
+        for start in range(0, len(texts), 4):
+            batch = texts[start : start + 4]
+            if self.dies_after is not None and len(self.asked) >= self.dies_after:
+                raise RuntimeError("the power is gone")
+            self.asked += batch
+            on_batch(batch, letters(batch))
+
+
+def letters(texts):
+    return np.array([[t.count(chr(97 + at)) for at in range(26)] for t in texts], np.float32)
+
+
+def tables():
+    r"""Interactions with two rare users and a rare item, and items with texts of random letters."""
+    rng = np.random.default_rng(0)
+    pairs = [
+        (f"{user:03}", f"{item:02}", int(rng.integers(50)))
+        for user in range(NUM_USERS)
+        for item in rng.permutation(NUM_ITEMS)[: 9 if user > 1 else 2]
+    ]
+    pairs += [("005", "99", 3)]
+    words = ["".join(chr(97 + c) for c in rng.integers(0, 26, 12)) for _ in range(NUM_ITEMS + 2)]
+    items = [
+        (f"{at:02}", f"Title {word[:3]}", word, word[::-1]) for at, word in enumerate(words)
+    ] + [("99", "Rare", "rare", "r")]
+    return (
+        pd.DataFrame(pairs, columns=["user", "item", "time"]),
+        pd.DataFrame(items, columns=["item", "title", "text", "brand"]),
+    )
+
+
+def write(folder, interactions=None, items=None, end=".csv"):
+    folder.mkdir(parents=True, exist_ok=True)
+    made = tables()
+    for stem, table, default in zip(
+        ("interactions", "items"), (interactions, items), made, strict=True
+    ):
+        table = default if table is None else table
+        table.to_csv(folder / f"{stem}{end}", sep="\t" if ".tsv" in end else ",", index=False)
+    return folder
+
+
+@pytest.fixture
+def shop(tmp_path):
+    write(tmp_path / "shop")
+    return tmp_path
+
+
+def opened(root, encoder=None, **settings):
+    return TableDataset(root, "shop", encoder=encoder or Letters(), **settings)
+
+
+def pairs_of(data):
+    users, items = data["user"].raw_id, data["item"].raw_id
+    return [
+        {(users[u], items[i]) for u, i in data[EDGE_TYPE][key].t().tolist()}
+        for key in ("edge_index", "val_edge_label_index", "edge_label_index")
+    ]
+
+
+def core(pairs, k):
+    r"""The k-core, one removal at a time."""
+    pairs = set(pairs)
+    while True:
+        few = next(
+            (
+                pair
+                for pair in pairs
+                if min(sum(pair[side] == other[side] for other in pairs) for side in (0, 1)) < k
+            ),
+            None,
+        )
+        if few is None:
+            return pairs
+        pairs.remove(few)
+
+
+@pytest.mark.parametrize("k", [0, 1, 5, 8])
+def test_holds_the_core(shop, k):
+    data = opened(shop, k_core=k)[0]
+    table, items = tables()
+    expected = core(zip(table["user"], table["item"], strict=True), k)
+    assert set.union(*pairs_of(data)) == expected
+    assert data["user"].raw_id == sorted({user for user, _ in expected})
+    left = set(items["item"]) if k == 0 else {item for _, item in expected}
+    assert data["item"].raw_id == sorted(left)  # without a core, what nobody has touched is there
+
+
+def test_x_is_the_encoders_of_length_1_and_texts_are_by_position(shop):
+    dataset = opened(shop)
+    items = tables()[1].set_index("item")
+    assert dataset.texts == [items["text"][item] for item in dataset[0]["item"].raw_id]
+    rows = letters(dataset.texts)
+    expected = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    np.testing.assert_allclose(dataset[0]["item"].x, expected, rtol=1e-6)
+    assert "x" not in dataset[0]["user"]
+    titles = opened(shop, text="title")
+    assert titles.texts[0].startswith("Title ")
+    joined = opened(shop, text=["title", "brand"], intent="brand")
+    assert joined.texts[0] == f"{titles.texts[0]}. {items['brand'][joined[0]['item'].raw_id[0]]}"
+    assert joined[0]["item"].intent.shape == joined[0]["item"].x.shape
+    assert joined.items["brand"].tolist() == [items["brand"][i] for i in joined[0]["item"].raw_id]
+
+
+def test_a_text_is_embedded_once(shop):
+    encoder = Letters()
+    first = opened(shop, encoder)
+    before, asked = first.processed_paths, len(encoder.asked)
+    assert asked == len(set(encoder.asked)) > 10
+    for settings in ({}, {"seed": 1}, {"split": "cold-items"}, {"k_core": 6}, {"text_rank": 3}):
+        opened(shop, encoder, **settings)
+    assert len(encoder.asked) == asked
+    items = tables()[1]
+    items.loc[4, "text"] = "another text"
+    write(shop / "shop", items=items)
+    again = opened(shop, encoder)
+    assert encoder.asked[asked:] == ["another text"]
+    assert again.processed_paths != before
+    changed = (again[0]["item"].x != first[0]["item"].x).any(dim=1).nonzero().flatten()
+    assert [again[0]["item"].raw_id[int(at)] for at in changed] == ["04"]
+
+
+def test_a_kill_while_embedding_loses_a_batch_at_most(shop):
+    with pytest.raises(RuntimeError, match="the power is gone"):
+        opened(shop, Letters(dies_after=8))
+    assert not list((shop / "shop" / "processed").glob("*.pt"))
+    encoder = Letters()
+    dataset = opened(shop, encoder)
+    assert len(encoder.asked) == dataset.num_items - 8
+    rows = letters(dataset.texts)
+    expected = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    np.testing.assert_allclose(dataset[0]["item"].x, expected, rtol=1e-6)
+
+
+def test_everything_that_changes_the_graph_changes_the_name_of_its_file(shop):
+    settings = [
+        {},
+        {"k_core": 4},
+        {"split": "cold-users"},
+        {"shares": (0.8, 0.1, 0.1)},
+        {"seed": 1},
+        {"text": "title"},
+        {"intent": "title"},
+        {"text_rank": 2},
+    ]
+    names = [opened(shop, **one).processed_file_names[0] for one in settings]
+    encoder = Letters()
+    encoder.name = "letters 2"
+    names.append(opened(shop, encoder).processed_file_names[0])
+    assert len(set(names)) == len(names)
+    assert opened(shop).processed_file_names[0] == names[0]
+
+
+@pytest.mark.parametrize("end", [".csv.gz", ".tsv", ".tsv.gz", ".parquet"])
+def test_every_format_gives_the_same_graph(shop, tmp_path, end):
+    if end == ".parquet":
+        pytest.importorskip("pyarrow")
+        folder = tmp_path / "other" / "shop"
+        folder.mkdir(parents=True)
+        for stem, table in zip(("interactions", "items"), tables(), strict=True):
+            table.to_parquet(folder / f"{stem}.parquet")
+    else:
+        write(tmp_path / "other" / "shop", end=end)
+    one, other = opened(shop)[0], opened(tmp_path / "other")[0]
+    assert pairs_of(one) == pairs_of(other)
+    assert torch.equal(one["item"].x, other["item"].x)
+
+
+def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
+    write(tmp_path / "shop")
+    (tmp_path / "shop" / "interactions.csv").rename(tmp_path / "shop" / "interactions.parquet")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "fastparquet", None)
+    with pytest.raises(ImportError, match=r"interactions\.parquet needs pyarrow: pip install"):
+        opened(tmp_path)
+
+
+@pytest.mark.parametrize("split", ["random", "time", "time-global", "cold-items", "cold-users"])
+def test_splits_depend_on_the_seed_and_not_on_the_order_of_rows(shop, tmp_path, split):
+    table = tables()[0].assign(time=lambda t: t["time"] // 10)  # many interactions of one time
+    write(shop / "shop", table)
+    write(tmp_path / "other" / "shop", table.sample(frac=1, random_state=3))
+    one, other = (opened(root, split=split, seed=3)[0] for root in (shop, tmp_path / "other"))
+    assert pairs_of(one) == pairs_of(other)
+    assert opened(shop, split=split, seed=3)[0][EDGE_TYPE].edge_index.equal(
+        one[EDGE_TYPE].edge_index
+    )
+    redrawn = pairs_of(opened(shop, split=split, seed=4)[0])
+    assert (redrawn == pairs_of(one)) == (split == "time-global")  # where nothing is drawn
+
+
+def test_items_without_text_get_the_mean_and_one_warning(shop):
+    items = tables()[1]
+    items.loc[2, "text"] = np.nan
+    items = items.drop(index=3)
+    write(shop / "shop", items=items)
+    with pytest.warns(UserWarning, match=r"items\.csv: 2 of 15 items have no text.*'02'") as seen:
+        dataset = opened(shop)
+    assert len(seen) == 1
+    x, ids = dataset[0]["item"].x, dataset[0]["item"].raw_id
+    without = torch.tensor([item in ("02", "03") for item in ids])
+    assert [dataset.texts[at] for at in without.nonzero().flatten()] == ["", ""]
+    torch.testing.assert_close(x[without], x[~without].mean(dim=0).expand(2, -1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        opened(shop)  # the graph is there already
+
+
+def test_of_repeated_items_the_first_counts(shop):
+    items = tables()[1]
+    write(shop / "shop", items=pd.concat([items, items[:2].assign(text="other")]))
+    with pytest.warns(UserWarning, match=r"items\.csv, row 19: the item '00' is there already \(2"):
+        dataset = opened(shop)
+    assert dataset.texts[0] == items["text"][0]
+
+
+def test_texts_are_reduced_to_principal_components(shop):
+    whole, narrow = opened(shop)[0]["item"].x.double(), opened(shop, text_rank=3)[0]
+    centred = whole - whole.mean(dim=0)
+    left, values, _ = torch.linalg.svd(centred, full_matrices=False)
+    expected = left[:, :3] * values[:3]
+    found = narrow["item"].x.double()
+    torch.testing.assert_close(found.abs(), expected.abs(), rtol=1e-4, atol=1e-5)
+    share = float((values[:3] ** 2).sum() / (values**2).sum())
+    assert narrow.kept_variance["x"] == pytest.approx(share)
+    everything = principal_components(whole, 1000)
+    assert everything.kept == pytest.approx(1)
+    torch.testing.assert_close(
+        torch.cdist(everything.project(whole), whole * 0)[:, 0], centred.norm(dim=1)
+    )
+
+
+def test_texts_of_users_only_on_request_and_then_marked(shop):
+    pd.DataFrame({"user": ["002", "003"], "text": ["abc", "xyz"]}).to_csv(
+        shop / "shop" / "users.csv", index=False
+    )
+    assert "x" not in opened(shop)[0]["user"]
+    with pytest.warns(UserWarning, match=r"users\.csv: texts of users may tell of held-out"):
+        data = opened(shop, user_text=True)[0]
+    assert data["user"].x_may_leak
+    x, ids = data["user"].x, data["user"].raw_id
+    expected = letters(["abc"])[0] / 3**0.5
+    np.testing.assert_allclose(x[ids.index("002")], expected, rtol=1e-6)
+    user, item = data[EDGE_TYPE].edge_index
+    at = ids.index("007")  # without a text: the mean of the training items
+    torch.testing.assert_close(x[at], data["item"].x[item[user == at]].mean(dim=0))
+    (shop / "shop" / "users.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"needs a table users\.csv"):
+        opened(shop, user_text=True)
+
+
+def test_without_texts_a_message_says_what_to_do(shop):
+    data = TableDataset(shop, "shop", encoder=None)[0]
+    assert "x" not in data["item"]
+    assert "pass encoder='wordllama'" in data.missing["x"]
+    (shop / "shop" / "items.csv").unlink()
+    dataset = opened(shop)
+    assert "put a table items.csv" in dataset[0].missing["x"]
+    assert set(dataset.texts) == {""}
+
+
+def test_an_encoder_that_is_not_installed_is_named(shop, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wordllama", None)
+    with pytest.raises(ImportError, match=r"pip install 'irllrec_pyg\[encode\]'"):
+        TableDataset(shop, "shop")
+
+
+def test_a_read_only_folder_is_read(shop, tmp_path, monkeypatch):
+    def refuse(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("irllrec_pyg.datasets.base.atomic_path", refuse)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    make = Path.mkdir
+    monkeypatch.setattr(
+        Path,
+        "mkdir",
+        lambda path, *a, **k: (refuse if "processed" in path.parts else make)(path, *a, **k),
+    )
+    encoder = Letters()
+    first = opened(shop, encoder)
+    asked = len(encoder.asked)
+    assert torch.equal(opened(shop, encoder)[0]["item"].x, first[0]["item"].x)
+    assert len(encoder.asked) == asked  # embeddings are kept in the user's own cache
+    assert sorted(path.name for path in (shop / "shop").iterdir()) == [
+        "interactions.csv",
+        "items.csv",
+    ]
+
+
+def broken(text):
+    return lambda folder: (folder / "interactions.csv").write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("damage", "settings", "message"),
+    [
+        (broken(""), {}, r"interactions\.csv is empty"),
+        (broken("user,item\n"), {}, r"interactions\.csv has no row"),
+        (broken("user,thing\na,b\n"), {}, r"no column 'item'; its columns are user, thing"),
+        (broken("user,item\na,b\n,c\n"), {}, r"interactions\.csv, row 2: column 'user' is empty"),
+        (broken("user,item\na,b,c\n"), {}, r"interactions\.csv is damaged or not a table"),
+        (broken("user,item\na,b\nc,d,e\n"), {}, r"interactions\.csv is damaged .*line 3"),
+        (broken("user,item\na,b\n"), {}, r"nothing is left of 1 interactions with 'k_core' 5"),
+        (broken("user,item,time\na,b,soon\n"), {"split": "time", "k_core": 0},
+         r"interactions\.csv, row 1: column 'time' must be a number, .* got 'soon'"),
+        (broken("user,item\na,b\n"), {"split": "time"}, "no column 'time'"),
+        (lambda folder: (folder / "interactions.csv").write_bytes(b"user,item\n\xff\xfe,b\n"), {},
+         r"interactions\.csv is damaged .*UTF-8"),
+        (lambda folder: (folder / "interactions.tsv").write_text("x"), {},
+         r"holds interactions\.csv and interactions\.tsv: keep one"),
+        (lambda folder: (folder / "items.csv").rename(folder / "items.xlsx"), {},
+         r"items\.xlsx must be one of \.csv"),
+        (lambda folder: (folder / "items.csv").write_text("title\nx\n"), {}, "no column 'item'"),
+        (lambda _: None, {"text": "plot"}, r"items\.csv has no column 'plot' to embed"),
+        (lambda _: None, {"split": "cold"}, "'split' must be one of random"),
+        (lambda _: None, {"k_core": -1}, "'k_core' must be at least 0"),
+        (lambda _: None, {"text_rank": 0}, "'text_rank' must be at least 1"),
+        (lambda _: None, {"shares": (1, 1, 1)}, "'shares' must be the shares"),
+        (lambda _: None, {"shares": (0.98, 0.01, 0.01), "split": "cold-items"},
+         r"'split' cannot be 'cold-items'.*of 15 items, 0 would"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used_is_named(shop, damage, settings, message):
+    damage(shop / "shop")
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        opened(shop, **settings)
+
+
+def test_a_truncated_archive_is_refused(tmp_path):
+    folder = write(tmp_path / "shop", end=".csv.gz")
+    path = folder / "interactions.csv.gz"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataFileError, match=r"interactions\.csv\.gz is damaged"):
+        opened(tmp_path)
+    path.write_bytes(b"no gzip at all")
+    with pytest.raises(DataFileError, match=r"interactions\.csv\.gz is damaged"):
+        opened(tmp_path)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"needs a table interactions\.csv"):
+        opened(tmp_path)
+
+
+def test_a_run_of_a_folder_of_tables_from_its_description(shop, tmp_path, monkeypatch):
+    monkeypatch.setattr("irllrec_pyg.text.encoders.build_encoder", lambda name: Letters())
+    settings = {"training.epochs": 1, "heads.profile.weight": 0.1}
+    config = RunConfig.of("lightgcn_plus", "shop", settings, root=shop)
+    assert RunConfig.of("lightgcn", "shop", {"data.seed": 3}, root=shop).data.seed == 3
+    config = config.replace(data=config.data.replace(seed=3, text="title,brand", text_rank=4))
+    run(config, tmp_path / "run", progress=False)
+    again = RunConfig.load(tmp_path / "run" / "config.yaml")
+    assert again == config
+    dataset = again.data.open()
+    assert isinstance(dataset, TableDataset)
+    assert dataset.columns["x"] == ["title", "brand"]
+    assert dataset[0]["item"].x.size(1) == 4
+
+
+def test_settings_of_tables_are_refused_elsewhere(published_folder):
+    root = str(published_folder.parents[1])
+    assert DataConfig(name="tiny", root=root).open().num_users == 12
+    with pytest.raises(ValueError, match=r"'split' is for a folder of tables.*got 'time'"):
+        DataConfig(name="tiny", root=root, split="time").open()

@@ -1,0 +1,113 @@
+r"""Blends against naive loops over each user's listable items."""
+
+import numpy as np
+import pytest
+import torch
+
+from irllrec_pyg import build_model
+from irllrec_pyg.config import ConfigError
+from irllrec_pyg.linear import EASE, ItemKNN, LowPassSVD, Popularity, TextMean
+from irllrec_pyg.ranking import Blend, evaluate
+from irllrec_pyg.ranking.blend import standardized
+
+EVERYONE = torch.arange(12)
+
+
+def naive(parts, weight, history):
+    """The formula, user by user, in float64."""
+    out = np.zeros(history.shape)
+    for share, part in zip((1 - weight, weight), parts, strict=True):
+        for u, row in enumerate(part.double().numpy()):
+            listed = row[history[u] == 0]
+            if listed.std() > 1e-9:
+                out[u] += share * (row - listed.mean()) / listed.std()
+    return out
+
+
+def history_of(data):
+    history = torch.zeros(12, 9)
+    history[tuple(data["user", "rates", "item"].edge_index)] = 1
+    return history
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+def test_a_blend_is_the_sum_of_standardised_scores(tiny_data, weight):
+    first, second = EASE(tiny_data, reg=1.0), TextMean(tiny_data)
+    blend, history = Blend(first, second, weight=weight), history_of(tiny_data)
+    expected = naive([part.score(EVERYONE) for part in (first, second)], weight, history)
+    np.testing.assert_allclose(blend.score(EVERYONE), expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(blend.score_history(history), expected, rtol=1e-3, atol=1e-4)
+    sparse = blend.score_history(history.to_sparse_csr())
+    np.testing.assert_allclose(sparse, expected, rtol=1e-3, atol=1e-4)
+    for part, share in ((first, 0.0), (second, 1.0)):
+        if weight == share:
+            assert evaluate(blend, tiny_data, k=3) == evaluate(part, tiny_data, k=3)
+
+
+def test_a_trained_model_is_blended_and_moves_with_the_blend(tiny_data):
+    torch.manual_seed(0)
+    model = build_model("lightgcn", tiny_data)
+    blend = Blend(model, EASE(tiny_data), weight=0.4)
+    with torch.no_grad():
+        parts = [model.eval().score(EVERYONE), blend.second.score(EVERYONE)]
+    expected = naive(parts, 0.4, history_of(tiny_data))
+    item, score = blend.train().topk(EVERYONE, 4, exclude="train")
+    np.testing.assert_allclose(score, np.take_along_axis(expected, item.numpy(), 1), rtol=1e-3)
+    assert blend.training  # as it was
+    assert model.training
+    assert all(part.is_meta for part in blend.to("meta").buffers())
+    assert set(dict(blend.named_parameters())) == {"first.backbone.embedding"}
+
+
+def test_the_score_of_an_item_does_not_depend_on_what_is_asked(tiny_data):
+    blend = Blend(EASE(tiny_data), LowPassSVD(tiny_data, rank=3))
+    whole = blend.score(EVERYONE)
+    for exclude in ("known", "train", None):
+        for candidates in (None, torch.tensor([1, 4, 8])):
+            item, score = blend.topk(EVERYONE, 2, exclude, candidates, block_size=5)
+            there = item >= 0
+            expected = whole.gather(1, item.clamp(min=0))[there]
+            torch.testing.assert_close(score[there], expected)
+
+
+def test_what_a_ranker_scores_alike_counts_for_nothing(tiny_data):
+    scores = torch.full((2, 5), 1e5)
+    scores[1] = torch.tensor([1e5, 1e5 + 1, 1e5 + 2, 3e7, 1e5])
+    row, item = torch.tensor([0, 1]), torch.tensor([2, 3])
+    out = standardized(scores, row, item)
+    assert out[0].eq(0).all()
+    assert out[1, [0, 1, 2, 4]].mean() == pytest.approx(0, abs=1e-6)
+    assert out[1, [0, 1, 2, 4]].std(correction=0) == pytest.approx(1, rel=1e-3)
+    whole = standardized(torch.rand(1, 3), torch.zeros(3, dtype=torch.long), torch.arange(3))
+    assert whole.isfinite().all()  # a user who has every item
+    half = standardized(torch.rand(2, 5).half(), row, item)
+    assert half.dtype == torch.float32
+
+
+def test_a_blend_recommends_nothing_that_either_part_knows_of(tiny_data):
+    edges = tiny_data["user", "rates", "item"]
+    first = EASE(tiny_data)
+    more = torch.tensor([[0, 0], [1, 7]])
+    edges.edge_label_index = torch.cat([edges.edge_label_index, more], 1)
+    table = Blend(first, ItemKNN(tiny_data)).recommend(0, k=9)
+    assert not set(table["item"]) & {1, 7}
+    assert len(table) < len(first.recommend(0, k=9))
+
+
+def test_rankers_of_other_data_and_wrong_settings_are_named(tiny_data):
+    other = tiny_data.clone()
+    edges = other["user", "rates", "item"]
+    edges.edge_index = edges.edge_index[:, 1:]
+    with pytest.raises(ValueError, match="EASE and Popularity differ in 'seen_"):
+        Blend(EASE(tiny_data), Popularity(other))
+    other = tiny_data.clone()
+    other["user"].raw_id = list("abcdefghijkl")
+    with pytest.raises(ValueError, match="differ in 'user_ids'"):
+        Blend(EASE(tiny_data), Popularity(other))
+    other["item"].num_nodes = 10
+    with pytest.raises(ValueError, match="differ in 'num_items'"):
+        Blend(Popularity(tiny_data), Popularity(other))
+    with pytest.raises(ConfigError, match="'weight' must be at most 1"):
+        Blend(EASE(tiny_data), EASE(tiny_data), weight=1.5)
+    with pytest.raises(NotImplementedError, match="Recommender scores the users that it was built"):
+        Blend(build_model("lightgcn", tiny_data), EASE(tiny_data)).score_history(torch.ones(1, 9))

@@ -1,0 +1,183 @@
+"""A whole study of a small folder of tables."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from irllrec_pyg.cli import main
+from irllrec_pyg.config import ConfigError, read_yaml
+from irllrec_pyg.ranking import evaluate_users
+from irllrec_pyg.study.arms import named
+from irllrec_pyg.study.config import StudyConfig
+from irllrec_pyg.study.inputs import Inputs
+from irllrec_pyg.study.statistics import VERDICTS
+
+SMALL = ["--trials", "2", "--splits", "2", "--seeds", "1", "--k-core", "2"]
+
+
+def study(root, out, *more):
+    command = ["study", "--dataset", "shop", "--root", str(root), "--out", str(out)]
+    return main([*command, *SMALL, *more])
+
+
+@pytest.fixture(scope="module")
+def out(tables, tmp_path_factory):
+    """The folder of a study of two closed-form models with every kind of text, warm and cold."""
+    folder = tmp_path_factory.mktemp("study")
+    arms = folder / "arms.yaml"
+    arms.write_text("ease:\nl3ae:\n  without_text: ease\n")
+    texts = ["--text", "none", "real", "permuted", "noise", "titles"]
+    settings = ["--setting", "warm", "cold_items", "cold_users"]
+    assert study(tables, folder / "out", "--arms", str(arms), *texts, *settings) == 0
+    return folder / "out"
+
+
+def test_the_summary_has_every_arm(out):
+    table = pd.read_csv(out / "summary.csv")
+    columns = "data setting model text metric mean low high splits seeds commit"
+    assert list(table) == columns.split()
+    arms = set(map(tuple, table[["setting", "model", "text"]].drop_duplicates().to_numpy()))
+    texts = ["none", "real", "permuted", "noise", "titles"]
+    assert arms == {
+        (setting, model, text)
+        for setting in ("warm", "cold_items", "cold_users")
+        for model, own in (("ease", ["none"]), ("l3ae", texts))
+        for text in own
+    }
+    assert set(table["splits"]) == {2}
+    assert {"recall@20", "recall@20 full", "coverage@20"} <= set(
+        table[table["setting"] == "cold_items"]["metric"]
+    )
+    assert (table["low"] <= table["mean"]).all()
+    assert (table["mean"] <= table["high"]).all()
+
+
+def test_a_reported_row_is_what_the_model_gets_with_the_settings_of_its_arm(out, tables):
+    row = json.loads((out / "units/shop/warm/l3ae/real/split-2_seed-0.json").read_text())
+    data = Inputs(tables, StudyConfig(k_core=2)).graph("shop", "warm", 2, "real")
+    model = named("l3ae").fit(data, row["settings"], 0, out)
+    users = evaluate_users(model, data)
+    assert row["metrics"]["ndcg@20"] == pytest.approx(users["ndcg@20"].mean())
+    kept = pd.read_parquet(out / "units/shop/warm/l3ae/real/split-2_seed-0.parquet")
+    assert kept["recall@5"].tolist() == pytest.approx(users["recall@5"].tolist())
+    assert row["characters"] > 0
+    assert row["encoder"] == "wordllama"
+    assert {"train", "test", "x"} <= set(row["data_hash"])
+    tuning = json.loads((out / "units/shop/warm/l3ae/real/tuning.json").read_text())
+    assert tuning["settings"] == row["settings"]
+    assert [one["value"] for one in tuning["tried"]].index(tuning["value"]) < 2
+    assert tuning["split"] == 0
+
+
+def test_texts_help_where_they_say_what_users_like(out):
+    table = pd.read_csv(out / "summary.csv").set_index(["setting", "text", "metric", "model"])[
+        "mean"
+    ]
+    cold = {
+        text: table["cold_items", text, "ndcg@5", "l3ae"] for text in ("none", "permuted", "real")
+    }
+    assert cold["real"] > max(cold["none"], cold["permuted"]) + 0.1
+
+
+def test_the_page_says_what_was_asked_and_what_came_out(out):
+    text = (out / "README.md").read_text()
+    asked = (out / "asked.md").read_text()
+    assert text.startswith(asked)
+    for words in (
+        "is **ndcg@20**",
+        "is **recall@20**",
+        "2 trials",
+        "splits 1 to 2",
+        "not among them",
+    ):
+        assert words in asked
+    assert "does the text help? | l3ae, real | l3ae, none" in text
+    compared = pd.read_csv(out / "comparisons.csv")
+    assert set(compared[compared["first"]]["verdict"]) <= set(VERDICTS)
+    assert compared[~compared["first"]]["p_holm"].isna().all()
+    for picture in ("gain.png", "cost.png"):
+        assert (out / picture).stat().st_size > 10_000
+        assert f"]({picture})" in text
+
+
+def test_a_second_start_does_nothing_and_other_rules_are_refused(out, tables, capsys):
+    before = {path: path.stat().st_mtime_ns for path in (out / "units").rglob("*.json")}
+    assert study(tables, out, "--model", "ease", "--setting", "warm") == 0
+    assert {path: path.stat().st_mtime_ns for path in (out / "units").rglob("*.json")} == before
+    with pytest.raises(ConfigError, match=r"holds a study with trials = 2, got 3; take another"):
+        study(tables, out, "--trials", "3")
+    with pytest.raises(ConfigError, match="holds a study in which 'ease' is"):
+        arms = out / "other.yaml"
+        arms.write_text("ease:\n  settings: {reg: 3.0}\n")
+        study(tables, out, "--arms", str(arms))
+    with pytest.raises(ConfigError, match="name data sets by --dataset"):
+        main(["study", "--out", str(out / "new")])
+
+
+def test_graph_models_and_blends_are_arms_like_others(tables, tmp_path):
+    arms = tmp_path / "arms.yaml"
+    arms.write_text(
+        "graph:\n  model: lightgcn_plus\n"
+        "  settings: {training.epochs: 2, training.batch_size: 256, backbone.num_layers: 1}\n"
+        "  search: {heads.profile.weight: null}\n"
+        "  splits: 1\n"
+        "both:\n  blend: [ease, graph]\n"
+    )
+    more = ["--arms", str(arms), "--text", "none", "real", "--setting", "warm", "cold_users"]
+    assert study(tables, tmp_path / "out", *more) == 0
+    table = pd.read_csv(tmp_path / "out" / "summary.csv")
+    assert set(table["splits"]) == {1}
+    assert len(table[["setting", "model", "text"]].drop_duplicates()) == 2 * 2 * 2
+    units = tmp_path / "out" / "units" / "shop" / "warm"
+    tuned = json.loads((units / "both" / "real" / "tuning.json").read_text())
+    assert set(tuned["settings"]) == {"weight"}
+    assert (units / "ease" / "none" / "tuning.json").exists()
+    assert set(json.loads((units / "graph" / "real" / "tuning.json").read_text())["settings"]) == {
+        "heads.profile.weight"
+    }
+    models = read_yaml(tmp_path / "out" / "study.yaml")["models"]
+    assert models["graph without text"]["model"] == "lightgcn"
+
+
+def test_what_cannot_be_done_is_said_and_does_not_stop_the_others(tables, tmp_path):
+    more = [
+        "--model",
+        "text-knn",
+        "alpharec",
+        "--text",
+        "none",
+        "titles",
+        "--setting",
+        "cold_users",
+    ]
+    assert study(tables, tmp_path / "out", *more, "--encoder", "wordllama") == 0
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "text-knn | titles" in text
+
+
+def test_a_study_that_was_killed_goes_on(tables, tmp_path):
+    command = [sys.executable, "-m", "irllrec_pyg.cli", "study", "--dataset", "shop", *SMALL]
+    command += ["--root", str(tables), "--model", "ease", "text-knn", "--setting", "warm"]
+    command += ["--text", "none", "real", "--trials", "30", "--out", str(tmp_path / "out")]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    journal = tmp_path / "out" / "tuning" / "shop.warm.ease.none.log"
+    while process.poll() is None and not (journal.exists() and journal.stat().st_size > 3000):
+        pass
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not list(Path(tmp_path / "out" / "units").rglob("split-*.json"))
+    more = ["--model", "ease", "text-knn", "--setting", "warm", "--text", "none", "real"]
+    assert study(tables, tmp_path / "out", *more, "--trials", "30") == 0
+    assert study(tables, tmp_path / "other", *more, "--trials", "30") == 0
+    one, other = (
+        json.loads((tmp_path / name / "units/shop/warm/ease/none/tuning.json").read_text())
+        for name in ("out", "other")
+    )
+    assert [row["settings"] for row in one["tried"]] == [row["settings"] for row in other["tried"]]
+    assert one["value"] == other["value"]

@@ -1,0 +1,75 @@
+"""The search for settings: its budget, its memory, and what it says."""
+
+import pytest
+
+from irllrec_pyg.study.ranges import Range
+from irllrec_pyg.study.tuning import tune
+
+RANGES = {"a": Range(0.0, 1.0), "b": Range(1, 64, log=True)}
+
+
+def value(settings):
+    return -((settings["a"] - 0.3) ** 2) - abs(settings["b"] - 8)
+
+
+class Killed(BaseException):
+    """What a killed process is to the search."""
+
+
+def test_an_interrupted_search_ends_as_one_that_was_not(tmp_path):
+    whole = tune(RANGES, value, tmp_path / "whole.log", trials=8, first={"a": 0.5, "b": 4})
+
+    def interrupted(settings):
+        calls.append(settings)
+        if len(calls) in (1, 4, 6):
+            raise Killed
+        return value(settings)
+
+    calls = []
+    for _ in range(3):
+        with pytest.raises(Killed):
+            tune(RANGES, interrupted, tmp_path / "b.log", trials=8, first={"a": 0.5, "b": 4})
+    found = tune(RANGES, interrupted, tmp_path / "b.log", trials=8, first={"a": 0.5, "b": 4})
+    assert [row["settings"] for row in found.tried] == [row["settings"] for row in whole.tried]
+    assert found.tried[0]["settings"] == {"a": 0.5, "b": 4}
+    assert len(calls) == 8 + 3
+    again = tune(RANGES, interrupted, tmp_path / "b.log", trials=8)
+    assert again == found
+    assert len(calls) == 8 + 3
+    assert found.value == max(row["value"] for row in found.tried) == value(found.settings)
+
+
+def test_a_trial_that_fails_counts_and_says_why(tmp_path):
+    def measure(settings):
+        if settings["a"] < 0.6:
+            raise ValueError("too small")
+        return settings["a"]
+
+    found = tune(RANGES, measure, tmp_path / "t.log", trials=8)
+    assert found.trials == 8
+    failed = [row for row in found.tried if "error" in row]
+    assert failed
+    assert {row["error"] for row in failed} == {"ValueError: too small"}
+    assert all(row["settings"]["a"] < 0.6 and row["value"] is None for row in failed)
+
+    def never(settings):
+        raise MemoryError("it needs 12 GB")
+
+    with pytest.raises(RuntimeError, match="None of 3 trials worked; the last: MemoryError: it"):
+        tune(RANGES, never, tmp_path / "never.log", trials=3)
+
+
+def test_a_range_widens_until_the_best_lies_inside(tmp_path):
+    ranges = {"x": Range(1.0, 10.0, log=True, most=500.0)}
+    found = tune(ranges, lambda s: -abs(s["x"] - 60), tmp_path / "in.log", trials=25)
+    assert 30 < found.settings["x"] < 120
+    assert found.edges == []
+    found = tune(ranges, lambda s: s["x"], tmp_path / "out.log", trials=12)
+    assert found.settings["x"] > 100
+    assert found.edges == ["x"]
+
+
+def test_budgets(tmp_path):
+    assert tune({}, lambda s: 1.0, tmp_path / "a.log", trials=9).trials == 1
+    slow = tune(RANGES, value, tmp_path / "b.log", trials=9, seconds=1e-9)
+    assert slow.trials == 1

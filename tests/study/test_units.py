@@ -1,0 +1,45 @@
+"""Pieces of a study as files."""
+
+import pandas as pd
+import pytest
+
+from irllrec_pyg.study.units import Units
+
+
+def test_a_unit_is_there_when_it_is_whole(tmp_path, monkeypatch):
+    units = Units(tmp_path)
+    assert units.read("a/b") is None
+    table = pd.DataFrame({"user": ["x", "y"], "recall@20": [0.5, 1.0]})
+    units.write("a/b", {"value": 1}, table)
+    assert units.read("a/b") == {"value": 1}
+    pd.testing.assert_frame_equal(units.users("a/b"), table)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("irllrec_pyg.study.units.write_text", killed)
+    with pytest.raises(KeyboardInterrupt):
+        units.write("a/c", {"value": 2}, table)
+    assert units.read("a/c") is None
+    assert units.named("a/*") == ["a/b"]
+
+
+def test_one_process_at_a_time_is_at_a_unit(tmp_path):
+    with Units(tmp_path).alone("a/b") as first, Units(tmp_path).alone("a/b") as second:
+        assert (first, second) == (True, False)
+    with Units(tmp_path).alone("a/b") as third:
+        assert third
+
+
+def test_scratch_stays_after_a_kill_and_goes_after_success(tmp_path):
+    def killed():
+        with units.scratch("a/b") as folder:
+            folder.mkdir(parents=True)
+            raise KeyboardInterrupt
+
+    units = Units(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        killed()
+    with units.scratch("a/b") as folder:
+        assert folder.is_dir()
+    assert not folder.exists()
