@@ -31,8 +31,9 @@ class ProfileShaping(TextHead):
         \log q_{ui} \Big], \qquad
         c_u = \mathrm{clip} \Big( 1 - \frac{H(p_u)}{\log |\mathcal{I}|}, \; 0.1, \; 1 \Big)
 
-    so that users whose texts say more about what they like count more. There is no map of the texts
-    and no weight of its own. Without texts of users, a user's is the mean of their training items'.
+    so that users whose texts say more about what they like count more. Similarities of whitened
+    texts are close to even, so most users count a tenth: the weight has to be large. There is no map
+    of the texts, and nothing of the head is trained. Without texts of users, a user's is the mean of their training items'.
     With sampled neighbourhoods, all items are those of the neighbourhood.
 
     Args:
@@ -45,7 +46,7 @@ class ProfileShaping(TextHead):
     """
 
     class Config(TextHead.Config):
-        weight: float = field(0.1, ge=0, help="weight of the loss", search=(1e-3, 10.0), log=True)
+        weight: float = field(10.0, ge=0, help="weight of the loss", search=(0.1, 100.0), log=True)
         temperature: float = field(
             0.2, gt=0, help="temperature of both softmaxes", search=(0.05, 1.0), log=True
         )
