@@ -32,9 +32,9 @@ class ProfileShaping(TextHead):
         c_u = \mathrm{clip} \Big( 1 - \frac{H(p_u)}{\log |\mathcal{I}|}, \; 0.1, \; 1 \Big)
 
     so that users whose texts say more about what they like count more. Similarities of whitened
-    texts are close to even, so most users count a tenth: the weight has to be large. There is no map
-    of the texts, and nothing of the head is trained. Without texts of users, a user's is the mean of their training items'.
-    With sampled neighbourhoods, all items are those of the neighbourhood.
+    texts are close to even, so most users count a tenth: the weight has to be large. The head maps
+    nothing and has nothing to train. Without texts of users, a user's is the mean of their training
+    items'. With sampled neighbourhoods, all items are those of the neighbourhood.
 
     Args:
         data (HeteroData): Data set with profile embeddings ``x`` of users and items, or of items.
