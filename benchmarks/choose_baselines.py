@@ -15,10 +15,10 @@ from pathlib import Path
 
 import torch
 
-from irllrec_pyg import IRLLRecDataset
 from irllrec_pyg.config import read_yaml, write_yaml
 from irllrec_pyg.files import write_text
 from irllrec_pyg.linear import choose_settings
+from irllrec_pyg.runs import DataConfig
 
 TABLE = Path(__file__).parents[1] / "irllrec_pyg" / "linear" / "chosen.yaml"
 MODELS = ("item-knn", "ease", "low-pass-svd", "text-knn")
@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     warnings.simplefilter("ignore", UserWarning)  # of published pairs that overlap
     torch.set_num_threads(1)
     for dataset in args.dataset:
-        data = IRLLRecDataset(args.root, dataset)[0]
+        data = DataConfig(name=dataset, root=args.root).open()[0]
         for name in args.model:
             if name == "text-knn" and "x" not in data["item"]:
                 continue

@@ -21,7 +21,6 @@ from .ranker_file import (
     KIND,
     POINTERS,
     check_embeddings,
-    is_finite,
     is_whole,
     read_ids,
     read_pairs,
@@ -30,7 +29,7 @@ from .ranker_file import (
 )
 from .ranking import Blend, DotProductRanker, Ranker
 from .registry import read_part
-from .tensor_file import CheckpointError, damaged, write_tensors
+from .tensor_file import CheckpointError, check_state, damaged, is_finite, write_tensors
 
 SIDES = ("first", "second")  # the rankers of a blend
 
@@ -338,24 +337,3 @@ def _read_trained(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             "'load_ranker' loads it whole."
         )
     return tensors, metadata
-
-
-def check_state(state: Any, expected: Mapping[str, Any]) -> None:
-    """Compares names, shapes and kinds of weights, which must be finite.
-
-    Raises:
-        ValueError: If a weight is missing, unknown or wrong; it is named.
-    """
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError("weights must be tensors by name.")
-    for name in [*expected, *state]:
-        if name not in state or name not in expected:
-            raise ValueError(f"{name!r} is {'missing' if name in expected else 'not known'}.")
-        given, wanted = state[name], expected[name]
-        if given.shape != wanted.shape or given.is_floating_point() != wanted.is_floating_point():
-            raise ValueError(
-                f"{name!r} must be {wanted.dtype} of shape {tuple(wanted.shape)}, got "
-                f"{given.dtype} of shape {tuple(given.shape)}."
-            )
-        if not is_finite(given):
-            raise ValueError(f"{name!r} is NaN or infinite.")

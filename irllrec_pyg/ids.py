@@ -1,7 +1,9 @@
 r"""The owner's ids, which may come from a file that nobody vouches for."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import Any
 
 #: Integers beyond this are no ids. Python hashes a number by its remainder, so that any number of
 #: larger ones can share a hash, and a table of them takes a time that grows with its square.
@@ -32,3 +34,25 @@ def repeated_id(ids: Iterable[int | str]) -> int | str | None:
 def too_large(value: object) -> bool:
     r"""Whether an id is an integer of more than 64 bits."""
     return isinstance(value, int) and abs(value) > MAX_ID
+
+
+def distinct_ids(ids: Any, count: int, side: str) -> Sequence[int | str] | None:
+    r"""The owner's ids as they are, those of a tensor or an array as a list.
+
+    Args:
+        ids (sequence, Tensor or array, optional): The ids.
+        count (int): How many there must be.
+        side (str): Whose they are, ``"user"`` or ``"item"``.
+
+    Raises:
+        ValueError: If there are more or fewer, or an id occurs twice.
+    """
+    plain: Sequence[int | str] | None = ids.tolist() if hasattr(ids, "tolist") else ids
+    if plain is None:
+        return None
+    if len(plain) != count:
+        raise ValueError(f"'{side}_ids' has {len(plain)} ids for {count} {side}s.")
+    if len(set(plain)) < count:
+        twice = Counter(plain).most_common(1)[0][0]
+        raise ValueError(f"'{side}_ids' must be distinct, got {twice!r} more than once.")
+    return plain

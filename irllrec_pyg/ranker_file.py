@@ -12,7 +12,7 @@ from torch import Tensor
 from .ids import repeated_id, too_large
 from .ranking import Ranker
 from .sparse import check_csr, expand
-from .tensor_file import damaged, read_tensors
+from .tensor_file import damaged, is_finite, read_tensors
 
 KIND = "irllrec_pyg.ranker/2"
 EMBEDDINGS = ("user_embedding", "item_embedding")
@@ -26,15 +26,12 @@ def shared_tensors(ranker: Ranker) -> dict[str, Tensor]:
     """A ranker's interactions and ids.
 
     Raises:
-        ValueError: If an id is neither a number nor a string, or occurs twice.
+        ValueError: If an id is neither a number nor a string.
     """
     tensors: dict[str, Tensor] = {name: getattr(ranker, name) for name in POINTERS}
     for side in IDS:
         if (ids := getattr(ranker, side)) is not None:
-            plain = [_plain(value, side) for value in ids]
-            if repeated_id(plain) is not None:
-                raise ValueError(f"'{side}' must be distinct; an id occurs twice.")
-            text = json.dumps(plain).encode()
+            text = json.dumps([_plain(value, side) for value in ids]).encode()
             tensors[side] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
     return tensors
 
@@ -147,11 +144,6 @@ def _check_ids(name: str, text: Tensor, count: int) -> None:
 
 def _parse(text: Tensor) -> Any:
     return json.loads(text.numpy().tobytes())
-
-
-def is_finite(tensor: Tensor) -> bool:
-    """Whether no number of a tensor is NaN or infinite."""
-    return not tensor.dtype.is_floating_point or bool(tensor.isfinite().all())
 
 
 def _plain(value: Any, side: str) -> int | str:

@@ -10,6 +10,7 @@ from .nn import ModelConfig
 from .ranking import Blend
 from .registry import lookup, names
 from .runs import DataConfig
+from .study.config import StudyConfig
 from .training import TrainingConfig
 
 KINDS = ("backbone", "head", "ranking-loss", "linear")
@@ -25,6 +26,7 @@ def settings_table() -> str:
         "model": ModelConfig,
         "data": DataConfig,
         "training": TrainingConfig,
+        "study": StudyConfig,
     }
     rows = [
         f"| {owner} | `{path}` | {_cell(type_of(info))} | {_default(info)} | "

@@ -107,15 +107,9 @@ def _checked_header(path: Path, kind: str) -> dict[str, str]:
         raise FileNotFoundError(f"There is no checkpoint {path}.")
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
-        if size > MAX_HEADER:
-            raise damaged(path, f"its header has {size} bytes, more than {MAX_HEADER}")
-        raw = file.read(size)
-        if len(raw) < max(size, 2):
-            raise damaged(path, "it is too short")
-        if raw.count(b'"data_offsets"') > MAX_TENSORS:
-            raise damaged(path, f"it holds more than {MAX_TENSORS} tensors")
-        if _containers(raw) > MAX_CONTAINERS:
-            raise damaged(path, f"its header holds more than {MAX_CONTAINERS} lists and mappings")
+        raw = file.read(min(size, MAX_HEADER))
+        if cause := _excess(size, raw) or ("it is too short" if len(raw) < max(size, 2) else ""):
+            raise damaged(path, cause)
         try:
             fields = json.loads(raw)
             header = fields.get("__metadata__", {})
@@ -138,11 +132,9 @@ def _checked_header(path: Path, kind: str) -> dict[str, str]:
 
 def _check_kind(path: Path, found: str | None, kind: str) -> bool:
     """Refuses files of other kinds; returns whether the file is of version 1, without a hash."""
-    if found == kind:
-        return found.endswith("/1")
     name, _, version = kind.rpartition("/")
-    if name and found == f"{name}/1":
-        return True
+    if found == kind or (name and found == f"{name}/1"):
+        return found.endswith("/1")
     if name and found and re.fullmatch(re.escape(name) + r"/[0-9]{1,9}", found):
         raise CheckpointError(
             f"{path} is of version {found.rpartition('/')[2]} and this package reads versions up "
@@ -153,8 +145,16 @@ def _check_kind(path: Path, found: str | None, kind: str) -> bool:
     )
 
 
-def _containers(header: bytes) -> int:
-    return header.count(b"[") + header.count(b"{")
+def _excess(size: int, header: bytes) -> str:
+    """What a header has too much of."""
+    for count, most, what in (
+        (size, MAX_HEADER, "bytes of metadata"),
+        (header.count(b'"data_offsets"'), MAX_TENSORS, "tensors"),
+        (header.count(b"[") + header.count(b"{"), MAX_CONTAINERS, "lists and mappings"),
+    ):
+        if count > most:
+            return f"it has more than {most} {what}, {count}"
+    return ""
 
 
 def _hash_entry(digest: str) -> bytes:
@@ -169,14 +169,8 @@ def _write_hash(path: Path) -> str:
     with path.open("r+b") as file:
         size = int.from_bytes(file.read(8), "little")
         raw = file.read(size)
-        count = raw.count(b'"data_offsets"')
-        inside = _containers(raw)
-        if size > MAX_HEADER or count > MAX_TENSORS or inside > MAX_CONTAINERS:
-            raise ValueError(
-                f"A checkpoint must have at most {MAX_TENSORS} tensors, {MAX_HEADER} bytes of "
-                f"metadata and {MAX_CONTAINERS} lists and mappings in them, got {count}, {size} "
-                f"and {inside}."
-            )
+        if cause := _excess(size, raw):
+            raise ValueError(f"The checkpoint {path.name} cannot be read again: {cause}.")
         digest = _digest(file, size, raw)
         file.seek(8 + raw.index(_ZEROS))
         file.write(_hash_entry(digest))
@@ -196,3 +190,29 @@ def damaged(path: Path, cause: object) -> CheckpointError:
         f"{path} is damaged ({cause}): it was cut off while it was copied, or changed since it "
         "was written. Delete it, or put a complete copy in its place."
     )
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether no number of a tensor is NaN or infinite."""
+    return not tensor.dtype.is_floating_point or bool(tensor.isfinite().all())
+
+
+def check_state(state: Any, expected: Mapping[str, Any]) -> None:
+    """Compares names, shapes and kinds of weights, which must be finite.
+
+    Raises:
+        ValueError: If a weight is missing, unknown or wrong; it is named.
+    """
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError("weights must be tensors by name.")
+    for name in [*expected, *state]:
+        if name not in state or name not in expected:
+            raise ValueError(f"{name!r} is {'missing' if name in expected else 'not known'}.")
+        given, wanted = state[name], expected[name]
+        if given.shape != wanted.shape or given.is_floating_point() != wanted.is_floating_point():
+            raise ValueError(
+                f"{name!r} must be {wanted.dtype} of shape {tuple(wanted.shape)}, got "
+                f"{given.dtype} of shape {tuple(given.shape)}."
+            )
+        if not is_finite(given):
+            raise ValueError(f"{name!r} is NaN or infinite.")

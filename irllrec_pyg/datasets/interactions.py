@@ -12,7 +12,7 @@ from torch_geometric.data import HeteroData
 
 from ..edges import EDGE_TYPE
 from ..edges import HISTORY as HISTORY_FIELD
-from .formats import EMBEDDINGS, MEAN_OF_ITEMS, Interactions, build_data, check_finite, plain_id
+from .formats import MEAN_OF_ITEMS, Interactions, build_data, check_finite, plain_id
 from .splits import HISTORY, KINDS, Kind, check_shares, split_pairs
 from .times import time_order
 
@@ -106,53 +106,49 @@ def from_interactions(
             f"'kind' must be one of {', '.join(KINDS)}, those by time with a column 'time', got "
             f"{kind!r} and time={time!r}"
         )
-    fields = {"x": x, "intent": intent}
-    for field, vectors in fields.items():
-        pair = isinstance(vectors, (tuple, list)) and len(vectors) == 2
-        if vectors is not None and not (
-            pair
-            and isinstance(vectors[0], (Mapping, pd.DataFrame, type(None)))
-            and isinstance(vectors[1], (Mapping, pd.DataFrame))
-        ):
-            raise ValueError(
-                f"{field} must be a pair: (that of the users, that of the items), each a "
-                "dictionary or a DataFrame by id, the first one None where users have no texts"
-            )
+    vectors = {field: _pair(given, field) for field, given in (("x", x), ("intent", intent))}
 
     ids: list[list[int | str]] = []
     codes: list[NDArray[np.int64]] = []
     for side, column in enumerate((user, item)):
         rows = [plain_id(value, f"column {column!r}") for value in df[column].tolist()]
         known = dict.fromkeys(rows)
-        for given in fields.values():
-            keys = _keys(given[side]) if given is not None else []
-            known.update(dict.fromkeys(plain_id(key, f"column {column!r}") for key in keys))
+        for pair in vectors.values():
+            keys = [plain_id(key, f"column {column!r}") for key in _keys(pair[side])]
+            known.update(dict.fromkeys(keys))
         ids.append(_ordered(known))
         position = {value: index for index, value in enumerate(ids[side])}
         codes.append(np.array([position[value] for value in rows], dtype=np.int64))
 
     when = None if time is None else time_order(df[time], time)
     data = make_graph(codes[0], codes[1], (ids[0], ids[1]), name, kind, shares, seed, when)
-    for side, (store, values) in enumerate(zip(("user", "item"), ids, strict=True)):
-        for field, given in fields.items():
-            if given is not None and (part := given[side]) is not None:
-                data[store][field] = _stack(part, values, f"{field}, {store}")
     missing = {}
-    for field in EMBEDDINGS:
-        if (own := fields[field]) is None:
+    for field, pair in vectors.items():
+        for store, part, values in zip(("user", "item"), pair, ids, strict=True):
+            if part is not None:
+                data[store][field] = _stack(part, values, f"{field}, {store}")
+        if pair[0] is None:
+            whose, mean = ("", "") if pair[1] is None else (" of users", f" {MEAN_OF_ITEMS}")
             missing[field] = (
-                f"Data set '{name}' has no '{field}' embeddings: pass {field}=(of the users, of "
-                "the items) to from_interactions."
-            )
-        elif own[0] is None:
-            missing[field] = (
-                f"Data set '{name}' has no '{field}' embeddings of users. "
-                f"{MEAN_OF_ITEMS} Pass {field}=(of the users, of the items) to from_interactions "
-                "where users have texts of their own."
+                f"Data set '{name}' has no '{field}' embeddings{whose}: pass {field}=(of the "
+                f"users, of the items) to from_interactions.{mean}"
             )
     if missing:
         data.missing = missing
     return data
+
+
+def _pair(given: Any, field: str) -> tuple[Vectors | None, Vectors | None]:
+    if given is None:
+        return None, None
+    kinds = (Mapping, pd.DataFrame)
+    pair = tuple(given) if isinstance(given, (tuple, list)) else ()
+    if len(pair) == 2 and isinstance(pair[0], (*kinds, type(None))) and isinstance(pair[1], kinds):
+        return pair
+    raise ValueError(
+        f"{field} must be a pair: (that of the users, that of the items), each a dictionary or a "
+        "DataFrame by id, the first one None where users have no texts"
+    )
 
 
 def _keys(vectors: Vectors | None) -> list[Any]:

@@ -2,24 +2,21 @@ r"""A folder of tables as a data set."""
 
 import logging
 import os
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import filelock
 import numpy as np
 import pandas as pd
-import pooch
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from ..edges import EDGE_TYPE
 from ..nn.features import principal_components, user_means
-from .base import GraphDataset, read_only
+from .base import GraphDataset
 from .formats import MEAN_OF_ITEMS
 from .interactions import make_graph
 from .safe_pickle import DataFileError
@@ -166,6 +163,8 @@ class TableDataset(GraphDataset):
             reason = self._without_text(field, items)
             if items is None or reason:
                 missing[field] = f"{what}: {reason}"
+                if field == "x" and items is not None and self.encoder is not None:
+                    warnings.warn(missing[field], stacklevel=2)
             else:
                 self._embed(data, field, items)
                 if field not in data["user"]:
@@ -186,7 +185,7 @@ class TableDataset(GraphDataset):
         extra: list[str] = []
         if self.k_core == 0 and (items := self._path("items")) is not None:
             extra = read_table(items, ["item"])["item"].tolist()
-        ids = (sorted(set(core["user"])), sorted({*core["item"], *extra}))
+        ids = (sorted(core["user"].unique()), sorted({*core["item"].unique(), *extra}))
         user, item = (
             pd.Index(known).get_indexer(pd.Index(core[side]))
             for side, known in zip(("user", "item"), ids, strict=True)
@@ -255,8 +254,9 @@ class TableDataset(GraphDataset):
         columns = self._text_columns(field, items)
         if not any(_joined(items, columns)):
             return (
-                f"{self._path('items')} has no text for any item in the columns "
-                f"{', '.join(columns) or 'text or title'}."
+                f"{self._path('items')} has no text for any item of the interactions, such as "
+                f"{items['item'][0]!r}, in {' or '.join(columns) or 'text or title'}. Are the ids "
+                "written in the same way?"
             )
         return None
 
@@ -308,25 +308,10 @@ class TableDataset(GraphDataset):
         return torch.where(empty[:, None], means, vectors)
 
     def _vectors(self, texts: list[str], width: int = 0) -> Tensor:
-        r"""Vectors of length 1, zeros for empty texts."""
-        from ..text.embeddings import embed_texts, unit_length
+        from ..text.embeddings import unit_vectors
 
         assert self.encoder is not None
-        given = [text for text in texts if text]
-        folders = [Path(self.processed_dir), Path(pooch.os_cache("irllrec_pyg"))]
-        for folder in folders:
-            folder = folder / "embeddings"
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                with filelock.FileLock(folder / ".lock"):  # two runs do not embed the same texts
-                    rows = embed_texts(self.encoder, given, folder, progress=sys.stderr.isatty())
-                break
-            except OSError as error:  # a shared, read-only folder
-                if not read_only(error) or folder.parent == folders[-1]:
-                    raise
-        result = torch.zeros(len(texts), rows.shape[1] or width)
-        result[[bool(text) for text in texts]] = torch.from_numpy(unit_length(rows))
-        return result
+        return torch.from_numpy(unit_vectors(self.encoder, texts, self.processed_dir, width))
 
 
 def _listed(columns: str | Iterable[str] | None) -> list[str]:

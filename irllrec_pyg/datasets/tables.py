@@ -32,7 +32,7 @@ def find_table(folder: str | os.PathLike[str], stem: str) -> Path | None:
     Raises:
         DataFileError: If there are several, or one of a kind that is not read.
     """
-    found = sorted(Path(folder).glob(f"{stem}.*"))
+    found = sorted(path for path in Path(folder).glob(f"{stem}.*") if path.is_file())
     usable = [path for path in found if path.name.removeprefix(stem) in KINDS]
     if len(usable) > 1:
         raise DataFileError(
@@ -75,7 +75,8 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
     for column in columns:
         if column not in table:
             raise DataFileError(
-                f"{path} has no column {column!r}; its columns are {', '.join(table.columns)}."
+                f"{path} has no column {column!r}; its first row names the columns, separated by "
+                f"{separator!r}: {', '.join(table.columns)}."
             )
         empty = table.index[table[column] == ""]
         if len(empty):

@@ -14,6 +14,7 @@ from .low_pass import GFCF, LowPassSVD
 from .low_rank_ease import LowRankEASE
 from .popularity import Popularity
 from .text_ease import AdditiveEASE, CollectiveEASE
+from .text_ials import TextIALS
 from .text_mean import TextMean
 from .text_profile import TextProfile
 from .text_ridge import TextRidge
@@ -39,6 +40,7 @@ __all__ = [
     "LowRankEASE",
     "NeighbourModel",
     "Popularity",
+    "TextIALS",
     "TextKNN",
     "TextMean",
     "TextProfile",

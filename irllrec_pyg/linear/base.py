@@ -192,7 +192,7 @@ class LinearModel(Ranker, Configured):
         return f"{type(self).__name__}({self.num_users} users, {self.num_items} items{settings})"
 
 
-class EmbeddingModel(LinearModel, DotProductRanker):
+class EmbeddingModel(DotProductRanker, LinearModel):
     """Base class of closed-form models whose scores are dot products of embeddings."""
 
     users: Tensor
@@ -201,10 +201,6 @@ class EmbeddingModel(LinearModel, DotProductRanker):
     def embed(self) -> tuple[Tensor, Tensor]:
         """The embeddings of users and items."""
         return self.users, self.items
-
-    def score(self, user: Tensor) -> Tensor:
-        r"""Dot products of users with all items, shape :math:`(B, I)`."""
-        return self.scorer()(user)
 
     def encode(self, history: Tensor) -> Tensor:
         r"""Embeddings of users by their histories, shape :math:`(B, d)`."""

@@ -39,10 +39,10 @@ class IALS(EmbeddingModel):
     class Config(EmbeddingModel.Config):
         dim: int = field(128, ge=1, le=65536, search=(32, 256), log=True, help="width d of factors")
         reg: float = field(
-            0.01, gt=0, search=(3e-4, 0.3), log=True, help="weight of the ridge, lambda"
+            0.003, gt=0, search=(1e-4, 0.3), log=True, help="weight of the ridge, lambda"
         )
         unobserved: float = field(
-            0.1, gt=0, search=(0.003, 1.0), log=True, help="weight of all pairs, alpha_0"
+            0.03, gt=0, search=(0.003, 1.0), log=True, help="weight of all pairs, alpha_0"
         )
         exponent: float = field(
             1.0, ge=0, le=1, help="how the ridge grows with frequency, nu; 0: it is the same"
@@ -58,15 +58,18 @@ class IALS(EmbeddingModel):
         """Solves for items and users in turn."""
         by_user = CSR(self.seen_ptr, self.seen_item)
         by_item = by_user.transpose(self.num_items)
-        # Drawn on the CPU, so that every device begins with the same factors.
-        draws = torch.Generator().manual_seed(self.config.seed)
-        users = torch.randn(self.num_users, self.config.dim, generator=draws)
-        users = users.to(self.seen_ptr.device) * (0.1 / self.config.dim**0.5)
+        users = self.first_users()
         for _ in range(self.config.num_steps):
             items = self.solve(by_item, users)
             users = self.solve(by_user, items)
         self.register_buffer("users", users)
         self.register_buffer("items", items)
+
+    def first_users(self) -> Tensor:
+        """Small random factors of users, drawn on the CPU: every device begins with the same."""
+        draws = torch.Generator().manual_seed(self.config.seed)
+        users = torch.randn(self.num_users, self.config.dim, generator=draws)
+        return users.to(self.seen_ptr.device) * (0.1 / self.config.dim**0.5)
 
     def encode(self, history: Tensor) -> Tensor:
         r"""Factors of users by their histories, shape :math:`(B, d)`."""
@@ -77,12 +80,14 @@ class IALS(EmbeddingModel):
         """Factors of the items that those of users are solved from."""
         return self.items
 
-    def solve(self, observed: CSR, other: Tensor) -> Tensor:
+    def solve(self, observed: CSR, other: Tensor, prior: Tensor | None = None) -> Tensor:
         r"""One step: the rows that are best for the other side's factors.
 
         Args:
             observed (CSR): Whom of the other side each row was observed with.
             other (Tensor): Factors of the other side, shape :math:`(M, d)`.
+            prior (Tensor, optional): What the ridge draws each row to, shape :math:`(B, d)`.
+                (default: zero)
 
         Returns:
             Factors of shape :math:`(B, d)`.
@@ -94,7 +99,12 @@ class IALS(EmbeddingModel):
         gram = other.t().double() @ other.double()
         shared, basis = (part.to(other.dtype) for part in torch.linalg.eigh(gram))
         rotated = other @ basis
-        out = other.new_zeros(observed.num_rows, other.size(1))
+        # Without interactions, a row is its prior, drawn to zero by all the other side.
+        diagonal = alpha * shared.clamp(min=0) + ridge.view(-1, 1)
+        if prior is None:
+            out = other.new_zeros(observed.num_rows, other.size(1))
+        else:
+            out = ridge.view(-1, 1) * (prior @ basis) / diagonal
         order, width = count.argsort(), other.size(1)
         lengths = count[order].tolist()
         at = bisect_right(lengths, 0)
@@ -107,24 +117,25 @@ class IALS(EmbeddingModel):
             there = (place < observed.ptr[rows + 1].view(-1, 1)).to(other.dtype)
             own = rotated[observed.col[place.clamp(max=observed.col.numel() - 1)]]
             own = own * there.unsqueeze(2)  # rows with fewer entries end with zeros
-            diagonal = alpha * shared.clamp(min=0) + ridge[rows].view(-1, 1)
-            out[rows] = _solve(own, diagonal, there)
+            if prior is not None:  # what is left to explain
+                there = there - (own @ out[rows].unsqueeze(2)).squeeze(2)
+            out[rows] += _solve(own, diagonal[rows], there)
             at = end
         solved: Tensor = out @ basis.t()
         return solved
 
 
-def _solve(own: Tensor, diagonal: Tensor, there: Tensor) -> Tensor:
+def _solve(own: Tensor, diagonal: Tensor, target: Tensor) -> Tensor:
     r"""Solves :math:`(\mathbf{D} + \mathbf{Y}^{\top} \mathbf{Y}) \mathbf{x} = \mathbf{Y}^{\top}
-    \mathbf{1}` for many rows: :math:`\mathbf{Y}` of shape :math:`(B, N, d)`, the diagonal of
-    :math:`\mathbf{D}` of shape :math:`(B, d)`, ones of shape :math:`(B, N)`.
+    \mathbf{t}` for many rows: :math:`\mathbf{Y}` of shape :math:`(B, N, d)`, the diagonal of
+    :math:`\mathbf{D}` of shape :math:`(B, d)`, :math:`\mathbf{t}` of shape :math:`(B, N)`.
     """
-    ones = there.unsqueeze(2)
+    target = target.unsqueeze(2)
     if own.size(1) >= own.size(2):
         matrix = own.mT @ own + diagonal.diag_embed()
-        return torch.cholesky_solve(own.mT @ ones, torch.linalg.cholesky(matrix)).squeeze(2)
-    # Fewer entries than factors: D^-1 Y' (I + Y D^-1 Y')^-1 1 is the same, and smaller.
+        return torch.cholesky_solve(own.mT @ target, torch.linalg.cholesky(matrix)).squeeze(2)
+    # Fewer entries than factors: D^-1 Y' (I + Y D^-1 Y')^-1 t is the same, and smaller.
     scaled = own / diagonal.unsqueeze(1)
     matrix = scaled @ own.mT
     matrix.diagonal(dim1=1, dim2=2).add_(1.0)
-    return (scaled.mT @ torch.cholesky_solve(ones, torch.linalg.cholesky(matrix))).squeeze(2)
+    return (scaled.mT @ torch.cholesky_solve(target, torch.linalg.cholesky(matrix))).squeeze(2)

@@ -97,7 +97,7 @@ class GFCF(LowRankModel, GraphFilter):
 
     class Config(LowRankModel.Config):
         low_pass_weight: float = field(
-            0.3, ge=0, search=(0.03, 3.0), log=True, help="weight w of the low-pass filter"
+            0.3, ge=0, search=(0.03, 10.0), log=True, help="weight w of the low-pass filter"
         )
 
     layout: ClassVar = {"encoder": "I rank", "items": "I rank"}

@@ -1,6 +1,5 @@
 """Whatever scores items for users: models, trained embeddings, closed-form models."""
 
-from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from ..edges import EDGE_TYPE, check_data, check_pairs, known_pairs
+from ..ids import distinct_ids
 from ..sparse import CSR
 from .topk import DotProducts, Scorer, ranked_lists
 
@@ -73,8 +73,8 @@ class Ranker(torch.nn.Module):
     ) -> None:
         super().__init__()
         self.num_users, self.num_items = num_users, num_items
-        self.user_ids = _check_ids(user_ids, num_users, "user")
-        self.item_ids = _check_ids(item_ids, num_items, "item")
+        self.user_ids = distinct_ids(user_ids, num_users, "user")
+        self.item_ids = distinct_ids(item_ids, num_items, "item")
         self.info: dict[str, Any] = {}  # what was saved with a model that was loaded
         self._index: dict[str, pd.Index[int | str]] = {}
         pairs = self.check_pairs(edge_index, "edge_index")
@@ -306,19 +306,6 @@ class Ranker(torch.nn.Module):
                 f"ids of the training data.{hint}"
             )
         return torch.as_tensor(position, dtype=torch.long, device=device)
-
-
-def _check_ids(ids: Any, count: int, side: str) -> Sequence[int | str] | None:
-    """The owner's ids as they are, those of a tensor or an array as a list."""
-    plain: Sequence[int | str] | None = ids.tolist() if hasattr(ids, "tolist") else ids
-    if plain is None:
-        return None
-    if len(plain) != count:
-        raise ValueError(f"'{side}_ids' has {len(plain)} ids for {count} {side}s.")
-    if len(set(plain)) < count:
-        twice = Counter(plain).most_common(1)[0][0]
-        raise ValueError(f"'{side}_ids' must be distinct, got {twice!r} more than once.")
-    return plain
 
 
 class DotProductRanker(Ranker):

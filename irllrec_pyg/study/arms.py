@@ -19,6 +19,7 @@ class Arm:
     Args:
         data, setting, model, text (str): Names.
         candidate (Candidate): What is built; for text ``none`` the model's form without texts.
+        is_form (bool): Whether that form goes by the name of the model that takes texts.
     """
 
     data: str
@@ -26,6 +27,7 @@ class Arm:
     model: str
     text: str
     candidate: Candidate
+    is_form: bool = False
 
     @property
     def unit(self) -> str:
@@ -52,20 +54,21 @@ def all_arms(
         models (sequence of str): Names of candidates.
         find (callable): Gives a candidate by name.
     """
-    forms: list[tuple[str, str, Candidate]] = []
+    forms: list[tuple[str, str, Candidate, bool]] = []
     texts = list(texts)
     for model in models:
         candidate = find(model)
         textless = candidate.textless(find)
         if textless is not None and "none" in texts:
-            forms.append((model, "none", textless))
+            own = textless is not candidate and textless.name == candidate.name
+            forms.append((model, "none", textless, own))
         if candidate.takes_text:
-            forms += [(model, text, candidate) for text in texts if text != "none"]
+            forms += [(model, text, candidate, False) for text in texts if text != "none"]
     return [
-        Arm(data, setting, model, text, candidate)
+        Arm(data, setting, model, text, candidate, own)
         for data in datasets
         for setting in settings
-        for model, text, candidate in forms
+        for model, text, candidate, own in forms
     ]
 
 

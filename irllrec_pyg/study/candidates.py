@@ -19,12 +19,14 @@ from ..published import model_config, published_settings, split_name
 from ..ranking import Blend, Ranker
 from ..registry import lookup
 from ..training import TrainingConfig, fit
+from .config import TUNED_BY
 from .ranges import Range
 
 Settings = dict[str, Any]
 Find = Callable[[str], "Candidate"]
 # Settings that make a model greater, not better suited: a study names them where it means them.
 SIZES = ("embedding_size", "similarity")
+CHECKPOINT_EVERY = 20  # epochs
 
 
 @dataclass(frozen=True)
@@ -294,7 +296,9 @@ def _training(settings: Settings, seed: int) -> TrainingConfig:
         for path, value in settings.items()
         if path.startswith("training.")
     }
-    return TrainingConfig.read({"monitor": "ndcg@20", **own, "seed": seed})
+    # A checkpoint costs as much as an epoch of a small data set.
+    defaults = {"monitor": TUNED_BY, "checkpoint_every": CHECKPOINT_EVERY}
+    return TrainingConfig.read({**defaults, **own, "seed": seed})
 
 
 def _tiny() -> HeteroData:

@@ -14,6 +14,7 @@ once, it has two processes that share the work.
 import argparse
 import json
 import logging
+import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,7 +32,6 @@ from .page import asked, page
 from .pictures import draw
 from .summary import Form, Summary
 from .units import Units
-from .work import Work
 
 PLAN, PAGE, ASKED = "study.yaml", "README.md", "asked.md"
 RULES = tuple(StudyConfig.model_fields)
@@ -58,7 +58,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs a study, or writes its page again."""
+    """Runs a study, or writes its page again; says what is wrong, where something is."""
+    try:
+        _run(args)
+    except (ValueError, ImportError, FileNotFoundError) as error:
+        print(f"irllrec study: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("irllrec study: stopped; the same command goes on from here.", file=sys.stderr)
+        return 130
+    print(Path(args.out, PAGE))
+    return 0
+
+
+def _run(args: argparse.Namespace) -> None:
+    from .work import Work  # needs the extra, which help does not
+
     if not args.verbose:
         logging.getLogger("irllrec_pyg").setLevel(logging.WARNING)
         warnings.filterwarnings("ignore", category=UserWarning, module="pytorch_lightning")
@@ -76,8 +91,11 @@ def run(args: argparse.Namespace) -> int:
     arms = [] if args.page else all_arms(args.dataset, args.setting, args.text, models, find)
     if not arms and not args.page:
         raise ConfigError("There is nothing to study: name data sets by --dataset.")
-    rules, forms = plan(folder, given, arms)
+    if args.page and not (folder / PLAN).exists():
+        raise ConfigError(f"{folder} holds no study: there is no {PLAN}.")
     units = Units(folder)
+    with units.alone("plan", wait=True):
+        rules, _ = plan(folder, given, arms)
     if arms:
         with tqdm(unit="step", smoothing=0.05) as bar:
             work = Work(units, Inputs(Path(args.root), rules), rules, bar.update)
@@ -85,9 +103,8 @@ def run(args: argparse.Namespace) -> int:
             for arm in arms:
                 bar.set_description(arm.words)
                 work.do(arm)
-    write(folder, units, rules, forms)
-    print(f"{folder / PAGE}")
-    return 0
+    with units.alone("plan", wait=True):  # another process may have brought arms
+        write(folder, units, *plan(folder, {}, []))
 
 
 def plan(folder: Path, given: Mapping[str, Any], arms: list[Arm]) -> tuple[StudyConfig, list[Form]]:
@@ -119,7 +136,7 @@ def plan(folder: Path, given: Mapping[str, Any], arms: list[Arm]) -> tuple[Study
     models = found["models"]
     for arm in arms:
         own = json.loads(json.dumps(arm.candidate.description))
-        key = f"{arm.candidate.name} without text" if arm.text == "none" else arm.candidate.name
+        key = f"{arm.candidate.name} without text" if arm.is_form else arm.candidate.name
         if models.setdefault(key, own) != own:
             raise ConfigError(
                 f"{folder} holds a study in which {key!r} is {models[key]}, got {own}; give it "

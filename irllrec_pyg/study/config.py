@@ -10,6 +10,7 @@ FIRST = {
     "noisy_5": "ndcg@20",
     "noisy_10": "ndcg@20",
     "noisy_25": "ndcg@20",
+    "given": "ndcg@20",
 }
 TUNED_BY = "ndcg@20"
 LENGTHS = (5, 10, 20)
@@ -27,7 +28,7 @@ class StudyConfig(Config):
     )
     splits: int = field(5, ge=1, help="re-drawn splits that are reported")
     seeds: int = field(3, ge=1, help="seeds on each split, for models that are random")
-    k_core: int = field(5, ge=1, help="interactions that every user and item has at least")
+    k_core: int = field(5, ge=0, help="interactions that every user and item has at least")
     shares: tuple[float, float, float] = field(
         (0.6, 0.2, 0.2), help="shares of training, validation and test"
     )

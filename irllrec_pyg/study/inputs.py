@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch_geometric.data import HeteroData
+from torch_geometric.data import HeteroData, InMemoryDataset
 
 from ..datasets import TableDataset
 from ..datasets.placebo import NoiseTexts, PermuteTexts, RandomInteractions
 from ..datasets.splits import Kind
 from ..provenance import hashes
+from ..runs import DataConfig
 from .config import StudyConfig
 
 #: Kinds of texts, and what they are.
@@ -23,13 +24,14 @@ TEXTS = {
     "noise": "normal noise of the same mean and covariance as the texts' embeddings",
 }
 #: Settings, by the kind of split and the share of random interactions that training gets besides.
-SPLITS: dict[str, tuple[Kind, float]] = {
+SPLITS: dict[str, tuple[Kind | None, float]] = {
     "warm": ("random", 0.0),
     "cold_items": ("cold-items", 0.0),
     "cold_users": ("cold-users", 0.0),
     "noisy_5": ("random", 0.05),
     "noisy_10": ("random", 0.10),
     "noisy_25": ("random", 0.25),
+    "given": (None, 0.0),  # what a published data set comes with
 }
 PLACEBOS = {"permuted": PermuteTexts, "noise": NoiseTexts}
 TITLE = "title"  # the column of titles
@@ -68,6 +70,8 @@ class Inputs:
             return data
         if "x" not in data["item"]:
             raise ValueError(f"{name} has no texts of items.")
+        if text == "titles" and kind is None:
+            raise ValueError(f"{name} has embeddings, and no titles.")
         if text == "titles":
             real = self._dataset(name, kind, split, False)
             if torch.equal(real["item"].x, data["item"].x):
@@ -88,14 +92,18 @@ class Inputs:
             "data_hash": hashes(data),
             "encoder": "" if none else self.rules.encoder,
             "width": 0 if none else data["item"].x.size(1),
-            "characters": 0 if none else sum(map(len, dataset.texts)),
+            "characters": 0 if none else sum(map(len, getattr(dataset, "texts", ()))),
         }
 
-    def _dataset(self, name: str, kind: Kind, split: int, titles: bool) -> HeteroData:
+    def _dataset(self, name: str, kind: Kind | None, split: int, titles: bool) -> HeteroData:
         graph: HeteroData = self._open(name, kind, split, titles)[0]  # type: ignore[assignment]
         return graph
 
-    def _opened(self, name: str, kind: Kind, split: int, titles: bool) -> TableDataset:
+    def _opened(self, name: str, kind: Kind | None, split: int, titles: bool) -> InMemoryDataset:
+        if kind is None:
+            if any(Path(self.root, name).glob("interactions.*")):
+                raise ValueError(f"{name} is a folder of tables, which comes with no split.")
+            return DataConfig(name=name, root=str(self.root)).open()
         with warnings.catch_warnings():
             warnings.simplefilter("once")  # items without texts are the same in every split
             return TableDataset(

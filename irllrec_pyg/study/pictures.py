@@ -164,7 +164,8 @@ def _costs(summary: Summary) -> Any:
                     elinewidth=0.6,
                 )
         axis.set_xscale("log")
-        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        least, most = axis.get_xlim()
+        axis.xaxis.set_major_locator(LogLocator(subs=(1,) if most > 50 * least else (1, 2, 5)))
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axis.xaxis.set_minor_formatter(lambda value, _: "")
         axis.set_xlabel("seconds of a fit")

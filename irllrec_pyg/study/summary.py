@@ -1,7 +1,7 @@
 """What the finished runs of a study say: means, differences and verdicts."""
 
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,8 +54,11 @@ class Summary:
         finished = set(self.rows["path"]) if len(self.rows) else set()
         self.forms = [form for form in forms if form.path in finished]
         self.missing = [form for form in forms if form.path not in finished]
-        self.values = cache(self._values)
+        # Users' values are great, and asked for arm after arm; means are small.
+        self.values = lru_cache(maxsize=16)(self._values)
+        self._both = lru_cache(maxsize=2)(self._merged)
         self.estimate = cache(self._estimate)
+        self.comparisons = cache(self._comparisons)
 
     def _rows(self) -> pd.DataFrame:
         rows = []
@@ -115,17 +118,21 @@ class Summary:
             metric (str): A metric of users.
             where (mapping, optional): Values that columns of the users' table must have.
         """
-        keys = ["split", "user"]
-        columns = list(dict.fromkeys([*keys, metric, *(where or {})]))
-        ours_, theirs_ = self.values(ours.path), self.values(theirs.path)
-        both = ours_[columns].merge(theirs_[[*keys, metric]], on=keys, suffixes=("", " "))
+        both = self._both(ours.path, theirs.path)
         for column, value in (where or {}).items():
             both = both[both[column] == value]
-        both = both.dropna()
+        both = both[["user", "split", metric, f"{metric} "]].dropna()
         if both.empty:
             return None
         change = both[metric] - both[f"{metric} "]
         return crossed_mean(both["user"], both["split"], change), float(both[f"{metric} "].mean())
+
+    def _merged(self, ours: str, theirs: str) -> pd.DataFrame:
+        """The users and splits that two arms share; the second one's metrics end with a space."""
+        keys = ["split", "user"]
+        others = self.values(theirs).drop(columns=["history", "history_group"])
+        others = others.rename(columns={name: f"{name} " for name in others if name not in keys})
+        return self.values(ours).merge(others, on=keys)
 
     def table(self) -> pd.DataFrame:
         """Every mean, as ``summary.csv`` has it."""
@@ -175,7 +182,7 @@ class Summary:
                         found.append((question, by_name[names[0]], by_name[names[1]]))
         return found
 
-    def comparisons(self) -> pd.DataFrame:
+    def _comparisons(self) -> pd.DataFrame:
         """Every comparison by every metric; verdicts are given by the first metric alone."""
         rows = []
         for question, ours, theirs in self.pairs():

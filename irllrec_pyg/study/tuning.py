@@ -7,11 +7,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import optuna
+from .ranges import Range
+
+try:
+    import optuna
+    import pyarrow  # noqa: F401 # tables of users; it should not be missed after the first run
+except ImportError as error:
+    raise ImportError(
+        f"irllrec study needs {error.name}: pip install 'irllrec_pyg[study]'."
+    ) from error
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
-
-from .ranges import Range
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 Settings = dict[str, Any]

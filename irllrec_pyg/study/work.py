@@ -55,10 +55,13 @@ class Work:
 
     def runs(self, arm: Arm) -> list[tuple[int, int]]:
         """Splits and seeds that are reported; the split of the tuning is none of them."""
-        splits = arm.candidate.splits or self.rules.splits
-        seeds = (arm.candidate.seeds or self.rules.seeds) if arm.candidate.is_random else 1
-        first = TUNING_SPLIT + 1
-        return [(split, seed) for split in range(first, first + splits) for seed in range(seeds)]
+        own, rules = arm.candidate, self.rules
+        splits = min(own.splits or rules.splits, rules.splits)
+        seeds = min(own.seeds or rules.seeds, rules.seeds) if own.is_random else 1
+        reported = range(TUNING_SPLIT + 1, TUNING_SPLIT + 1 + splits)
+        if arm.setting == "given":  # there is no other
+            reported = range(TUNING_SPLIT, TUNING_SPLIT + 1)
+        return [(split, seed) for split in reported for seed in range(seeds)]
 
     def steps(self, arm: Arm) -> int:
         """How many pieces an arm has."""
@@ -149,7 +152,8 @@ class Work:
             seconds = time.perf_counter() - begin
             measured = measure(ranker, data, arm.setting, phase, self.rules.groups)
         del ranker
-        gc.collect()  # models are great, and Lightning's refer to themselves
+        if arm.candidate.is_random:  # Lightning's models refer to themselves
+            gc.collect()
         return measured, seconds
 
     def _ranker(

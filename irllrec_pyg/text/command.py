@@ -11,6 +11,7 @@ import pandas as pd
 from torch_geometric.data import HeteroData
 
 from ..datasets.formats import plain_id
+from ..datasets.tables import find_table
 from .chat import ChatSettings, Endpoint, ResponseFormat
 from .embeddings import Embedder
 from .encoders import Encoder, build_encoder
@@ -273,21 +274,34 @@ def _chat(saved: dict[str, Any]) -> ChatSettings:
 
 def _read(args: argparse.Namespace) -> tuple[HeteroData, TrainingTexts]:
     user, item = args.user_column or "user", args.item_column or "item"
-    if args.items is None:
+    shares = [float(share) for share in (args.split or "3:1:1").split(":")]
+    shares = [share / sum(shares) for share in shares]
+    items, tables = args.items, None
+    if args.root is not None and args.name is not None:
+        tables = find_table(Path(args.root, args.name), "interactions")
+    if items is None and tables is not None:
+        items = find_table(tables.parent, "items")
+    if items is None:
         raise ValueError("--items is needed: a table with a row an item.")
     if args.interactions is not None:
         from ..datasets import from_interactions
 
-        shares = [float(share) for share in (args.split or "3:1:1").split(":")]
         data = from_interactions(
             _table(args.interactions, user, item),
             user,
             item,
             args.time_column,
-            split=[share / sum(shares) for share in shares],
+            split=shares,
             seed=args.seed or 0,
             name=Path(args.interactions).stem,
         )
+    elif tables is not None:
+        from ..datasets import TableDataset
+
+        dataset = TableDataset(
+            args.root, args.name, shares=shares, seed=args.seed or 0, encoder=None
+        )
+        data = cast(HeteroData, dataset[0])
     elif args.root is not None and args.name is not None:
         from ..datasets import IRLLRecDataset
 
@@ -300,7 +314,7 @@ def _read(args: argparse.Namespace) -> tuple[HeteroData, TrainingTexts]:
     reviews = _table(args.reviews, user, item) if args.reviews is not None else None
     source = TrainingTexts(
         data,
-        _table(args.items, item),
+        _table(str(items), item),
         reviews,
         "drop" if args.drop_outside_training else "error",
         item,
@@ -347,7 +361,7 @@ def _encoder(args: argparse.Namespace, name: str) -> Encoder:
 
 
 def _data_arguments(group: Any) -> None:
-    group.add_argument("--root", help="folder of data sets in the published layout")
+    group.add_argument("--root", help="folder of data sets, published ones or of tables")
     group.add_argument("--name", help="name of the data set there")
     group.add_argument("--interactions", metavar="TABLE", help="or your own table of interactions")
     group.add_argument("--split", help="its shares of training, validation and test (3:1:1)")

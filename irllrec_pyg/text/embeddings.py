@@ -2,17 +2,21 @@ r"""The fourth step: texts to embeddings, in the published files and in a data s
 
 import copy
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pooch
 import torch
+from filelock import FileLock
 from numpy.typing import NDArray
 from torch_geometric.data import HeteroData
 from tqdm import tqdm
 
+from ..datasets.base import read_only
 from ..datasets.formats import EMBEDDINGS
 from ..datasets.writing import write_published
 from .encoders import Encoder
@@ -226,3 +230,34 @@ def unit_length(rows: Vectors) -> Vectors:
     r"""Vectors scaled to length 1; zeros stay zeros."""
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.where(length > 0, length, 1), np.float32)
+
+
+def unit_vectors(encoder: Encoder, texts: list[str], folder: str, width: int = 0) -> Vectors:
+    r"""Embeddings of length 1, zeros for empty texts.
+
+    They are kept as by :func:`embed_texts` in ``folder/embeddings`` or, where that may not be
+    written, in the user's own cache. Processes wait for each other and do not embed the same texts.
+
+    Args:
+        encoder (Encoder): What embeds.
+        texts (list of str): The texts.
+        folder (str): The folder that the embeddings belong to.
+        width (int, optional): Width of the result where every text is empty. (default: ``0``)
+
+    Shapes:
+        - **output:** float32 of shape :math:`(N, T)`.
+    """
+    given = [text for text in texts if text]
+    folders = [Path(folder, "embeddings"), Path(pooch.os_cache("irllrec_pyg"), "embeddings")]
+    for place in folders:
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            with FileLock(place / ".lock"):
+                rows = embed_texts(encoder, given, place, progress=sys.stderr.isatty())
+            break
+        except OSError as error:
+            if not read_only(error) or place == folders[-1]:
+                raise
+    result = np.zeros((len(texts), rows.shape[1] or width), np.float32)
+    result[[bool(text) for text in texts]] = unit_length(rows)
+    return result

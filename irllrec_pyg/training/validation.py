@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
-from ..checkpoint import check_state
+from ..tensor_file import check_state
 
 Count = Annotated[int, Ge(0)]
 

@@ -276,4 +276,5 @@ def test_items_alone_may_have_texts():
     assert "x" not in data["user"]
     assert data["item"].x.tolist() == [[1], [1]]
     assert list(data.missing) == ["x"]
-    assert "no 'x' embeddings of users. The mean of the embeddings" in data.missing["x"]
+    assert "no 'x' embeddings of users: pass x=" in data.missing["x"]
+    assert "The mean of the embeddings" in data.missing["x"]

@@ -47,6 +47,7 @@ def tables():
         for item in rng.permutation(NUM_ITEMS)[: 9 if user > 1 else 2]
     ]
     pairs += [("005", "99", 3)]
+    pairs += [pair for pair in pairs if pair[0] < "002"] * 4  # rare users, who come back often
     words = ["".join(chr(97 + c) for c in rng.integers(0, 26, 12)) for _ in range(NUM_ITEMS + 2)]
     items = [
         (f"{at:02}", f"Title {word[:3]}", word, word[::-1]) for at, word in enumerate(words)
@@ -217,6 +218,13 @@ def test_splits_depend_on_the_seed_and_not_on_the_order_of_rows(shop, tmp_path, 
     assert (redrawn == pairs_of(one)) == (split == "time-global")  # where nothing is drawn
 
 
+def test_interactions_of_one_time_are_in_no_order(shop):
+    write(shop / "shop", tables()[0].assign(time=7))
+    train, _, test = pairs_of(opened(shop, split="time")[0])
+    late = sum(item > max(i for u, i in train if u == user) for user, item in test)
+    assert late < len(test) / 2  # by the order of ids it would be all of them
+
+
 def test_items_without_text_get_the_mean_and_one_warning(shop):
     items = tables()[1]
     items.loc[2, "text"] = np.nan
@@ -232,6 +240,13 @@ def test_items_without_text_get_the_mean_and_one_warning(shop):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         opened(shop)  # the graph is there already
+
+
+def test_ids_that_match_nothing_are_said(shop):
+    write(shop / "shop", items=tables()[1].assign(item=lambda t: t["item"] + ".0"))
+    with pytest.warns(UserWarning, match=r"items\.csv has no text for any item .*'00'.*same way"):
+        dataset = opened(shop)
+    assert "x" not in dataset[0]["item"]
 
 
 def test_of_repeated_items_the_first_counts(shop):
@@ -325,7 +340,7 @@ def broken(text):
     [
         (broken(""), {}, r"interactions\.csv is empty"),
         (broken("user,item\n"), {}, r"interactions\.csv has no row"),
-        (broken("user,thing\na,b\n"), {}, r"no column 'item'; its columns are user, thing"),
+        (broken("user,thing\na,b\n"), {}, r"no column 'item'; its first row .* ',': user, thing"),
         (broken("user,item\na,b\n,c\n"), {}, r"interactions\.csv, row 2: column 'user' is empty"),
         (broken("user,item\na,b,c\n"), {}, r"interactions\.csv is damaged or not a table"),
         (broken("user,item\na,b\nc,d,e\n"), {}, r"interactions\.csv is damaged .*line 3"),

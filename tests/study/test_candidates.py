@@ -22,6 +22,7 @@ def test_every_closed_form_model_can_be_named(name, tiny_data, tmp_path):
 
 
 WITH_TEXT = [name for name in names("linear") if "text" in name]
+WITH_TEXT += ["l3ae", "collective-ease", "additive-ease"]
 
 
 def test_ranges_are_declared_or_given(tiny_data):

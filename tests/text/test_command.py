@@ -77,6 +77,23 @@ def test_dry_run_asks_and_writes_nothing(
     assert not Path(folder).exists()
 
 
+def test_a_folder_of_tables_by_its_name(
+    stub: StubServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop, out = tmp_path / "data" / "shop", tmp_path / "out"
+    shop.mkdir(parents=True)
+    pairs = [f"u{user},{item:02}" for user in range(8) for item in range(9) if user != item]
+    (shop / "interactions.csv").write_text("\n".join(["user,item", *pairs]))
+    (shop / "items.csv").write_text(
+        "\n".join(["item,title", *(f"{item:02},Thing {item}" for item in range(9))])
+    )
+    options = ["--model", "m", "--base-url", stub.url, "--prompts", "movies", "--no-progress"]
+    named = ["--root", str(tmp_path / "data"), "--name", "shop"]
+    assert main(["texts", "items", *named, "--out", str(out), *options]) == 0
+    assert sum(stub.asked.values()) == 9
+    assert any("Thing 3" in str(body) for body in stub.bodies)
+
+
 def test_show_prints_a_prompt_and_its_answer(
     first: list[str], folder: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
