@@ -1,15 +1,24 @@
 """The neighbourhoods of a batch, for graphs that are not propagated as a whole."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+import torch_geometric.typing
 from torch import Tensor
-from torch_geometric.sampler import HeteroSamplerOutput
+from torch_geometric.sampler import (
+    EdgeSamplerInput,
+    HeteroSamplerOutput,
+    NeighborSampler,
+    NodeSamplerInput,
+    SamplerOutput,
+)
 
 from ..edges import EDGE_TYPE, REVERSE_TYPE
 from ..sparse import pointers, ranges
-from .draws import stream_key, uniform_below
+from .draws import default_generator_seeded, stream_key, uniform_below
 from .interactions import InteractionIndex, as_int
 
 
@@ -58,7 +67,7 @@ class _Side:
     edge: Tensor | None  # Ids of the interactions, where they are not simply counted up.
 
 
-class Neighborhood:
+class TorchNeighborhood:
     r"""Samples neighbours without replacement in plain PyTorch, on the device of the graph.
 
     As in PyG, a node is expanded once, in the hop after the one that found it, and its edges
@@ -168,3 +177,56 @@ def _distinct_below(high: Tensor, num: int, key: int, counter: Tensor) -> Tensor
         taken = (drawn[:, :step] == value[:, None]).any(dim=1)
         drawn[:, step] = torch.where(taken, last, value)
     return drawn
+
+
+class PyGNeighborhood:
+    r"""Samples neighbours with PyG's :class:`~torch_geometric.sampler.NeighborSampler`, which is
+    faster on the CPU but needs pyg-lib or torch-sparse.
+
+    Args:
+        interactions (InteractionIndex): The training graph.
+        num_neighbors (List[int]): Neighbours of a node in each hop, ``-1`` for all.
+    """
+
+    def __init__(self, interactions: InteractionIndex, num_neighbors: list[int]) -> None:
+        data = interactions.to_data()
+        data[REVERSE_TYPE].edge_index = interactions.edge_index.flip(0)
+        with warnings.catch_warnings():
+            # torch-sparse alone is deprecated there; without it there still is our own sampler.
+            warnings.filterwarnings("ignore", message=".*without a 'pyg-lib' installation.*")
+            self.sampler = NeighborSampler(data, num_neighbors=num_neighbors)
+
+    @staticmethod
+    def is_available() -> bool:
+        r"""Whether PyG finds one of the extensions that its sampler needs."""
+        typing = torch_geometric.typing
+        return bool(typing.WITH_PYG_LIB or typing.WITH_TORCH_SPARSE)
+
+    def sample(self, seed: dict[str, Tensor], key: int) -> HeteroSamplerOutput:
+        r"""See :meth:`TorchNeighborhood.sample`."""
+        if len(seed) == 1:
+            [(node_type, node)] = seed.items()
+            return self._seeded(
+                key, self.sampler.sample_from_nodes, NodeSamplerInput(None, node, None, node_type)
+            )
+        # Two types go in as pairs, the shorter repeated; PyG makes each of them unique again.
+        num = max(node.numel() for node in seed.values())
+        user, item = (
+            node.repeat(-(-num // node.numel()))[:num] for node in (seed["user"], seed["item"])
+        )
+        index = EdgeSamplerInput(None, user, item, input_type=EDGE_TYPE)
+        return self._seeded(key, self.sampler.sample_from_edges, index)
+
+    def _seeded(
+        self, key: int, sample: Callable[..., SamplerOutput | HeteroSamplerOutput], index: Any
+    ) -> HeteroSamplerOutput:
+        with default_generator_seeded(key):
+            out = sample(index)
+        assert isinstance(out, HeteroSamplerOutput)  # As its input has two node types.
+        permutation = self.sampler.edge_permutation
+        assert isinstance(permutation, dict)
+        for edge_type, edge in out.edge.items():
+            order = permutation[edge_type]
+            if edge is not None and order is not None:  # Its ids are those of its sorted edges.
+                out.edge[edge_type] = order[edge]
+        return out

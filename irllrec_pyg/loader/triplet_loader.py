@@ -69,9 +69,11 @@ class _Collate:
                 batch[edge_type].edge_index = torch.stack([row, out.col[edge_type]])
                 batch[edge_type].edge_weight = weight[edge_type]
                 batch[edge_type].e_id = out.edge[edge_type]
-                batch[edge_type].num_sampled_edges = (out.num_sampled_edges or {})[edge_type]
+            # Of PyG's extensions, torch-sparse does not count them.
             for node_type, nodes in (out.num_sampled_nodes or {}).items():
                 batch[node_type].num_sampled_nodes = nodes
+            for edge_type, edges in (out.num_sampled_edges or {}).items():
+                batch[edge_type].num_sampled_edges = edges
         return batch if self.transform is None else self.transform(batch)
 
 

@@ -11,6 +11,7 @@ from torch.utils.data import BatchSampler
 from torch_geometric.loader import LinkNeighborLoader
 
 from irllrec_pyg.loader import triplet_loader
+from irllrec_pyg.loader.neighborhood import PyGNeighborhood, TorchNeighborhood
 from tests.conftest import shared_path
 from tests.loader.graphs import (
     assert_same_epoch,
@@ -237,8 +238,16 @@ def test_ranks_share_an_epoch():
     assert pairs == pairs_of(data)
 
 
+@pytest.mark.parametrize("with_extension", [False, True])
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
-def test_all_neighbors_give_the_embeddings_of_the_whole_graph(num_layers):
+def test_all_neighbors_give_the_embeddings_of_the_whole_graph(
+    num_layers, with_extension, monkeypatch
+):
+    if not with_extension:
+        monkeypatch.setattr(torch_geometric.typing, "WITH_PYG_LIB", False)
+        monkeypatch.setattr(torch_geometric.typing, "WITH_TORCH_SPARSE", False)
+    elif not PyGNeighborhood.is_available():
+        pytest.skip("needs pyg-lib or torch-sparse")
     data = random_graph(num_users=120, num_items=100)
     edge_index = data[RATES].edge_index
     keep = torch.rand(edge_index.size(1), generator=torch.Generator().manual_seed(0)) < 0.06
@@ -257,6 +266,8 @@ def test_all_neighbors_give_the_embeddings_of_the_whole_graph(num_layers):
         whole_user, whole_item = rates @ whole_item, rates.t() @ whole_user
 
     loader = triplet_loader(data, 4, num_neighbors=[-1] * num_layers)
+    kind = PyGNeighborhood if with_extension else TorchNeighborhood
+    assert isinstance(loader.link_sampler.neighborhood, kind)
     sizes = []
     for batch in loader:
         # The batch, edge by edge.

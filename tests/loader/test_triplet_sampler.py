@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
 import torch
+import torch_geometric.typing
 from scipy import stats
 from torch_geometric.loader import LinkNeighborLoader, NeighborLoader
 from torch_geometric.sampler import EdgeSamplerInput, NegativeSampling, NodeSamplerInput
 
-from irllrec_pyg.loader import TripletSampler
+from irllrec_pyg.loader import TripletSampler, triplet_sampler
+from irllrec_pyg.loader.neighborhood import PyGNeighborhood, TorchNeighborhood
 from tests.loader.graphs import graph_of, pairs_of, random_graph, triplets_of
 
 RATES = ("user", "rates", "item")
@@ -66,6 +68,22 @@ def test_negatives_are_a_function_of_seed_epoch_and_interaction():
     assert not torch.equal(negatives_of(TripletSampler(data, seed=2), interaction, 4), drawn)
 
 
+@pytest.mark.parametrize("num_negatives", [1, 3])
+def test_negatives_of_a_whole_epoch_are_those_of_its_parts(num_negatives, monkeypatch):
+    sampler = TripletSampler(random_graph(), num_negatives)
+    parts = torch.tensor([5, 2, 2, 7]), torch.tensor([0, 6])
+
+    def draw(seed):
+        sampler.seed = seed
+        return [negatives_of(sampler, part, epoch) for epoch in (0, 1, 0) for part in parts]
+
+    at_once = draw(0) + draw(9)
+    monkeypatch.setattr(triplet_sampler, "DRAWN_AT_ONCE", 0)
+    for ours, expected in zip(at_once, draw(0) + draw(9), strict=True):
+        assert torch.equal(ours, expected)
+    assert not all(torch.equal(a, b) for a, b in zip(at_once[:6], at_once[6:], strict=True))
+
+
 def test_batches_draw_neighbors_apart():
     sampler = TripletSampler(random_graph(), num_neighbors=[2])
     edges = [
@@ -81,6 +99,16 @@ def test_torch_generator_is_left_alone():
     state = torch.get_rng_state()
     sampler.sample(torch.arange(9), 0)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_sampler_of_neighborhoods_follows_the_extensions(monkeypatch):
+    data = random_graph()
+    kind = PyGNeighborhood if PyGNeighborhood.is_available() else TorchNeighborhood
+    assert isinstance(TripletSampler(data, num_neighbors=[2]).neighborhood, kind)
+    monkeypatch.setattr(torch_geometric.typing, "WITH_PYG_LIB", False)
+    monkeypatch.setattr(torch_geometric.typing, "WITH_TORCH_SPARSE", False)
+    assert isinstance(TripletSampler(data, num_neighbors=[2]).neighborhood, TorchNeighborhood)
+    assert TripletSampler(data).neighborhood is None
 
 
 @pytest.mark.parametrize("num_negatives", [1, 3])

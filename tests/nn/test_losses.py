@@ -3,7 +3,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from irllrec_pyg.nn import contrast
-from irllrec_pyg.nn.losses import bpr, distill, info_nce, normalize, ssl_loss
+from irllrec_pyg.nn.losses import bpr, distill, info_nce, normalize, ssl_loss, sum_of_squares
 
 
 def cosine(x, y):
@@ -147,6 +147,16 @@ def test_the_matrix_of_similarities_never_exists(monkeypatch):
     assert 600 * 4 <= largest.entries <= 3000
 
 
+def test_nor_does_it_with_wide_vectors_in_bfloat16(monkeypatch):
+    monkeypatch.setattr(contrast, "MIN_ROWS", 1)
+    monkeypatch.setitem(contrast.BLOCK_ENTRIES, "cpu", 3000)
+    monkeypatch.setattr(contrast, "HALF_ENTRIES", 200_000)
+    x = torch.randn(700, contrast.WIDE, requires_grad=True)
+    with LargestTensor() as largest, torch.autocast("cpu", torch.bfloat16):
+        info_nce(x, x, x, 0.2).backward()
+    assert 700 * contrast.WIDE <= largest.entries <= 200_000
+
+
 def test_vectors_in_bfloat16_are_normalized_in_float32():
     x = torch.randn(5, 40).bfloat16().requires_grad_()
     rows = normalize(x)
@@ -169,3 +179,42 @@ def test_a_temperature_that_is_not_positive_is_refused():
     ):
         with pytest.raises(ValueError, match="temperature"):
             loss()
+
+
+def test_sum_of_squares_and_its_gradient():
+    x = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    total = sum_of_squares(x)
+    torch.testing.assert_close(total, sum(value**2 for value in x.flatten()))
+    (3 * total).backward()
+    torch.testing.assert_close(x.grad, 6 * x.detach())
+
+
+@pytest.mark.parametrize(
+    ("size", "temperature", "narrow"),
+    [(contrast.WIDE, 0.2, True), (contrast.WIDE, 0.1, False), (contrast.WIDE - 1, 0.2, False)],
+)
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda x, y, t: info_nce(x, y, y, t, torch.arange(1.0, 31), torch.arange(2.0, 32)),
+        lambda x, y, t: ssl_loss(x, y, t, torch.arange(1.0, 31)),
+    ],
+)
+def test_products_of_wide_vectors_are_in_bfloat16_under_autocast(
+    loss, size, temperature, narrow, monkeypatch
+):
+    monkeypatch.setitem(contrast.BLOCK_ENTRIES, "cpu", 200)
+    monkeypatch.setattr(contrast, "HALF_ROWS", 8)
+    torch.manual_seed(0)
+    y = torch.randn(30, size)
+    x, y = (y + 2 * torch.randn(30, size)).requires_grad_(), y.requires_grad_()
+    values, grads = [], []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            values.append(loss(x, y, temperature))
+        grads.append(torch.autograd.grad(values[-1], (x, y)))
+    assert values[1].dtype == torch.float32
+    assert (not torch.equal(*values)) == narrow
+    torch.testing.assert_close(*values, rtol=2e-3, atol=0)
+    for exact, rounded in zip(*grads, strict=True):
+        assert (exact - rounded).norm() < 0.02 * exact.norm()

@@ -1,6 +1,6 @@
 """What every head shares."""
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from ..backbones import Backbone, Encoding
 from ..batch import Triplets, select
 from ..features import text_features
 from ..losses import info_nce
+from ..snapshot import Snapshot
 
 
 class Head(Configured, torch.nn.Module):
@@ -74,13 +75,39 @@ class TextHead(Head):
     ) -> None:
         super().__init__(data, backbone, config, **settings)
         self.register_buffer("features", text_features(data, self.text_field), persistent=False)
+        self._narrow: Tensor | None = None
+        self._narrowed = Snapshot()
 
     def text_of(self, batch: Triplets, nodes: Tensor | slice) -> Tensor:
-        """Features of some nodes of the batch's graph, shape :math:`(M, T)`."""
+        """Features of some nodes of the batch's graph, shape :math:`(M, T)`; under autocast in its
+        dtype.
+        """
+        features = self._in_dtype_of_products()
         if batch.graph.n_id is not None:
             nodes = batch.graph.n_id[nodes]
-        features = self.features
         return features[nodes] if isinstance(nodes, slice) else features.index_select(0, nodes)
+
+    def _in_dtype_of_products(self) -> Tensor:
+        # Texts are frozen: autocast would round the same rows at every step.
+        device = self.features.device.type
+        if not torch.is_autocast_enabled(device) or self.features.dtype == torch.float64:
+            return self.features
+        narrow: Tensor = self._cast(torch.get_autocast_dtype(device))
+        return narrow
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # compiled code knows no version counters
+    def _cast(self, dtype: torch.dtype) -> Tensor:
+        kept = self._narrow
+        if kept is None or kept.dtype != dtype or not self._narrowed.matches(self.features):
+            with torch.inference_mode(False):  # what is kept must serve training too
+                self._narrow = kept = self.features.to(dtype)
+            self._narrowed = Snapshot(self.features)
+        return kept
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        self._narrow = None
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     def encode(self, mlp: torch.nn.Module, batch: Triplets, negatives: bool = True) -> "TextRows":
         """Maps the texts that :func:`align` compares: all users and the batch's items."""

@@ -71,7 +71,7 @@ def test_the_teacher_follows_prototypes_that_are_the_backbones(tiny_data):
     torch.testing.assert_close(
         head.matching.teacher["prototypes"].user, 0.9 * before + 0.1 * backbone.intents.user
     )
-    head.matching.teacher.reset()
+    head.reset_teacher()
     assert torch.equal(head.matching.teacher["prototypes"].user, backbone.intents.user)
 
 

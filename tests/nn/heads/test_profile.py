@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -65,18 +66,35 @@ def profile_loss(model, mixed=True):
         return model.losses(USER, POS, NEG, augment=False)["profile"]
 
 
-def test_texts_under_autocast_are_those_of_the_head(tiny_data):
+def test_texts_that_are_kept_for_autocast_are_those_of_the_head(tiny_data):
     model, head = build(tiny_data)
     with torch.inference_mode():
         first = profile_loss(model)
     profile_loss(model).backward()
+    kept = head._narrow
     assert torch.equal(profile_loss(model), first)
+    assert head._narrow is kept
     head.features = head.features.flip(0)
     second = profile_loss(model)
     assert not torch.equal(second, first)
     torch.testing.assert_close(second, profile_loss(model, mixed=False), rtol=0.02, atol=0)
     head.features.mul_(-3)
     assert not torch.equal(profile_loss(model), second)
+
+
+def test_replaced_texts_are_never_taken_for_those_before(tiny_data):
+    model, head = build(tiny_data)
+    generator, memory = np.random.default_rng(0), np.empty((21, 6), np.float32)
+    for step in range(10):
+        memory[:] = generator.standard_normal((21, 6))
+        head.features = torch.from_numpy(memory)  # a new tensor where the last one lay
+        if step % 2:
+            profile_loss(model)  # some are kept, others are replaced before they are used
+        narrow = head.features.bfloat16()
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(head._in_dtype_of_products(), narrow)
+            head.features.mul_(2)
+            assert torch.equal(head._in_dtype_of_products(), 2 * narrow)
 
 
 def test_texts_of_items_alone_are_enough(tiny_data):
