@@ -3,8 +3,9 @@
 from typing import Any
 
 from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, ProgressBar
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from .module import RecommenderModule
 
@@ -90,20 +91,46 @@ class ResumeCheckpoint(ModelCheckpoint):
         )
 
 
-class EpochBar(TQDMProgressBar):
-    """Lightning's bar, with the best value so far in the place of the last losses.
+class EpochBar(ProgressBar):
+    """One tqdm bar over all epochs, drawn at most twice a second, with the best value so far.
 
     Args:
         best (BestWeights, optional): Where the best value stands. (default: none is shown)
     """
 
     def __init__(self, best: BestWeights | None = None) -> None:
-        super().__init__(refresh_rate=10)
+        super().__init__()
         self.best = best
+        self.bar: tqdm[Any] = tqdm(disable=True)
 
-    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """The best value and its epoch."""
-        if self.best is None or not self.best.best_epoch:
-            return {}
-        score = f"{float(self.best.best_score):.4f} (epoch {self.best.best_epoch})"
-        return {f"best {self.best.monitor}": score}
+    def disable(self) -> None:
+        """Lightning asks this of all processes but the first, which alone has a bar here."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begins where a resumed run stands."""
+        steps = int(trainer.num_training_batches)
+        self.bar = tqdm(
+            total=steps * (trainer.max_epochs or 0),
+            initial=steps * trainer.current_epoch,
+            disable=not trainer.is_global_zero,
+            unit="step",
+            mininterval=0.5,
+            dynamic_ncols=True,
+            bar_format="{desc} |{bar}| {elapsed}, {rate_fmt}{postfix}",
+        )
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Names the epoch and the best one so far."""
+        epoch = f"Epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        self.bar.set_description_str(epoch, refresh=False)
+        if self.best is not None and self.best.best_epoch:
+            best = f"best {self.best.monitor} {float(self.best.best_score):.4f}"
+            self.bar.set_postfix_str(f"{best} after epoch {self.best.best_epoch}", refresh=False)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Counts a step."""
+        self.bar.update()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Leaves the bar as it is."""
+        self.bar.close()
