@@ -18,8 +18,13 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 # a GPU wants a block large enough to fill it.
 BLOCK_ENTRIES = {"cpu": 1 << 20, "cuda": 1 << 26}
 LOG2_E = 1 / math.log(2)
+WIDE = 256  # from here on the matrix products of a contrastive sum take most of its time
+WARM = 0.2  # below, rounding a similarity to bfloat16 and dividing by the temperature shows
 # With millions of candidates a block is larger than that: products of fewer rows waste the machine.
 MIN_ROWS = 16
+# Products in bfloat16 take most of the time even so, and are quickest with a thousand rows: then a
+# block may outgrow the cache, to so many entries.
+HALF_ROWS, HALF_ENTRIES = 1024, 1 << 22
 
 
 def check_temperature(temperature: float) -> None:
@@ -28,9 +33,10 @@ def check_temperature(temperature: float) -> None:
         raise ValueError(f"'temperature' must be positive, got {temperature}.")
 
 
-def _rows_at_once(queries: Tensor, candidates: Tensor) -> int:
+def _rows_at_once(queries: Tensor, candidates: Tensor, least: int = 0) -> int:
     entries = BLOCK_ENTRIES.get(queries.device.type, BLOCK_ENTRIES["cpu"])
-    return max(1, min(queries.size(0), max(MIN_ROWS, entries // max(1, candidates.size(0)))))
+    rows = max(MIN_ROWS, least, entries // max(1, candidates.size(0)))
+    return max(1, min(queries.size(0), rows))
 
 
 def contrast(temperature: float, *vectors: Tensor, **terms: Any) -> Tensor:
@@ -38,10 +44,18 @@ def contrast(temperature: float, *vectors: Tensor, **terms: Any) -> Tensor:
     :class:`_Terms`, gradients as in :class:`_Contrast`.
     """
     check_temperature(temperature)
+    given = _Terms(temperature, **terms)
+    device = vectors[0].device.type
     # Autocast would round all similarities before they are divided by a small temperature and
-    # exponentiated.
-    with torch.autocast(vectors[0].device.type, enabled=False):
-        out: Tensor = _Contrast.apply(*vectors, _Terms(temperature, **terms))  # type: ignore[no-untyped-call]
+    # exponentiated. It may do so where their products are what a step consists of: see
+    # `benchmarks/speed.py --model lightgcn_plus --precision bf16-mixed`.
+    wide = vectors[0].size(1) >= WIDE and temperature >= WARM and given.unit_length
+    if wide and torch.is_autocast_enabled(device):
+        half = torch.get_autocast_dtype(device)
+        if half == torch.bfloat16:  # float16 has no room for 1 / Z
+            given = given._replace(half=half)
+    with torch.autocast(device, enabled=False):
+        out: Tensor = _Contrast.apply(*vectors, given)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -58,6 +72,7 @@ class _Terms(NamedTuple):
             shape :math:`(B,)`.
         exclude (Tensor or None): Pairs of a query and a candidate that are left out, int64 of
             shape :math:`(2, M)`, ascending in the queries.
+        half (torch.dtype or None): Of the three matrix products, if not that of the vectors.
     """
 
     temperature: float
@@ -67,6 +82,7 @@ class _Terms(NamedTuple):
     unit_length: bool = True
     own_weight: Tensor | None = None
     exclude: Tensor | None = None
+    half: torch.dtype | None = None
 
 
 class _Contrast(torch.autograd.Function):
@@ -119,13 +135,18 @@ class _Similarities:
         self.bounded = terms.unit_length and 2 / terms.temperature < limit
         # To the base of two: where PyTorch takes exp from a vendor's library, exp2 can be several
         # times as fast.
-        self.scaled = query * (LOG2_E / terms.temperature)
-        self.keys = self.values = candidates
+        dtype = terms.half or query.dtype
+        self.scaled = torch.mul(
+            query, LOG2_E / terms.temperature, out=torch.empty_like(query, dtype=dtype)
+        )
+        self.keys = self.values = candidates.to(dtype)
         self.candidate_weight = None
         if terms.candidate_weight is not None:
             self.candidate_weight = terms.candidate_weight.to(query.dtype).view(-1, 1)
-            self.values = candidates * self.candidate_weight
-        self.rows = _rows_at_once(query, candidates)
+            self.values = (candidates * self.candidate_weight).to(dtype)
+        most = HALF_ENTRIES // max(1, candidates.size(0))
+        least = 0 if terms.half is None else min(HALF_ROWS, most)
+        self.rows = _rows_at_once(query, candidates, least)
         self.bounds = None if terms.exclude is None else self._bounds(terms.exclude)
         self.buffer = query.new_empty(self.rows, candidates.size(0))
 
@@ -148,7 +169,10 @@ class _Similarities:
         """
         x = self.query[block]
         exp = self.buffer[: x.size(0)]
-        torch.mm(self.scaled[block], self.keys.t(), out=exp)
+        if self.terms.half is None:
+            torch.mm(self.scaled[block], self.keys.t(), out=exp)
+        else:
+            exp.copy_(self.scaled[block] @ self.keys.t())
         p = (x * self.positive[block]).sum(1) / self.terms.temperature
         shift = x.new_zeros(1)
         if self.bounds is not None and self.terms.exclude is not None:
@@ -175,12 +199,16 @@ class _Similarities:
         x, y = self.query[block], self.positive[block]
         to_p = to_p.view(-1, 1) / self.terms.temperature
         to_z = to_z.view(-1, 1) / self.terms.temperature
+        if grads[0] is not None or grads[2] is not None:
+            exp = exp.to(self.scaled.dtype)
         if grads[0] is not None:
             torch.mul(exp @ self.values, to_z, out=grads[0][block]).addcmul_(y, to_p)
         if grads[1] is not None:
             torch.mul(x, to_p, out=grads[1][block])
-        if grads[2] is not None:
+        if grads[2] is not None and self.terms.half is None:
             grads[2].addmm_(exp.t(), x * to_z)
+        elif grads[2] is not None:
+            grads[2] += exp.t() @ (x * to_z).to(self.terms.half)
 
 
 def _slopes(

@@ -65,7 +65,8 @@ def info_nce(
 
     Returns:
         A scalar, at least float32; nothing larger than a row block of the :math:`B \times S`
-        similarities is ever held.
+        similarities is ever held. Under autocast to bfloat16, the products of vectors of 256 and
+        more numbers are in bfloat16 from a temperature of 0.2 on.
     """
     vectors = [normalize(part) for part in (query, positive, candidates)]
     return contrast(temperature, *vectors, weight=weight, candidate_weight=candidate_weight)
