@@ -144,6 +144,11 @@ class IntentAlignment(TextHead):
         if self.matching is not None:
             self.matching.teacher.step()
 
+    def reset_teacher(self) -> None:
+        """Makes the teacher, if there is one, a copy of its student again."""
+        if self.matching is not None:
+            self.matching.teacher.reset()
+
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         if self.matching is not None:
             self.matching.following.forget()

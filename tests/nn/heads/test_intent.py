@@ -155,7 +155,7 @@ def test_the_teacher_starts_as_a_copy_moves_once_a_step_and_takes_no_gradient(ti
     after = state(slow)
     model.eval().losses(USER, POS, NEG)  # not a training step
     assert all(torch.equal(value, after[key]) for key, value in state(slow).items())
-    head.matching.teacher.reset()
+    head.reset_teacher()
     assert torch.equal(slow["mlp"][0].weight, head.mlp[0].weight)
 
 
