@@ -42,6 +42,27 @@ class Adjacency(NamedTuple):
         value_t = value if self.value_t is self.value else self.value_t.to(dtype)
         return self._replace(value=value, value_t=value_t)
 
+    def add_loops(self, weight: Tensor) -> "Adjacency":
+        """Puts weights, of shape :math:`(N,)`, on the diagonal, which must be empty."""
+        parts = self._insert(*self[:3], weight)
+        if self.value_t is self.value and self.col_t is self.col:
+            return Adjacency(*parts, *parts)
+        return Adjacency(*parts, *self._insert(*self[3:], weight))
+
+    @staticmethod
+    def _insert(
+        rowptr: Tensor, col: Tensor, value: Tensor, weight: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        size = weight.numel()
+        nodes = torch.arange(size + 1, device=col.device)
+        pointers = rowptr + nodes
+        # The loop comes first in its row; row r's other entries move on by r + 1.
+        other = torch.arange(col.numel(), device=col.device) + expand(rowptr, col.numel()) + 1
+        columns, values = col.new_empty(col.numel() + size), value.new_empty(col.numel() + size)
+        columns[other], columns[pointers[:-1]] = col, nodes[:-1].to(col.dtype)
+        values[other], values[pointers[:-1]] = value, weight.to(value.dtype)
+        return pointers.to(rowptr.dtype), columns, values
+
     @property
     def T(self) -> "Adjacency":
         """The transposed matrix."""
@@ -90,6 +111,7 @@ class InteractionGraph(torch.nn.Module):
         # At t is the position of the entry whose transpose stands at t in CSR order.
         self.register_buffer("reverse", structure.transposed_order(), False)
         self._cache: dict[tuple[str, torch.dtype | None], Tensor] = {}
+        self._looped: dict[torch.dtype, Adjacency] = {}
 
     @classmethod
     def from_data(cls, data: HeteroData) -> Self:
@@ -168,6 +190,33 @@ class InteractionGraph(torch.nn.Module):
         value = self.normalized(dtype)
         return Adjacency(self.rowptr, self.col, value, self.rowptr, self.col, value)
 
+    def looped(self, dtype: torch.dtype, degree: Tensor | None = None) -> Adjacency:
+        r"""The matrix :math:`(D + I)^{-1/2} (A + I) (D + I)^{-1/2}`. A step of GCCF with it takes a
+        fifth less than with loops added after each product (``benchmarks/speed.py --model gccf``).
+
+        Args:
+            dtype (torch.dtype): Of the values.
+            degree (Tensor, optional): Degrees of the nodes in the graph that this one was sampled
+                from, shape :math:`(N,)`. (default: those here)
+        """
+        if degree is None and dtype in self._looped:
+            return self._looped[dtype]
+        kept = ("normalized", torch.float64) in self._cache
+        with torch.inference_mode(False):
+            # A loop weighs 1 / (d + 1). The other entries are those of the matrix without loops
+            # times sqrt(d / (d + 1)) on both sides: whole-graph weights of a sample will do.
+            loop = 1 / ((self.degree if degree is None else degree).double() + 1)
+            ratio = (1 - loop).sqrt()
+            value = self.normalized(torch.float64) * ratio[self.row] * ratio[self.col]
+            plain = self.adjacency(torch.float64)
+            reverse = value if plain.value_t is plain.value else value[self.reverse]
+            out = plain._replace(value=value, value_t=reverse).add_loops(loop).to(dtype)
+        if not kept:  # a matrix of doubles that nothing else reads
+            self._cache.pop(("normalized", torch.float64), None)
+        if degree is None:
+            self._looped[dtype] = out
+        return out
+
     def drop_edges(self, dtype: torch.dtype, keep_rate: float) -> Adjacency:
         r"""Keeps each directed entry of :math:`\hat{A}` with probability ``keep_rate``.
 
@@ -176,11 +225,11 @@ class InteractionGraph(torch.nn.Module):
         """
         if keep_rate >= 1.0:
             return self.adjacency(dtype)
-        keep = torch.rand(self.num_edges, device=self.col.device) < keep_rate
+        keep = _draw_kept(self.num_edges, keep_rate, self.col.device)
         return self.matrix(self.normalized(dtype) * keep)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
-        self._cache = {}
+        self._cache, self._looped = {}, {}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
@@ -189,3 +238,16 @@ class InteractionGraph(torch.nn.Module):
             f"{type(self).__name__}(num_users={self.num_users}, num_items={self.num_items}, "
             f"num_edges={self.num_edges})"
         )
+
+
+def _draw_kept(count: int, rate: float, device: torch.device) -> Tensor:
+    """Booleans of shape ``(count,)`` that are true with probability ``rate``, on a CPU rounded to a
+    multiple of 2^-16, at least one.
+    """
+    if device.type != "cpu" or rate <= 0:
+        return torch.rand(count, device=device) < rate
+    # torch.rand takes one number from the generator for each entry, as long as two propagations.
+    # Here four entries share the 64 bits of one.
+    draws = torch.empty(-(-count // 4), dtype=torch.int64, device=device).random_(-(2**63), None)
+    last = max(round(rate * 2**16), 1) - 1 - 2**15
+    return draws.view(torch.int16)[:count] <= last

@@ -34,7 +34,7 @@ class Subgraph(InteractionGraph):
     ) -> None:
         torch.nn.Module.__init__(self)
         self.num_users, self.num_items = num_users, num_items
-        self._cache = {}
+        self._cache, self._looped = {}, {}
         source, target = edge_index
         order = (target * self.num_nodes + source).argsort()
         source, target = source[order], target[order]

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from irllrec_pyg.nn import InteractionGraph
+from irllrec_pyg.nn.graph import _draw_kept
 from irllrec_pyg.nn.subgraph import Subgraph
 
 EDGES = torch.tensor([[0, 2, 0, 1], [1, 0, 2, 1]])
@@ -83,3 +84,21 @@ def test_subgraph_is_the_weighted_matrix_and_its_transpose():
     matrix = graph.adjacency(torch.float32)
     torch.testing.assert_close(dense(matrix), expected)
     torch.testing.assert_close(dense(matrix.T), expected.t())
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.001, 0.5, 0.8, 1 - 1e-9])
+@pytest.mark.parametrize("count", [200_001, 200_002, 200_004])
+def test_entries_are_kept_at_the_rate_and_independently(rate, count):
+    torch.manual_seed(0)
+    kept = _draw_kept(count, rate, torch.device("cpu"))
+    assert kept.shape == (count,)
+    deviation = (rate * (1 - rate) / count) ** 0.5
+    assert abs(kept.double().mean() - rate) < 4 * deviation + 2**-16
+    for lag in range(1, 5):  # four neighbours come out of one number
+        both = (kept[lag:] & kept[:-lag]).double().mean()
+        assert abs(both - rate**2) < 4 * (rate**2 * (1 - rate**2) / count) ** 0.5 + 2**-15
+
+
+def test_the_least_rate_keeps_something():
+    torch.manual_seed(0)
+    assert 0 < _draw_kept(1_000_000, 1e-9, torch.device("cpu")).sum() < 60

@@ -11,6 +11,7 @@ from ...registry import register
 from ..conv import WeightedSumConv
 from ..graph import InteractionGraph
 from .base import Backbone, Encoding
+from .propagation import propagate
 
 
 @register("gccf")
@@ -48,12 +49,10 @@ class GCCF(Backbone):
         """Propagates and concatenates the layers; see :class:`Backbone`."""
         graph = graph or self.graph
         x = self.inputs(graph) if x is None else x
-        # On both sides of the matrix without loops stands sqrt(d / (d + 1)), with the degrees d of
-        # the whole graph also in a sample of it.
-        degree = self.graph.degree if graph.n_id is None else self.graph.degree[graph.n_id]
-        loop = int(self.config.self_loops) / (degree.view(-1, 1).to(x.dtype) + 1)
-        scale, adjacency, layers = (1 - loop).sqrt(), graph.adjacency(x.dtype), [x]
-        for _ in range(self.config.num_layers):
-            x = layers[-1]
-            layers.append(scale * self.conv(scale * x, adjacency) + loop * x)
-        return Encoding(torch.cat(layers, dim=1), tuple(layers))
+        if self.config.self_loops:
+            degree = None if graph.n_id is None else self.graph.degree[graph.n_id]
+            adjacency = graph.looped(x.dtype, degree)
+        else:
+            adjacency = graph.adjacency(x.dtype)
+        layers = propagate(self.conv, x, [adjacency] * self.config.num_layers)
+        return Encoding(torch.cat(layers, dim=1), layers)

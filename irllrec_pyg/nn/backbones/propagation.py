@@ -59,7 +59,7 @@ def propagate(
         \mathbf{E}^{l+1} = \mathbf{A}_l \mathbf{E}^{l}
 
     Args:
-        conv (WeightedSumConv): The layer.
+        conv (WeightedSumConv): The layer. Without ``perturb`` it is called once for all layers.
         x (Tensor): :math:`E^0`, shape :math:`(N, d)`.
         adjacencies (sequence of Adjacency): :math:`A_0, \ldots, A_{L-1}`.
         perturb (callable, optional): Changes each layer after it was computed. (default: none)
@@ -67,10 +67,11 @@ def propagate(
     Returns:
         :math:`E^0, \ldots, E^L`, each of shape :math:`(N, d)`.
     """
+    if perturb is None:
+        return x, *conv(x, adjacencies)
     layers = [x]
     for adjacency in adjacencies:
-        out = conv(layers[-1], adjacency)
-        layers.append(out if perturb is None else perturb(out))
+        layers.append(perturb(conv(layers[-1], adjacency)))
     return tuple(layers)
 
 
