@@ -152,8 +152,7 @@ class IntentAlignment(TextHead):
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         if self.matching is not None:
             self.matching.following.forget()
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        return self
+        return super()._apply(fn, recurse)
 
     def forward(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:
         """The losses ``intent``, ``translation`` and ``matching``."""
