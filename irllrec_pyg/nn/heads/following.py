@@ -1,11 +1,15 @@
 """A teacher's hidden layer, kept up to date without a product."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from ..mlp import TextMLP
 from ..snapshot import Snapshot
 from .teacher import Teacher
+
+MOVED = 256  # rows that move at once on a CPU, so that they are read from memory once
 
 
 class FollowingLayer:
@@ -35,7 +39,7 @@ class FollowingLayer:
 
     def forget(self) -> None:
         """Has the hidden layer computed anew."""
-        self._layer: Tensor | None = None
+        self._layer: list[Tensor] | None = None
         self._rows, self._weights, self._moves = Snapshot(), Snapshot(), 0
 
     def late_by(self, rows: Tensor) -> float | None:
@@ -60,24 +64,42 @@ class FollowingLayer:
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # compiled code knows no version counters
     @torch.no_grad()
-    def __call__(self, rows: Tensor, x: Tensor, student_hidden: Tensor) -> Tensor:
+    def __call__(self, rows: Tensor, x: Tensor, student_hidden: Sequence[Tensor]) -> Tensor:
         r"""The teacher's outputs, shape :math:`(M, d)`.
 
         Args:
             rows (Tensor): The texts that ``x`` comes from, by which the rows are recognised.
             x (Tensor): The rows, shape :math:`(M, T)`.
-            student_hidden (Tensor): The student's hidden layer before its activation, shape
-                :math:`(M, h)`.
+            student_hidden (sequence of Tensor): The student's hidden layer before its activation,
+                in the blocks of :meth:`TextMLP.hidden`.
         """
-        step, layer = self.late_by(rows), self._layer
+        step = self.late_by(rows)
+        layer = self._layer
         self.forget()  # until every row has moved
         if layer is None or step is None:
-            layer = self.mlp.hidden(x)
+            step = 0.0
             # Steps of a thousandth would be lost in bfloat16.
-            layer = layer.to(torch.promote_types(layer.dtype, torch.float32))
-        elif step > 0:
-            layer.lerp_(student_hidden.to(layer.dtype), step)
-        if not layer.is_inference():  # such a layer could not move in training
+            layer = [
+                hidden.to(torch.promote_types(hidden.dtype, torch.float32))
+                for hidden in self.mlp.hidden(x)
+            ]
+        out = [
+            self.mlp.output([_move(slow, fast, step)])
+            for slow, fast in zip(layer, student_hidden, strict=True)
+        ]
+        if not layer[0].is_inference():  # such a layer could not move in training
             self._layer, self._moves = layer, self.teacher.moves
             self._rows, self._weights = Snapshot(rows), Snapshot(*self.mlp.parameters())
-        return self.mlp.output(layer.to(student_hidden.dtype, copy=True))
+        return torch.cat(out)
+
+
+def _move(slow: Tensor, fast: Tensor, step: float) -> Tensor:
+    """A copy, in the student's dtype, of rows that went a step towards the student's."""
+    out = torch.empty_like(fast)
+    rows = MOVED if slow.device.type == "cpu" else slow.size(0)
+    for row in range(0, slow.size(0), rows):
+        block = slice(row, row + rows)
+        if step > 0:
+            slow[block].lerp_(fast[block].to(slow.dtype), step)
+        out[block] = slow[block]
+    return out

@@ -1,5 +1,6 @@
 """IRLLRec's momentum matching."""
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -83,7 +84,7 @@ class MomentumMatching(Configured, torch.nn.Module):
 
     @torch.no_grad()
     def teacher_text(
-        self, x: Tensor, features: Tensor | None = None, student_hidden: Tensor | None = None
+        self, x: Tensor, features: Tensor | None = None, student_hidden: Sequence[Tensor] = ()
     ) -> Tensor:
         """The teacher's :math:`z^m` of some texts, shape :math:`(M, d)`.
 
@@ -91,12 +92,13 @@ class MomentumMatching(Configured, torch.nn.Module):
             x (Tensor): The texts, shape :math:`(M, T)`.
             features (Tensor, optional): What the texts come from, if they are the same rows of it
                 at every step: then :class:`FollowingLayer` saves the product. (default: ``None``)
-            student_hidden (Tensor, optional): As there. (default: none)
+            student_hidden (sequence of Tensor, optional): As there. (default: none)
         """
-        if features is not None and student_hidden is not None:
-            out: Tensor = self.following(features, x, student_hidden)
-        else:
+        out: Tensor
+        if features is None:
             out = self.teacher["mlp"](x)
+        else:
+            out = self.following(features, x, student_hidden)
         return out
 
     def forward(

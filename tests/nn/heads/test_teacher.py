@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from irllrec_pyg.nn import mlp
 from irllrec_pyg.nn.heads import Teacher
+from irllrec_pyg.nn.heads import following as followings
 
 from .test_intent import NEG, POS, USER, build
 
@@ -73,7 +75,13 @@ def nothing(model, head):
     ],
 )
 @pytest.mark.parametrize("mode", ["as_published", "as_in_paper"])
-def test_follows_the_teachers_weights_over_many_steps(tiny_data, mode, between, monkeypatch):
+@pytest.mark.parametrize(
+    ("module", "size", "value"), [(mlp, "BLOCK_BYTES", 1), (followings, "MOVED", 2)]
+)
+def test_follows_the_teachers_weights_over_many_steps(
+    tiny_data, mode, between, module, size, value, monkeypatch
+):
+    monkeypatch.setattr(module, size, value)
     model, head = build(tiny_data, mode=mode, nodes="all", matching={"momentum": 0.9})
     seen, products = [], []
     part = head.matching
@@ -110,7 +118,7 @@ def test_texts_that_lie_where_others_lay_are_told_apart(tiny_data, mode):
     for _ in range(10):
         memory[:] = generator.standard_normal((21, 5))
         head.features = torch.from_numpy(memory)  # a new tensor where the last one lay
-        hidden = head.mlp.hidden(head.features).detach()
+        hidden = [layer.detach() for layer in head.mlp.hidden(head.features)]
         taught = head.matching.following(head.features, head.features, hidden)
         torch.testing.assert_close(taught, teacher(head.features))
 
