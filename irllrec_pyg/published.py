@@ -8,7 +8,7 @@ setting each of these names is, and where the published code departs from its pa
 
 import logging
 from collections.abc import Mapping
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,53 +29,14 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "gene": ("reconstruction",),
     "int": ("profile", "intent"),
 }
-# Published hyper-parameter -> setting. Those of training are settings of `fit`.
-ALIASES: dict[str, str] = {
-    "embedding_size": "backbone.embedding_size",
-    "layer_num": "backbone.num_layers",
-    "keep_rate": "backbone.keep_rate",
-    "augmentation": "backbone.augmentation",
-    "cl_weight": "backbone.weight",
-    "temperature": "backbone.temperature",
-    "cl_temperature": "backbone.temperature",  # its name in the variants with texts
-    "eps": "backbone.noise",
-    "cen_weight": "backbone.center_weight",
-    "gcn_layer": "backbone.num_layers",
-    "gt_layer": "backbone.num_transformers",
-    "head_num": "backbone.heads",
-    "seed_num": "backbone.num_seeds",
-    "mask_depth": "backbone.mask_depth",
-    "fix_steps": "backbone.redraw_every",
-    "ssl_reg": "backbone.weight",
-    "tau": "backbone.temperature",
-    "intent_num": "heads.intent.num_intents",
-    "kd_weight": "heads.profile.weight",
-    "kd_temperature": "heads.profile.temperature",
-    "mask_ratio": "heads.reconstruction.mask_ratio",
-    "recon_weight": "heads.reconstruction.weight",
-    "re_temperature": "heads.reconstruction.temperature",
-    "kd_int_weight": "heads.intent.pairwise.weight",
-    "kd_int_temperature": "heads.intent.temperature",
-    "kd_int_weight_2": "heads.intent.translation.weight",
-    "kd_int_weight_3": "heads.intent.matching.weight",
-    "reg_weight": "reg_weight",
-    "batch_size": "training.batch_size",
-    "lr": "training.lr",
-    "eval_every": "training.eval_every",
-    "patience": "training.patience",
-    "num_negatives": "training.num_negatives",
-}
+# Published hyper-parameter -> setting.
+ALIASES: dict[str, str] = read_yaml(Path(__file__).with_name("published_names.yaml"))
 OWN_ALIASES: dict[str, dict[str, str]] = {  # of single backbones
     "dccf": {"intent_num": "backbone.num_intents"},
     "bigcf": {"intent_num": "backbone.num_intents"},
 }
-# Named by published configurations and read by no published code.
-UNREAD: dict[str, tuple[str, ...]] = {
-    "gccf": ("keep_rate",),
-    "simgcl": ("keep_rate",),
-    "alpharec": ("lm_model",),
-    "bigcf_gene": ("cl_temperature",),
-}
+# Named by published configurations, and a setting here, but read by no published code.
+UNREAD: dict[str, tuple[str, ...]] = {"bigcf_gene": ("cl_temperature",)}
 # What a model needs that no published configuration of it names, by backbone or model.
 DEFAULTS: dict[str, Settings] = {
     "": {"reg_weight": 1e-6},
@@ -112,8 +73,7 @@ HEAD_LENDER = "lightgcn"
 
 def published_table() -> dict[str, dict[str, Any]]:
     """The published values by model; see the head of ``published.yaml``."""
-    with resources.as_file(resources.files(__package__) / "published.yaml") as path:
-        return read_yaml(path)
+    return read_yaml(Path(__file__).with_name("published.yaml"))
 
 
 def model_names() -> list[str]:
@@ -195,7 +155,7 @@ def aliases(model: str) -> dict[str, str]:
     backbone, heads = split_name(model)
     parts = {"backbone": lookup("backbone", backbone)}
     parts |= {f"heads.{head}": lookup("head", head) for head in heads}
-    unread = {*UNREAD.get(backbone, ()), *UNREAD.get(model, ())}
+    unread = UNREAD.get(model, ())
     found = {}
     for name, path in {**ALIASES, **OWN_ALIASES.get(backbone, {})}.items():
         part = next((part for part in parts if path.startswith(f"{part}.")), None)
@@ -393,11 +353,13 @@ def load_published(
     for user, item in EMBEDDINGS:
         if user in state:
             state["embedding"] = torch.cat([state.pop(user), state.pop(item)])
-    sizes = {"embedding_size": embedding_size, "intent_num": intent_num}
-    for key, tensor in (("embedding_size", "embedding"), ("intent_num", "user_intent")):
-        if sizes[key] is None and tensor in state:
-            sizes[key] = state[tensor].size(1)
-    values = {**(hparams or {}), **{key: size for key, size in sizes.items() if size is not None}}
+    values = dict(hparams or {})
+    for key, size, tensor in (
+        ("embedding_size", embedding_size, "embedding"),
+        ("intent_num", intent_num, "user_intent"),
+    ):
+        if size is not None or tensor in state:
+            values[key] = size if size is not None else state[tensor].size(1)
     settings = published_settings(name, data.get("name"), values=values)
     model = Recommender.from_config(model_config(name, settings), data)
     model.to(next(iter(state.values())).dtype)
@@ -418,8 +380,8 @@ def load_published(
             targets[key].copy_(value)
     if "int_mlp_m.0.weight" not in state:
         for _, head in model.named_heads():
-            if isinstance(head, IntentAlignment):
-                head.reset_teacher()
+            if isinstance(head, IntentAlignment) and head.matching is not None:
+                head.matching.teacher.reset()
     return model
 
 

@@ -97,7 +97,8 @@ def test_an_installed_backbone_is_built_trained_described_saved_and_rebuilt(
         assert "appnp" in names("backbone")
         model = build_model("appnp+profile+intent", data, settings={{"backbone.teleport": 0.3}})
         assert model.config.backbone == {{
-            "name": "appnp", "embedding_size": 32, "num_layers": 4, "teleport": 0.3}}
+            "name": "appnp", "embedding_size": 32, "init": "xavier", "num_layers": 4,
+            "teleport": 0.3}}
         fit(model, data, epochs=1, batch_size=8, folder={str(root / "run")!r}, progress=False)
         again = load_model({str(root / "run" / "model.safetensors")!r}, data)
         assert type(again.backbone).__name__ == "APPNP" and again.config == model.config

@@ -79,10 +79,6 @@ def default_generator_seeded(key: int) -> Iterator[None]:
     r"""For code that can draw from Torch's default CPU generator only: seeds it by ``key``, and
     afterwards puts it back to where it was, as the model draws from it.
     """
-    generator = torch.default_generator
-    state = generator.get_state()
-    try:
-        generator.manual_seed(key)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(key)
         yield
-    finally:
-        generator.set_state(state)

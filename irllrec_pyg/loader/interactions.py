@@ -26,7 +26,7 @@ def as_int(value: Any, name: str, low: int | None = None) -> int:
     return number
 
 
-class Interactions:
+class InteractionIndex:
     r"""The interactions ``data['user', 'rates', 'item'].edge_index`` of a training graph.
 
     Args:

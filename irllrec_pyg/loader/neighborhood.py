@@ -19,7 +19,7 @@ from torch_geometric.sampler import (
 from ..edges import EDGE_TYPE, REVERSE_TYPE
 from ..sparse import pointers, ranges
 from .draws import default_generator_seeded, stream_key, uniform_below
-from .interactions import Interactions, as_int
+from .interactions import InteractionIndex, as_int
 
 
 def check_num_neighbors(num_neighbors: Sequence[int]) -> list[int]:
@@ -38,7 +38,7 @@ def check_num_neighbors(num_neighbors: Sequence[int]) -> list[int]:
 
 
 def edge_weight(
-    interactions: Interactions, out: HeteroSamplerOutput
+    interactions: InteractionIndex, out: HeteroSamplerOutput
 ) -> dict[tuple[str, str, str], Tensor]:
     r"""The weights :math:`1 / \sqrt{\deg(u) \deg(i)}` of sampled edges.
 
@@ -76,11 +76,11 @@ class TorchNeighborhood:
     (`"Programming Pearls: A Sample of Brilliance" <https://doi.org/10.1145/30401.315746>`_).
 
     Args:
-        interactions (Interactions): The training graph.
+        interactions (InteractionIndex): The training graph.
         num_neighbors (List[int]): Neighbours of a node in each hop, ``-1`` for all.
     """
 
-    def __init__(self, interactions: Interactions, num_neighbors: list[int]) -> None:
+    def __init__(self, interactions: InteractionIndex, num_neighbors: list[int]) -> None:
         self.num_neighbors = num_neighbors
         self.num_nodes = {"user": interactions.num_users, "item": interactions.num_items}
         item, by_item = torch.sort(interactions.item, stable=True)
@@ -184,11 +184,11 @@ class PyGNeighborhood:
     faster on the CPU but needs pyg-lib or torch-sparse.
 
     Args:
-        interactions (Interactions): The training graph.
+        interactions (InteractionIndex): The training graph.
         num_neighbors (List[int]): Neighbours of a node in each hop, ``-1`` for all.
     """
 
-    def __init__(self, interactions: Interactions, num_neighbors: list[int]) -> None:
+    def __init__(self, interactions: InteractionIndex, num_neighbors: list[int]) -> None:
         data = interactions.to_data()
         data[REVERSE_TYPE].edge_index = interactions.edge_index.flip(0)
         with warnings.catch_warnings():

@@ -97,12 +97,6 @@ class EpochOrder(Dataset[tuple[int, int, Tensor]]):
         place = torch.arange(start, stop, device=self.device) * self.world_size + self.rank
         return epoch, number, permutation[place % self.num_interactions]
 
-    def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}({self.num_interactions}, batch_size={self.batch_size}, "
-            f"shuffle={self.shuffle}, seed={self.seed})"
-        )
-
 
 class EpochSampler(Sampler[tuple[int, int]]):
     r"""Yields the entries of an :class:`EpochOrder` for one epoch.

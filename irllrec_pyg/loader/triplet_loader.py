@@ -166,17 +166,15 @@ class TripletLoader(LinkNeighborLoader):
 
         sampler = TripletSampler(data, num_negatives, num_neighbors, seed, device)
         device = sampler.interactions.device
-        if device.type != "cpu" and kwargs.get("num_workers", 0) > 0:
-            raise ValueError(
-                f"'num_workers' must be 0 for a graph on '{device}', got {kwargs['num_workers']}: "
-                f"workers are other processes, and the batches are made on the device. Pass "
-                f"device='cpu' to make them in workers."
-            )
-        if device.type != "cpu" and kwargs.get("pin_memory", False):
-            raise ValueError(
-                f"'pin_memory' must be False for a graph on '{device}', got True: only CPU memory "
-                f"can be pinned. Pass device='cpu' to make and pin the batches there."
-            )
+        for name, why in (
+            ("num_workers", "workers are other processes, and batches are made on the device"),
+            ("pin_memory", "only CPU memory can be pinned"),
+        ):
+            if device.type != "cpu" and kwargs.get(name):
+                raise ValueError(
+                    f"'{name}' must be left out for a graph on '{device}', got {kwargs[name]}: "
+                    f"{why}. Pass device='cpu' to make the batches there."
+                )
         order = _order(
             len(sampler.interactions),
             kwargs.pop("dataset", None),

@@ -11,6 +11,7 @@ from .backbones import (
     Backbone,
     Encoding,
     GNNBackbone,
+    LightGCL,
     LightGCN,
     SimGCL,
 )
@@ -18,9 +19,16 @@ from .batch import Triplets
 from .conv import AdaptiveConv, GraphTransformerConv, WeightedSumConv
 from .features import MissingTextError
 from .graph import InteractionGraph
-from .heads import Head, IntentAlignment, ProfileAlignment, ProfileReconstruction, TextHead
+from .heads import (
+    Head,
+    IntentAlignment,
+    ProfileAlignment,
+    ProfileReconstruction,
+    ProfileShaping,
+    TextHead,
+)
 from .mlp import TextMLP
-from .ranking_loss import InBatchSoftmax, RankingLoss
+from .ranking_loss import InBatchSoftmax, MultinomialSoftmax, RankingLoss
 from .recommender import ModelConfig, Recommender
 
 __all__ = [
@@ -39,11 +47,14 @@ __all__ = [
     "InBatchSoftmax",
     "IntentAlignment",
     "InteractionGraph",
+    "LightGCL",
     "LightGCN",
     "MissingTextError",
     "ModelConfig",
+    "MultinomialSoftmax",
     "ProfileAlignment",
     "ProfileReconstruction",
+    "ProfileShaping",
     "Ranker",
     "RankingLoss",
     "Recommender",

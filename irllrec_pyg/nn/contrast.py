@@ -33,43 +33,29 @@ def check_temperature(temperature: float) -> None:
         raise ValueError(f"'temperature' must be positive, got {temperature}.")
 
 
-def _rows_at_once(queries: Tensor, candidates: Tensor, least: int) -> int:
+def _rows_at_once(queries: Tensor, candidates: Tensor, least: int = 0) -> int:
     entries = BLOCK_ENTRIES.get(queries.device.type, BLOCK_ENTRIES["cpu"])
-    return max(1, min(queries.size(0), max(least, entries // max(1, candidates.size(0)))))
+    rows = max(MIN_ROWS, least, entries // max(1, candidates.size(0)))
+    return max(1, min(queries.size(0), rows))
 
 
-def contrast(
-    query: Tensor,
-    positive: Tensor,
-    candidates: Tensor,
-    temperature: float,
-    weight: Tensor | None,
-    candidate_weight: Tensor | None,
-    eps: float,
-    unit_length: bool = True,
-    own_weight: Tensor | None = None,
-    exclude: Tensor | None = None,
-) -> Tensor:
-    """The sum over the queries; arguments and gradients as in :class:`_Contrast`."""
+def contrast(temperature: float, *vectors: Tensor, **terms: Any) -> Tensor:
+    """The sum over the queries, of queries, positives and candidates; ``terms`` as in
+    :class:`_Terms`, gradients as in :class:`_Contrast`.
+    """
     check_temperature(temperature)
+    given = _Terms(temperature, **terms)
+    device = vectors[0].device.type
     # Autocast would round all similarities before they are divided by a small temperature and
-    # exponentiated. It may do so where their products are what a step consists of.
-    device, half = query.device.type, None
-    if (
-        query.size(1) >= WIDE
-        and temperature >= WARM
-        and unit_length
-        and torch.is_autocast_enabled(device)
-    ):
+    # exponentiated. It may do so where their products are what a step consists of: see
+    # `benchmarks/speed.py --model lightgcn_plus --precision bf16-mixed`.
+    wide = vectors[0].size(1) >= WIDE and temperature >= WARM and given.unit_length
+    if wide and torch.is_autocast_enabled(device):
         half = torch.get_autocast_dtype(device)
-        half = half if half == torch.bfloat16 else None  # float16 has no room for 1 / Z
-    terms = _Terms(
-        temperature, weight, candidate_weight, eps, unit_length, own_weight, exclude, half
-    )
+        if half == torch.bfloat16:  # float16 has no room for 1 / Z
+            given = given._replace(half=half)
     with torch.autocast(device, enabled=False):
-        out: Tensor = _Contrast.apply(  # type: ignore[no-untyped-call]
-            query, positive, candidates, terms
-        )
+        out: Tensor = _Contrast.apply(*vectors, given)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -90,13 +76,13 @@ class _Terms(NamedTuple):
     """
 
     temperature: float
-    weight: Tensor | None
-    candidate_weight: Tensor | None
-    eps: float
-    unit_length: bool
-    own_weight: Tensor | None
-    exclude: Tensor | None
-    half: torch.dtype | None
+    weight: Tensor | None = None
+    candidate_weight: Tensor | None = None
+    eps: float = 0.0
+    unit_length: bool = True
+    own_weight: Tensor | None = None
+    exclude: Tensor | None = None
+    half: torch.dtype | None = None
 
 
 class _Contrast(torch.autograd.Function):
@@ -158,9 +144,8 @@ class _Similarities:
         if terms.candidate_weight is not None:
             self.candidate_weight = terms.candidate_weight.to(query.dtype).view(-1, 1)
             self.values = (candidates * self.candidate_weight).to(dtype)
-        least = MIN_ROWS
-        if terms.half is not None:
-            least = max(least, min(HALF_ROWS, HALF_ENTRIES // max(1, candidates.size(0))))
+        most = HALF_ENTRIES // max(1, candidates.size(0))
+        least = 0 if terms.half is None else min(HALF_ROWS, most)
         self.rows = _rows_at_once(query, candidates, least)
         self.bounds = None if terms.exclude is None else self._bounds(terms.exclude)
         self.buffer = query.new_empty(self.rows, candidates.size(0))
@@ -242,7 +227,9 @@ def _slopes(
 
 
 class Distill(torch.autograd.Function):
-    """Row blocks of the divergence; its gradient in the student's similarities is ``P - P^m``."""
+    """Row blocks of the divergence; its gradient in the student's similarities is
+    ``w (P - P^m)``.
+    """
 
     @staticmethod
     def forward(
@@ -252,8 +239,9 @@ class Distill(torch.autograd.Function):
         teacher_query: Tensor,
         teacher_candidates: Tensor,
         temperature: float,
+        weight: Tensor,
     ) -> Tensor:
-        rows = _rows_at_once(query, candidates, MIN_ROWS)
+        rows = _rows_at_once(query, candidates)
         total = query.new_zeros(())
         to_query, to_candidates = torch.zeros_like(query), torch.zeros_like(candidates)
         for start in range(0, query.size(0), rows):
@@ -263,8 +251,8 @@ class Distill(torch.autograd.Function):
                 teacher_query[block] @ teacher_candidates.t() / temperature, 1
             )
             target = teacher.exp()
-            total += (target * (teacher - student)).sum()
-            to_logits = student.exp_().sub_(target)
+            total += ((target * (teacher - student)).sum(1) * weight[block]).sum()
+            to_logits = student.exp_().sub_(target).mul_(weight[block, None])
             to_query[block] = to_logits @ candidates
             to_candidates.addmm_(to_logits.t(), query[block])
         ctx.save_for_backward(to_query, to_candidates)
@@ -275,4 +263,17 @@ class Distill(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         to_query, to_candidates = ctx.saved_tensors
-        return to_query * (grad * ctx.scale), to_candidates * (grad * ctx.scale), None, None, None
+        scale = grad * ctx.scale
+        return to_query * scale, to_candidates * scale, None, None, None, None
+
+
+@torch.no_grad()
+def entropies(query: Tensor, candidates: Tensor, temperature: float) -> Tensor:
+    r"""Entropies of :math:`\mathrm{softmax}(x_b \cdot s / \tau)` over the candidates, shape
+    :math:`(B,)`; no gradient.
+    """
+    out = []
+    for rows in query.split(_rows_at_once(query, candidates)):
+        log_share = torch.log_softmax(rows @ candidates.t() / temperature, 1)
+        out.append(-(log_share.exp() * log_share).sum(1))
+    return torch.cat(out)

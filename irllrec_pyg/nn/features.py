@@ -1,5 +1,6 @@
 """Text features of a data set, and the one error for when they are not there."""
 
+import copy
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -139,6 +140,27 @@ def principal_components(x: Tensor, rank: int) -> PrincipalComponents:
     total = float(variances.sum())
     kept = float(variances[: directions.size(1)].sum()) / total if total else 1.0
     return PrincipalComponents(mean, directions, min(kept, 1.0))
+
+
+def narrow_texts(data: HeteroData, rank: int) -> HeteroData:
+    """A copy of a data set whose texts are the first principal components of those that it has,
+    users' and items' together; everything else is shared. Texts of at most ``rank`` numbers stay as
+    they are. A log line says how much of the variance is kept.
+    """
+    out = copy.copy(data)
+    for field, what in WHAT.items():
+        parts = {s: data[s][field] for s in ("user", "item") if data[s].get(field) is not None}
+        widths = {part.size(1) for part in parts.values()}
+        if len(widths) != 1 or rank >= min(widths):
+            continue  # there are none, or text_features says that they do not fit
+        components = principal_components(torch.cat(list(parts.values())), rank)
+        for side, part in parts.items():
+            out[side][field] = components.project(part)
+        log.info(
+            "%d of %d principal components keep %.1f %% of the variance of the %s.",
+            *(rank, *widths, 100 * components.kept, what),
+        )
+    return out
 
 
 def _announce_means(item: Tensor, field: str) -> None:

@@ -31,12 +31,6 @@ def bpr(user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
     return F.softplus((user * (negative - positive)).sum(1)).mean()
 
 
-def sum_of_squares(x: Tensor) -> Tensor:
-    r""":math:`\|x\|^2` of all entries, a scalar."""
-    out: Tensor = _SumOfSquares.apply(x)  # type: ignore[no-untyped-call]
-    return out
-
-
 def normalize(x: Tensor) -> Tensor:
     r"""Rows of unit length, :math:`x / \sqrt{\|x\|^2 + 10^{-8}}`, in float32 or wider."""
     out: Tensor = _Normalize.apply(x)  # type: ignore[no-untyped-call]
@@ -74,15 +68,8 @@ def info_nce(
         similarities is ever held. Under autocast to bfloat16, the products of vectors of 256 and
         more numbers are in bfloat16 from a temperature of 0.2 on.
     """
-    return contrast(
-        normalize(query),
-        normalize(positive),
-        normalize(candidates),
-        temperature,
-        weight,
-        candidate_weight,
-        0.0,
-    )
+    vectors = [normalize(part) for part in (query, positive, candidates)]
+    return contrast(temperature, *vectors, weight=weight, candidate_weight=candidate_weight)
 
 
 def ssl_loss(
@@ -110,16 +97,12 @@ def ssl_loss(
         candidate_weight (Tensor, optional): Their multiplicities :math:`c`, shape :math:`(S,)`.
             (default: ``weight`` where ``candidates`` is not given, else ones)
     """
-    y = normalize(positive)
-    total = query.size(0) if weight is None else weight.sum()
     if candidates is None:
-        return contrast(normalize(query), y, y, temperature, weight, weight, 1e-8) / total
-    return (
-        contrast(
-            normalize(query), y, normalize(candidates), temperature, weight, candidate_weight, 1e-8
-        )
-        / total
-    )
+        candidates, candidate_weight = positive, weight
+    vectors = [normalize(part) for part in (query, positive, candidates)]
+    terms: dict[str, Any] = {"weight": weight, "candidate_weight": candidate_weight, "eps": 1e-8}
+    loss = contrast(temperature, *vectors, **terms)
+    return loss / (len(query) if weight is None else weight.sum())
 
 
 def log_partition(query: Tensor, candidates: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -135,13 +118,10 @@ def log_partition(query: Tensor, candidates: Tensor, weight: Tensor | None = Non
     """
     if query.dtype in (torch.float16, torch.bfloat16):
         query, candidates = query.float(), candidates.float()
-    total = query.size(0) if weight is None else weight.sum()
-    return (
-        contrast(
-            query, torch.zeros_like(query), candidates, 1.0, weight, None, 0.0, unit_length=False
-        )
-        / total
+    loss = contrast(
+        1.0, query, torch.zeros_like(query), candidates, weight=weight, unit_length=False
     )
+    return loss / (len(query) if weight is None else weight.sum())
 
 
 def sampled_softmax(
@@ -197,18 +177,13 @@ def softmax_loss(
         weight (Tensor): :math:`w`, shape :math:`(B,)`.
         candidate_weight (Tensor): :math:`c`, shape :math:`(S,)`.
     """
-    total = contrast(
-        normalize(query),
-        normalize(positive),
-        normalize(candidates),
-        temperature,
-        None,
-        candidate_weight,
-        0.0,
-        own_weight=weight,
-        exclude=exclude,
-    )
-    return total / query.size(0) - weight.log().mean()
+    vectors = [normalize(part) for part in (query, positive, candidates)]
+    terms: dict[str, Any] = {
+        "candidate_weight": candidate_weight,
+        "own_weight": weight,
+        "exclude": exclude,
+    }
+    return contrast(temperature, *vectors, **terms) / len(query) - weight.log().mean()
 
 
 def distill(
@@ -217,12 +192,13 @@ def distill(
     teacher_query: Tensor,
     teacher_candidates: Tensor,
     temperature: float,
+    weight: Tensor | None = None,
 ) -> Tensor:
     r"""Divergence of a student's similarities from a teacher's, averaged over the queries.
 
     .. math::
-        \frac{1}{B} \sum_b \mathrm{KL}\big( \mathrm{softmax}(\cos(x^m_b, \cdot) / \tau) \,\|\,
-        \mathrm{softmax}(\cos(x_b, \cdot) / \tau) \big)
+        \frac{1}{B} \sum_b w_b \, \mathrm{KL}\big( \mathrm{softmax}(\cos(x^m_b, \cdot) / \tau)
+        \,\|\, \mathrm{softmax}(\cos(x_b, \cdot) / \tau) \big)
 
     Args:
         query (Tensor): The student's :math:`x`, shape :math:`(B, d)`.
@@ -230,27 +206,14 @@ def distill(
         teacher_query (Tensor): The teacher's :math:`x^m`, shape :math:`(B, d)`; no gradient.
         teacher_candidates (Tensor): The teacher's candidates, shape :math:`(S, d)`; no gradient.
         temperature (float): :math:`\tau`.
+        weight (Tensor, optional): :math:`w`, shape :math:`(B,)`. (default: ones)
     """
     check_temperature(temperature)
     parts = [normalize(part) for part in (query, candidates, teacher_query, teacher_candidates)]
     with torch.autocast(query.device.type, enabled=False):
-        out: Tensor = Distill.apply(*parts, temperature)  # type: ignore[no-untyped-call]
+        weight = parts[0].new_ones(parts[0].size(0)) if weight is None else weight
+        out: Tensor = Distill.apply(*parts, temperature, weight)  # type: ignore[no-untyped-call]
     return out
-
-
-class _SumOfSquares(torch.autograd.Function):
-    """Its gradient in one pass over ``x``; autograd through ``square`` takes three."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return x.square().sum()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        x: Tensor = ctx.saved_tensors[0]
-        return x * (2 * grad)
 
 
 class _Normalize(torch.autograd.Function):

@@ -1,8 +1,9 @@
 """Ranking losses that any backbone can be trained with instead of its own."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from pydantic import model_validator
 from torch import Tensor
 
 from ..config import Settings, field
@@ -10,7 +11,7 @@ from ..ranking import Ranker
 from ..registry import Configured, register
 from .backbones import Encoding
 from .batch import Triplets
-from .losses import softmax_loss
+from .losses import log_partition, normalize, softmax_loss
 
 
 class RankingLoss(Configured, torch.nn.Module):
@@ -51,10 +52,11 @@ class InBatchSoftmax(RankingLoss):
 
     An item of the batch that is a training item :math:`\mathcal{I}_u` of the user is no negative
     (an accidental hit); the sampled negatives of the triplets are not used. Items come into a batch
-    as often as they are popular; ``log_popularity`` takes :math:`\log p_i` from every logit, as in
-    the `"Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations"
-    <https://doi.org/10.1145/3298689.3346996>`_ paper, with :math:`p_i` the item's share of the
-    training interactions over the mean share.
+    as often as they are popular; ``popularity``, :math:`\beta`, takes :math:`\beta \log p_i` from
+    every logit, with :math:`p_i` the item's share of the training interactions over the mean share.
+    At 1 this is the correction of the `"Sampling-Bias-Corrected Neural Modeling for Large Corpus
+    Item Recommendations" <https://doi.org/10.1145/3298689.3346996>`_ paper; the best strength
+    differs from data set to data set.
 
     Example:
         >>> loss = InBatchSoftmax(temperature=0.2)
@@ -66,7 +68,22 @@ class InBatchSoftmax(RankingLoss):
         temperature: float = field(
             0.15, gt=0, help="temperature of the cosines", search=(0.05, 0.5)
         )
-        log_popularity: bool = field(False, help="whether to correct for popularity")
+        popularity: float = field(
+            0.0,
+            ge=0,
+            le=1,
+            help="strength of the log-popularity correction: 0 none, 1 full",
+            search=(0.0, 1.0),
+        )
+
+        @model_validator(mode="before")
+        @classmethod
+        def _read_former_name(cls, values: Any) -> Any:
+            """It was ``log_popularity``, on or off."""
+            if isinstance(values, dict) and isinstance(values.get("log_popularity"), bool):
+                values = dict(values)
+                values.setdefault("popularity", float(values.pop("log_popularity")))
+            return values
 
     config: Config
 
@@ -88,10 +105,9 @@ class InBatchSoftmax(RankingLoss):
         column[item] = torch.arange(item.numel(), device=item.device)
         row, seen = ranker.seen(user)
         hits = torch.stack([row, column[seen]])
-        share = item.new_ones(ranker.num_items, dtype=torch.get_default_dtype())
-        if self.config.log_popularity:
-            degree = torch.bincount(ranker.seen_item, minlength=ranker.num_items)
-            share = degree.clamp(min=1) / (degree.sum() / ranker.num_items)
+        degree = torch.bincount(ranker.seen_item, minlength=ranker.num_items)
+        share = degree.clamp(min=1) / (degree.sum() / ranker.num_items)
+        share = share**self.config.popularity
         return softmax_loss(
             nodes.index_select(0, batch.user),
             nodes.index_select(0, batch.pos_node),
@@ -101,3 +117,43 @@ class InBatchSoftmax(RankingLoss):
             weight=1 / share[pos],
             candidate_weight=candidates.count / share[item],
         )
+
+
+@register("softmax-all")
+class MultinomialSoftmax(RankingLoss):
+    r"""Softmax of a user over all items, the multinomial likelihood of the `"Variational
+    Autoencoders for Collaborative Filtering" <https://arxiv.org/abs/1802.05814>`_ paper (eq. 2),
+
+    .. math::
+        -\sum_i x_{ui} \log \mathrm{softmax}_i \big( s(e_u, e_i) / \tau \big),
+
+    averaged over the batch's pairs of a user and a positive item. :math:`s` is the cosine or the
+    dot product. As there, the user's other training items stand in the denominator too; the
+    negatives of the triplets are not used. With sampled neighbourhoods, all items are those of the
+    neighbourhood.
+
+    Example:
+        >>> loss = MultinomialSoftmax(temperature=0.1)
+        >>> Recommender(LightGCN(data), ranking_loss=loss).ranking_loss
+        MultinomialSoftmax(temperature=0.1)
+    """
+
+    class Config(RankingLoss.Config):
+        temperature: float = field(
+            0.15, gt=0, help="temperature of the similarities", search=(0.05, 0.5)
+        )
+        similarity: Literal["cosine", "dot"] = field(
+            "cosine", help="what is divided by the temperature: cosines or dot products"
+        )
+
+    config: Config
+
+    def forward(self, encoding: Encoding, batch: Triplets, ranker: Ranker) -> Tensor:
+        """The loss of a batch; arguments as of :class:`InBatchSoftmax`."""
+        nodes, temperature = encoding.nodes, self.config.temperature
+        nodes = normalize(nodes) if self.config.similarity == "cosine" else nodes
+        user, pos = (nodes.index_select(0, index) for index in (batch.user, batch.pos_node))
+        partition = log_partition(
+            batch.users.of(nodes) / temperature, nodes[batch.graph.num_users :], batch.users.count
+        )
+        return partition - (user * pos).sum(1).mean() / temperature

@@ -15,10 +15,11 @@ from ..config import Config, ConfigError, field
 from ..edges import EDGE_TYPE
 from ..ranking import DotProductRanker
 from ..registry import lookup, names, read_part
-from .backbones import Backbone, Encoding
+from .backbones import Backbone
 from .batch import Triplets
+from .features import narrow_texts
 from .heads import Head
-from .losses import normalize, sum_of_squares
+from .losses import normalize
 from .ranking_loss import RankingLoss
 from .subgraph import Subgraph
 
@@ -46,6 +47,9 @@ class ModelConfig(Config):
         help="weight of the squares of all trainable parameters",
         search=(1e-8, 1e-3),
         log=True,
+    )
+    text_rank: int | None = field(
+        None, ge=1, help="principal components of the texts that heads and backbone see; null: all"
     )
     similarity: Similarity = field(
         "dot",
@@ -119,6 +123,9 @@ class Recommender(DotProductRanker):
         similarity (str, optional): Whether ``"dot"`` products or ``"cosine"`` s of the final
             embeddings rank; with ``"validation"``, dot products do until
             :func:`irllrec_pyg.training.fit` chooses. (default: ``"dot"``)
+        text_rank (int, optional): To how many principal components the texts of the parts were
+            reduced, where :meth:`from_config` did that; a part of the description.
+            (default: ``None``)
 
     Example:
         >>> data = IRLLRecDataset(root, name="sample")[0]
@@ -137,6 +144,7 @@ class Recommender(DotProductRanker):
         reg_weight: float = 0.0,
         ranking_loss: RankingLoss | None = None,
         similarity: Similarity = "dot",
+        text_rank: int | None = None,
     ) -> None:
         graph = backbone.graph
         row, col = graph.row[graph.row < graph.num_users], graph.col[graph.row < graph.num_users]
@@ -148,8 +156,9 @@ class Recommender(DotProductRanker):
             backbone.item_ids,
             backbone.known,
         )
-        own = ModelConfig(reg_weight=reg_weight, similarity=similarity)
+        own = ModelConfig(reg_weight=reg_weight, similarity=similarity, text_rank=text_rank)
         self.reg_weight, self.similarity = own.reg_weight, own.similarity
+        self.text_rank = own.text_rank
         if similarity == "validation":  # what was chosen is a part of the weights
             self.register_buffer("cosine", torch.tensor(False))
         self.backbone = backbone
@@ -169,6 +178,8 @@ class Recommender(DotProductRanker):
             MissingTextError: If a head needs texts that the data set lacks.
         """
         config = ModelConfig.read(config)
+        if config.text_rank is not None:
+            data = narrow_texts(data, config.text_rank)
         backbone = _build("backbone", config.backbone, data)
         heads = {
             label: _build("head", part, data, backbone) for label, part in config.heads.items()
@@ -180,6 +191,7 @@ class Recommender(DotProductRanker):
             config.reg_weight,
             None if loss is None else _build("ranking-loss", loss),
             config.similarity,
+            config.text_rank,
         )
 
     @property
@@ -191,6 +203,7 @@ class Recommender(DotProductRanker):
             "ranking_loss": None if self.ranking_loss is None else self.ranking_loss.description,
             "reg_weight": self.reg_weight,
             "similarity": self.similarity,
+            "text_rank": self.text_rank,
         }
 
     @property
@@ -225,9 +238,6 @@ class Recommender(DotProductRanker):
         A teacher whose student has not changed since stays where it is, so a second call before
         the next optimiser step changes nothing.
         """
-        self._move_teachers()
-
-    def _move_teachers(self) -> None:
         for _, head in self.named_heads():
             head.begin_step()
 
@@ -270,15 +280,21 @@ class Recommender(DotProductRanker):
         return self._losses(Triplets.from_batch(batch, graph, augment))
 
     def _losses(self, batch: Triplets) -> dict[str, Tensor]:
-        if self.training:  # also where a loop of one's own does not say that a step begins
-            self._move_teachers()
         x = self.backbone.inputs(batch.graph)
         for _, head in self.named_heads():
+            if self.training:  # also where a loop of one's own does not say that a step begins
+                head.begin_step()
             x = head.corrupt(x, batch)
-        encoding = self.backbone.encode(batch, x)
+        encoding, loss = self.backbone.encode(batch, x), self.ranking_loss
+        if loss is None:
+            ranked = {"bpr": self.backbone.ranking_loss(encoding, batch)}
+        else:
+            ranked = {loss.registered_name: loss(encoding, batch, self)}
+        weights = [p.flatten() for p in self.parameters() if p.requires_grad]
+        norms = [weight.dot(weight) for weight in weights]
         losses = {
-            **self._rank(encoding, batch),
-            "reg": self._penalty(),
+            **ranked,
+            "reg": self.reg_weight * torch.stack(norms).sum(),
             **self.backbone.losses(encoding, batch),
         }
         for label, head in self.named_heads():
@@ -288,15 +304,6 @@ class Recommender(DotProductRanker):
                     raise ValueError(f"Two losses are called {name!r}; give a head another label.")
                 losses[name] = value
         return {**losses, "total": torch.stack(list(losses.values())).sum()}
-
-    def _rank(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:
-        if self.ranking_loss is None:
-            return {"bpr": self.backbone.ranking_loss(encoding, batch)}
-        return {self.ranking_loss.registered_name: self.ranking_loss(encoding, batch, self)}
-
-    def _penalty(self) -> Tensor:
-        norms = [sum_of_squares(p) for p in self.parameters() if p.requires_grad]
-        return self.reg_weight * torch.stack(norms).sum()
 
     def embed(self) -> tuple[Tensor, Tensor]:
         r"""Final embeddings of users :math:`(U, d)` and items :math:`(I, d)`, of unit length

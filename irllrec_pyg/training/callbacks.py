@@ -101,45 +101,36 @@ class EpochBar(ProgressBar):
     def __init__(self, best: BestWeights | None = None) -> None:
         super().__init__()
         self.best = best
-        self.bar: tqdm[Any] | None = None
+        self.bar: tqdm[Any] = tqdm(disable=True)
 
     def disable(self) -> None:
         """Lightning asks this of all processes but the first, which alone has a bar here."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begins where a resumed run stands."""
-        if not trainer.is_global_zero:
-            return
-        steps, epochs = int(trainer.num_training_batches), trainer.max_epochs or 0
+        steps = int(trainer.num_training_batches)
         self.bar = tqdm(
-            total=steps * epochs,
+            total=steps * (trainer.max_epochs or 0),
             initial=steps * trainer.current_epoch,
+            disable=not trainer.is_global_zero,
             unit="step",
             mininterval=0.5,
             dynamic_ncols=True,
-            bar_format=("{desc} |{bar}| {elapsed}, {rate_fmt}{postfix}"),
+            bar_format="{desc} |{bar}| {elapsed}, {rate_fmt}{postfix}",
         )
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Names the epoch."""
-        if self.bar is not None:
-            self.bar.set_description_str(
-                f"Epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", refresh=False
-            )
-            if self.best is not None and self.best.best_epoch:
-                self.bar.set_postfix_str(
-                    f"best {self.best.monitor} {float(self.best.best_score):.4f} after epoch "
-                    f"{self.best.best_epoch}",
-                    refresh=False,
-                )
+        """Names the epoch and the best one so far."""
+        epoch = f"Epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        self.bar.set_description_str(epoch, refresh=False)
+        if self.best is not None and self.best.best_epoch:
+            best = f"best {self.best.monitor} {float(self.best.best_score):.4f}"
+            self.bar.set_postfix_str(f"{best} after epoch {self.best.best_epoch}", refresh=False)
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Counts a step."""
-        if self.bar is not None:
-            self.bar.update()
+        self.bar.update()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Leaves the bar as it is."""
-        if self.bar is not None:
-            self.bar.close()
-            self.bar = None
+        self.bar.close()

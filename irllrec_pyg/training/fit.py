@@ -198,7 +198,10 @@ def _trainer(
         enable_progress_bar=progress,
         enable_checkpointing=bool(keep),
         **{
-            "strategy": _strategy(config),
+            # Buffers, texts among them, never change: they need not be sent at each step.
+            "strategy": (
+                "auto" if config.num_devices in (1, "1") else DDPStrategy(broadcast_buffers=False)
+            ),
             "enable_model_summary": False,
             "num_sanity_val_steps": 0,
             # Tensors made while evaluating stay in the graph's cache, for autograd.
@@ -309,13 +312,6 @@ def _plain(prefix: str, options: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in options.items()
         if name not in SPEED and isinstance(value, (bool, int, float, str))
     }
-
-
-def _strategy(config: TrainingConfig) -> Any:
-    if config.num_devices in (1, "1"):
-        return "auto"
-    # Buffers, texts among them, never change: sending them at each step would be for nothing.
-    return DDPStrategy(broadcast_buffers=False)
 
 
 @contextmanager

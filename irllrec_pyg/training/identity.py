@@ -72,7 +72,7 @@ class Identity:
     def _describe(self, module: torch.nn.Module, prefix: str, modules: dict[str, Any]) -> None:
         """Adds a module's settings; without a configuration, its plain attributes and parts."""
         if isinstance(module, Recommender):
-            own = {"reg_weight": module.reg_weight, "similarity": module.similarity}
+            own = {n: getattr(module, n) for n in ("reg_weight", "similarity", "text_rank")}
             self._add(ModelConfig.read(own), f"{prefix}.", own)
             for part in (module.backbone, module.ranking_loss):
                 if part is not None:
@@ -83,15 +83,15 @@ class Identity:
         if isinstance(module, Configured):
             self.values[prefix] = module.registered_name or type(module).__name__
             self._add(module.config, f"{prefix}.")
-            if module.registered_name:  # what it is follows from its settings, but for parts that
-                for name, child in module.named_children():  # somebody else made and handed over
-                    if type(child).__module__.split(".")[0] not in ("torch", "irllrec_pyg"):
-                        self._describe(child, f"{prefix}.{name}", modules)
-                return
-        modules[f"class of {prefix}"] = type(module).__name__
-        modules |= _attributes(module, f"{prefix}.")
+        # What is registered follows from its settings, but for parts that somebody else made.
+        registered = isinstance(module, Configured) and bool(module.registered_name)
+        if not registered:
+            modules[f"class of {prefix}"] = type(module).__name__
+            modules |= _attributes(module, f"{prefix}.")
         for name, child in module.named_children():
-            self._describe(child, f"{prefix}.{name}", modules)
+            ours = type(child).__module__.split(".")[0] in ("torch", "irllrec_pyg")
+            if not (registered and ours):
+                self._describe(child, f"{prefix}.{name}", modules)
 
     def _add(self, config: Config, prefix: str, only: Collection[str] | None = None) -> None:
         for found, values in (
@@ -153,13 +153,10 @@ def _flat(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 def _attributes(module: torch.nn.Module, prefix: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in vars(module).items():
-        listed = isinstance(value, (list, tuple)) and len(value) <= 16
-        if key.startswith("_") or key == "training":
-            continue
-        if isinstance(value, Scalar):
-            found[f"{prefix}{key}"] = value
-        elif listed and all(isinstance(item, Scalar) for item in value):
-            found[f"{prefix}{key}"] = list(value)
+        items = value if isinstance(value, (list, tuple)) else [value]
+        plain = len(items) <= 16 and all(isinstance(item, Scalar) for item in items)
+        if plain and key != "training" and not key.startswith("_"):
+            found[f"{prefix}{key}"] = list(value) if items is value else value
     return found
 
 

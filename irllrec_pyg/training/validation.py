@@ -1,15 +1,54 @@
 """What must be true of a resume checkpoint before Lightning takes it over."""
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
+from annotated_types import Ge, Le
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
 from ..tensor_file import check_state
 
-MAX_THREADS = 4096
+Count = Annotated[int, Ge(0)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
+
+
+class _Best(_Part):
+    best_epoch: Count
+    wait_count: Count
+    best_score: Tensor
+    best_state: dict[str, Tensor] | None
+
+
+class _Moments(_Part, extra="forbid"):
+    step: Tensor
+    exp_avg: Tensor
+    exp_avg_sq: Tensor
+
+
+class _Group(_Part):
+    params: list[int]
+
+
+class _Adam(_Part):
+    state: dict[Count, _Moments]
+    param_groups: list[_Group]
+
+
+class _Checkpoint(_Part):
+    epoch: int
+    global_step: Count
+    state_dict: dict[str, Tensor]
+    optimizer_states: list[Any]
+    lr_schedulers: list[Any]
+    loops: dict[str, Any]
+    callbacks: dict[str, Any]
+    history: list[dict[str, int | float]]
+    threads: Annotated[int, Ge(1), Le(4096)] = 1
 
 
 def check_checkpoint(
@@ -27,77 +66,50 @@ def check_checkpoint(
     Raises:
         ValueError: If something is missing or wrong; it is named.
     """
-    for name, kind in {
-        "epoch": int,
-        "global_step": int,
-        "state_dict": dict,
-        "optimizer_states": list,
-        "lr_schedulers": list,
-        "loops": dict,
-        "callbacks": dict,
-        "history": list,
-    }.items():
-        if type(checkpoint.get(name)) is not kind:
-            raise ValueError(f"{name!r} must be of type {kind.__name__}.")
-    threads = checkpoint.get("threads", 1)
-    if type(threads) is not int or not 1 <= threads <= MAX_THREADS:
-        raise ValueError(f"'threads' must be from 1 to {MAX_THREADS}, got {threads!r}.")
-    _check_history(checkpoint["history"])
-    done = len(checkpoint["history"])
-    if checkpoint["epoch"] not in (done - 1, done):  # at the end of an epoch, and after it
-        raise ValueError(
-            f"its history has {done} epochs, and it is of epoch {checkpoint['epoch']}."
-        )
-    check_state(checkpoint["state_dict"], module.state_dict())
-    for state in checkpoint["callbacks"].values():
-        if isinstance(state, dict) and "best_state" in state:
-            _check_best(state, module, done)
-    if adam:
-        parameters = [value for value in module.parameters() if value.requires_grad]
-        if len(checkpoint["optimizer_states"]) != 1:
-            raise ValueError("it must have one optimizer.")
-        _check_optimizer(checkpoint["optimizer_states"][0], parameters)
-
-
-def _check_best(state: dict[Any, Any], module: LightningModule, done: int) -> None:
-    for name in ("best_epoch", "wait_count"):
-        if type(state.get(name)) is not int or not 0 <= state[name] <= done:
-            raise ValueError(f"{name!r} must be from 0 to {done}, got {state.get(name)!r}.")
-    if not isinstance(state.get("best_score"), Tensor) or state["best_score"].numel() != 1:
-        raise ValueError("'best_score' must be a number.")
-    if (state["best_state"] is None) != (state["best_epoch"] == 0):
-        raise ValueError("it has a best epoch without weights, or weights without an epoch.")
-    if state["best_state"] is not None:
-        weights = module.state_dict()
-        check_state(
-            {f"model.{name}": value for name, value in state["best_state"].items()}, weights
-        )
-
-
-def _check_history(history: list[Any]) -> None:
-    for number, row in enumerate(history, 1):
-        if not isinstance(row, dict) or row.get("epoch") != number or "seconds" not in row:
+    try:
+        found = _Checkpoint.model_validate(checkpoint)
+        bests = [
+            _Best.model_validate(state)
+            for state in found.callbacks.values()
+            if isinstance(state, dict) and "best_state" in state
+        ]
+        optimizers = [_Adam.model_validate(state) for state in found.optimizer_states if adam]
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))!r}: {first['msg']}.") from None
+    done = len(found.history)
+    if found.epoch not in (done - 1, done):  # at the end of an epoch, and after it
+        raise ValueError(f"its history has {done} epochs, and it is of epoch {found.epoch}.")
+    for number, row in enumerate(found.history, 1):
+        if row.get("epoch") != number or "seconds" not in row:
             raise ValueError(f"row {number} of its history is not of epoch {number}.")
-        for name, value in row.items():
-            if type(name) is not str or type(value) not in (int, float) or not math.isfinite(value):
-                raise ValueError(f"{name!r} in row {number} of its history is {value!r}.")
+    check_state(found.state_dict, module.state_dict())
+    for best in bests:
+        _check_best(best, module, done)
+    if adam:
+        _check_moments(optimizers, [value for value in module.parameters() if value.requires_grad])
 
 
-def _check_optimizer(optimizer: Any, parameters: Sequence[Tensor]) -> None:
-    if not isinstance(optimizer, dict) or not isinstance(optimizer.get("state"), dict):
-        raise ValueError("its optimizer has no state.")
-    groups = optimizer.get("param_groups")
-    if not isinstance(groups, list) or len(groups) != 1 or not isinstance(groups[0], dict):
-        raise ValueError("its optimizer must have one group of parameters.")
-    if groups[0].get("params") != list(range(len(parameters))):
-        raise ValueError(f"its optimizer must have {len(parameters)} parameters.")
-    for at, moments in optimizer["state"].items():
-        if type(at) is not int or not 0 <= at < len(parameters) or not isinstance(moments, dict):
-            raise ValueError(f"its optimizer has no parameter {at!r}.")
-        if set(moments) != {"step", "exp_avg", "exp_avg_sq"}:
-            raise ValueError(f"the moments of parameter {at} are not those of Adam.")
-        like = parameters[at].new_empty(())
-        expected = dict.fromkeys(("exp_avg", "exp_avg_sq"), parameters[at])
-        check_state(moments, {"step": like.float(), **expected})
-        if moments["step"] < 0 or (moments["exp_avg_sq"] < 0).any():
+def _check_best(best: _Best, module: LightningModule, done: int) -> None:
+    if max(best.best_epoch, best.wait_count) > done or best.best_score.numel() != 1:
+        raise ValueError(f"its best epoch is none of its {done}.")
+    if (best.best_state is None) != (best.best_epoch == 0):
+        raise ValueError("it has a best epoch without weights, or weights without an epoch.")
+    if best.best_state is not None:
+        weights = {f"model.{name}": value for name, value in best.best_state.items()}
+        check_state(weights, module.state_dict())
+
+
+def _check_moments(optimizers: list[_Adam], parameters: list[Tensor]) -> None:
+    groups = [group.params for optimizer in optimizers for group in optimizer.param_groups]
+    if len(optimizers) != 1 or groups != [list(range(len(parameters)))]:
+        raise ValueError(f"it must have one optimizer, of {len(parameters)} parameters.")
+    for at, moments in optimizers[0].state.items():
+        if at >= len(parameters):
+            raise ValueError(f"its optimizer has no parameter {at}.")
+        like = parameters[at]
+        check_state(
+            vars(moments), {"step": like.new_empty(()).float(), "exp_avg": like, "exp_avg_sq": like}
+        )
+        if moments.step < 0 or (moments.exp_avg_sq < 0).any():
             raise ValueError(f"the moments of parameter {at} are negative.")

@@ -89,11 +89,7 @@ def test_the_softmax_is_another_row(folder):
     (row,) = results(folder / "softmax")
     assert row["model"] == "lightgcn+softmax-16"
     model = row["config"]["model"]
-    assert model["ranking_loss"] == {
-        "name": "softmax",
-        "temperature": 0.15,
-        "log_popularity": False,
-    }
+    assert model["ranking_loss"] == {"name": "softmax", "temperature": 0.15, "popularity": 0.0}
     assert model["backbone"]["embedding_size"] == 16
     assert row["config"]["training"]["epochs"] == 2
     assert "loss_softmax" in row["history"]

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch_geometric.data import Data, HeteroData
 
-from irllrec_pyg.loader.interactions import Interactions
+from irllrec_pyg.loader.interactions import InteractionIndex
 from tests.loader.graphs import graph_of, pairs_of, random_graph
 
 RATES = ("user", "rates", "item")
@@ -12,7 +12,7 @@ RATES = ("user", "rates", "item")
 def test_nth_negative_item_against_naive_loop(seed):
     data = random_graph(num_users=25, num_items=19, seed=seed)
     pairs = pairs_of(data)
-    interactions = Interactions(data)
+    interactions = InteractionIndex(data)
     for user in range(25):
         expected = [item for item in range(19) if (user, item) not in pairs]
         n = torch.arange(len(expected))
@@ -25,7 +25,7 @@ def test_unsorted_edges_keep_their_columns():
     edge_index = data[RATES].edge_index
     order = torch.randperm(edge_index.size(1), generator=torch.Generator().manual_seed(0))
     shuffled = graph_of(edge_index[:, order].t().tolist(), 12, 9)
-    one, other = Interactions(data), Interactions(shuffled)
+    one, other = InteractionIndex(data), InteractionIndex(shuffled)
     assert torch.equal(other.user, edge_index[0, order])
     assert torch.equal(other.item, edge_index[1, order])
     assert torch.equal(one.item_by_user, other.item_by_user)
@@ -37,7 +37,7 @@ def test_unsorted_edges_keep_their_columns():
 def test_degrees_count_every_node():
     data = random_graph(num_users=12, num_items=9)
     pairs = pairs_of(data)
-    interactions = Interactions(data)
+    interactions = InteractionIndex(data)
     assert len(interactions) == len(pairs)
     assert interactions.user_degree.tolist() == [
         sum(user == u for user, _ in pairs) for u in range(12)
@@ -50,15 +50,15 @@ def test_degrees_count_every_node():
 def test_user_with_every_item():
     pairs = [(0, 1), (1, 0), (1, 1), (1, 2), (2, 0)]
     with pytest.raises(ValueError, match="User 1 has a training interaction with every one of"):
-        Interactions(graph_of(pairs, num_users=3, num_items=3))
-    assert len(Interactions(graph_of(pairs, num_users=3, num_items=4))) == 5
+        InteractionIndex(graph_of(pairs, num_users=3, num_items=3))
+    assert len(InteractionIndex(graph_of(pairs, num_users=3, num_items=4))) == 5
 
 
 def test_users_with_every_item_by_their_own_ids():
     data = graph_of([(0, 0), (1, 0), (1, 1), (2, 0), (2, 1)], num_users=3, num_items=2)
     data["user"].raw_id = ["ann", "bob", "cleo"]
     with pytest.raises(ValueError, match=r"User 1 \(id 'bob'\).* and so have 1 other users"):
-        Interactions(data)
+        InteractionIndex(data)
 
 
 @pytest.mark.parametrize(
@@ -74,25 +74,25 @@ def test_users_with_every_item_by_their_own_ids():
 )
 def test_wrong_edges(pairs, message):
     with pytest.raises(ValueError, match=message):
-        Interactions(graph_of(pairs, num_users=3, num_items=4))
+        InteractionIndex(graph_of(pairs, num_users=3, num_items=4))
 
 
 def test_wrong_graphs():
     with pytest.raises(TypeError, match="'data' must be a HeteroData, got Data"):
-        Interactions(Data(edge_index=torch.zeros(2, 1, dtype=torch.long)))
+        InteractionIndex(Data(edge_index=torch.zeros(2, 1, dtype=torch.long)))
     with pytest.raises(ValueError, match="'data' must have training interactions in data"):
-        Interactions(HeteroData())
+        InteractionIndex(HeteroData())
 
     data = graph_of([(0, 0)], num_users=1, num_items=2)
     data[RATES].edge_index = data[RATES].edge_index.int()
     with pytest.raises(ValueError, match=r"must be int64 of shape .*, got torch\.int32"):
-        Interactions(data)
+        InteractionIndex(data)
     data[RATES].edge_index = torch.zeros(1, 3, dtype=torch.long)
     with pytest.raises(ValueError, match=r"must be int64 of shape .*, got .* of shape \(1, 3\)"):
-        Interactions(data)
+        InteractionIndex(data)
 
     data = HeteroData()
     data[RATES].edge_index = torch.zeros(2, 1, dtype=torch.long)
     data["user"].num_nodes, data["item"].num_nodes = 1, 0
     with pytest.raises(ValueError, match=r"'item'.*must be at least 1, got 0"):
-        Interactions(data)
+        InteractionIndex(data)

@@ -7,7 +7,7 @@ import torch
 from scipy import stats
 
 from irllrec_pyg.edges import EDGE_TYPE, REVERSE_TYPE
-from irllrec_pyg.loader.interactions import Interactions
+from irllrec_pyg.loader.interactions import InteractionIndex
 from irllrec_pyg.loader.neighborhood import (
     PyGNeighborhood,
     TorchNeighborhood,
@@ -50,7 +50,7 @@ def naive_neighbors(data):
 def test_all_neighbors_against_naive_search(kind, num_hops):
     data = random_graph(num_users=60, num_items=50, seed=1)
     neighbors = naive_neighbors(data)
-    out = kind(Interactions(data), [-1] * num_hops).sample(SEED, key=0)
+    out = kind(InteractionIndex(data), [-1] * num_hops).sample(SEED, key=0)
 
     frontier = {(node_type, n) for node_type, node in SEED.items() for n in node.tolist()}
     reached, expected = set(frontier), []
@@ -71,7 +71,7 @@ def test_all_neighbors_against_naive_search(kind, num_hops):
 def test_sampled_neighbors(kind):
     data = random_graph(num_users=60, num_items=50, seed=2)
     neighbors = naive_neighbors(data)
-    out = kind(Interactions(data), [4, 3]).sample(SEED, key=0)
+    out = kind(InteractionIndex(data), [4, 3]).sample(SEED, key=0)
 
     edges = list(directed_edges(out))
     assert len(set(edges)) == len(edges)  # Without replacement.
@@ -92,7 +92,7 @@ def test_sampled_neighbors(kind):
 def test_every_degree(num, kind):
     # User n has n items.
     data = graph_of([(user, item) for user in range(9) for item in range(user)], 9, 9)
-    out = kind(Interactions(data), [num]).sample({"user": torch.arange(9)}, key=0)
+    out = kind(InteractionIndex(data), [num]).sample({"user": torch.arange(9)}, key=0)
     degree = torch.bincount(out.col[REVERSE_TYPE], minlength=9)
     assert degree.tolist() == [min(user, num) for user in range(9)]
     assert len(set(directed_edges(out))) == int(degree.sum())
@@ -103,7 +103,7 @@ def test_node_types_draw_apart():
     # random numbers would pick the same neighbours.
     data = graph_of([(user, item) for user in range(40) for item in range(40)], 40, 41)
     seed = {"user": torch.arange(40), "item": torch.arange(40)}
-    out = TorchNeighborhood(Interactions(data), [1]).sample(seed, key=0)
+    out = TorchNeighborhood(InteractionIndex(data), [1]).sample(seed, key=0)
     picked = {target: {} for target in seed}
     for target, source_node, node in directed_edges(out):
         picked[target][node] = source_node
@@ -117,7 +117,7 @@ def test_edge_ids_are_columns_of_the_interactions(kind):
     edge_index = data[EDGE_TYPE].edge_index
     order = torch.randperm(edge_index.size(1), generator=torch.Generator().manual_seed(0))
     data = graph_of(edge_index[:, order].t().tolist(), 20, 15)
-    out = kind(Interactions(data), [3, 3]).sample(SEED, key=0)
+    out = kind(InteractionIndex(data), [3, 3]).sample(SEED, key=0)
     for edge_type, rows in ((EDGE_TYPE, [0, 1]), (REVERSE_TYPE, [1, 0])):
         column = data[EDGE_TYPE].edge_index[:, out.edge[edge_type]][rows]
         assert torch.equal(column[0], out.node[edge_type[0]][out.row[edge_type]])
@@ -128,7 +128,7 @@ def test_edge_ids_are_columns_of_the_interactions(kind):
 def test_weights_are_those_of_the_whole_graph(kind):
     data = random_graph(num_users=20, num_items=15)
     neighbors = naive_neighbors(data)
-    interactions = Interactions(data)
+    interactions = InteractionIndex(data)
     out = kind(interactions, [2, 2]).sample(SEED, key=0)
     weight = edge_weight(interactions, out)
     weights = torch.cat([weight[EDGE_TYPE], weight[REVERSE_TYPE]]).tolist()
@@ -140,7 +140,7 @@ def test_weights_are_those_of_the_whole_graph(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_key_decides(kind):
-    neighborhood = kind(Interactions(random_graph(num_users=60, num_items=50)), [3, 3])
+    neighborhood = kind(InteractionIndex(random_graph(num_users=60, num_items=50)), [3, 3])
     torch.manual_seed(5)
     state = torch.get_rng_state()
     outs = [neighborhood.sample(SEED, key) for key in (1, 1, 2)]
@@ -152,7 +152,7 @@ def test_the_key_decides(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_seeds_of_one_type(kind):
-    neighborhood = kind(Interactions(random_graph(num_users=60, num_items=50)), [-1])
+    neighborhood = kind(InteractionIndex(random_graph(num_users=60, num_items=50)), [-1])
     out = neighborhood.sample({"user": SEED["user"]}, key=0)
     assert torch.equal(out.node["user"], SEED["user"])
     assert out.row[EDGE_TYPE].numel() == 0
@@ -163,7 +163,7 @@ def test_seeds_of_one_type(kind):
 def test_every_subset_of_neighbors_is_equally_likely(kind):
     # Five users with the same seven items: each draw picks three of them.
     data = graph_of([(user, item) for user in range(5) for item in range(7)], 5, 8)
-    neighborhood = kind(Interactions(data), [3])
+    neighborhood = kind(InteractionIndex(data), [3])
     subsets = dict.fromkeys(combinations(range(7), 3), 0)
     for key in range(700):
         picked = {}
@@ -175,7 +175,7 @@ def test_every_subset_of_neighbors_is_equally_likely(kind):
 
 
 def test_sizes_of_hops():
-    out = TorchNeighborhood(Interactions(random_graph()), [2, 3]).sample(SEED, key=0)
+    out = TorchNeighborhood(InteractionIndex(random_graph()), [2, 3]).sample(SEED, key=0)
     for node_type, sizes in out.num_sampled_nodes.items():
         assert len(sizes) == 3
         assert sizes[0] == SEED[node_type].numel()

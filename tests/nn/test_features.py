@@ -1,11 +1,19 @@
 import logging
 
+import numpy as np
 import pytest
 import torch
 from torch_geometric.data import HeteroData
 
 from irllrec_pyg import IRLLRecDataset
-from irllrec_pyg.nn.features import MissingTextError, text_features, user_means
+from irllrec_pyg.nn import LightGCN, ProfileAlignment, Recommender
+from irllrec_pyg.nn.features import (
+    MissingTextError,
+    narrow_texts,
+    principal_components,
+    text_features,
+    user_means,
+)
 
 
 def give(data, whole, at, gap=0):
@@ -112,3 +120,49 @@ def test_texts_of_two_widths_are_refused(tiny_data):
     tiny_data["item"].x = torch.randn(9, 7)
     with pytest.raises(ValueError, match=r"data\['user'\]\.x is 6 wide and data\['item'\]\.x is 7"):
         text_features(tiny_data, "x")
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_principal_components_are_those_of_the_singular_vectors(rank):
+    x = torch.randn(40, 7, generator=torch.Generator().manual_seed(0)) * torch.arange(1, 8) + 5
+    components = principal_components(x, rank)
+    u, s, vt = np.linalg.svd((x - x.mean(0)).double().numpy(), full_matrices=False)
+    for column in range(rank):
+        sign = np.sign(vt[column][np.abs(vt[column]).argmax()])
+        expected = torch.from_numpy(sign * u[:, column] * s[column]).float()
+        torch.testing.assert_close(components.project(x)[:, column], expected, rtol=1e-4, atol=1e-4)
+    assert components.kept == pytest.approx((s[:rank] ** 2).sum() / (s**2).sum())
+
+
+def test_a_model_sees_narrow_texts_where_it_is_told_to(tiny_data, caplog):
+    given = tiny_data["item"].x.clone()
+    config = {"heads": ["profile", "intent"], "text_rank": 3}
+    with caplog.at_level(logging.INFO):
+        model = Recommender.from_config(config, tiny_data)
+    assert "3 of 6 principal components keep" in caplog.text
+    assert (
+        Recommender.from_config({**config, "text_rank": 9}, tiny_data)
+        .heads["profile"]
+        .features.size(1)
+        == 6
+    )
+    both = torch.cat([tiny_data["user"].x, tiny_data["item"].x])
+    torch.testing.assert_close(
+        model.heads["profile"].features, principal_components(both, 3).project(both)
+    )
+    assert model.heads["intent"].features.size(1) == 3
+    assert torch.equal(tiny_data["item"].x, given)
+    assert model.config.text_rank == 3
+    backbone = LightGCN(tiny_data)
+    assert Recommender(backbone, [ProfileAlignment(tiny_data, backbone)]).config.text_rank is None
+
+
+def test_users_without_texts_have_means_of_narrow_ones(tiny_data):
+    tiny_data["user"].x, tiny_data["user"].intent, tiny_data["item"].intent = None, None, None
+    narrow = narrow_texts(tiny_data, 2)
+    item = tiny_data["item"].x
+    item = principal_components(item, 2).project(item)
+    assert torch.equal(narrow["item"].x, item)
+    edges = tiny_data["user", "rates", "item"].edge_index
+    mean = item[edges[1][edges[0] == 3]].mean(0)
+    torch.testing.assert_close(text_features(narrow, "x")[3], mean)

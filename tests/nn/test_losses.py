@@ -3,7 +3,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from irllrec_pyg.nn import contrast
-from irllrec_pyg.nn.losses import bpr, distill, info_nce, normalize, ssl_loss, sum_of_squares
+from irllrec_pyg.nn.losses import bpr, distill, info_nce, normalize, ssl_loss
 
 
 def cosine(x, y):
@@ -179,14 +179,6 @@ def test_a_temperature_that_is_not_positive_is_refused():
     ):
         with pytest.raises(ValueError, match="temperature"):
             loss()
-
-
-def test_sum_of_squares_and_its_gradient():
-    x = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
-    total = sum_of_squares(x)
-    torch.testing.assert_close(total, sum(value**2 for value in x.flatten()))
-    (3 * total).backward()
-    torch.testing.assert_close(x.grad, 6 * x.detach())
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ import torch
 
 from irllrec_pyg import triplet_loader
 from irllrec_pyg.nn import LightGCN, Recommender, contrast
-from irllrec_pyg.nn.ranking_loss import InBatchSoftmax
+from irllrec_pyg.nn.ranking_loss import InBatchSoftmax, MultinomialSoftmax
+from irllrec_pyg.registry import names
 from irllrec_pyg.training import fit
 
 
@@ -23,7 +24,7 @@ def model_of(data, **arguments):
     ).double()
 
 
-def naive(model, data, user, pos, tau, log_popularity):
+def naive(model, data, user, pos, tau, popularity):
     """Every pair of a user with an item of the batch, one at a time."""
     edges = data["user", "rates", "item"].edge_index
     pairs = set(map(tuple, edges.t().tolist()))
@@ -37,7 +38,7 @@ def naive(model, data, user, pos, tau, log_popularity):
             / torch.sqrt((users[u] @ users[u] + 1e-8) * (items[i] @ items[i] + 1e-8))
         )
         share = degree[i].item() / (edges.size(1) / data["item"].num_nodes)
-        return cosine / tau - (math.log(share) if log_popularity else 0.0)
+        return cosine / tau - (popularity * math.log(share))
 
     total = 0.0
     for u, i in zip(user.tolist(), pos.tolist(), strict=True):
@@ -51,15 +52,15 @@ def naive(model, data, user, pos, tau, log_popularity):
 
 @pytest.mark.parametrize("rows", [1, 20, 10_000])
 @pytest.mark.parametrize("tau", [0.005, 0.15])
-@pytest.mark.parametrize("log_popularity", [False, True])
-def test_equals_a_loop_over_pairs(tiny_data, monkeypatch, rows, tau, log_popularity):
+@pytest.mark.parametrize("popularity", [0.0, 0.4, 1.0])
+def test_equals_a_loop_over_pairs(tiny_data, monkeypatch, rows, tau, popularity):
     monkeypatch.setattr(contrast, "MIN_ROWS", 1)
     monkeypatch.setitem(contrast.BLOCK_ENTRIES, "cpu", rows)
-    model = model_of(tiny_data, temperature=tau, log_popularity=log_popularity)
+    model = model_of(tiny_data, temperature=tau, popularity=popularity)
     user, pos, neg = training_triplets(tiny_data)
     found = model.losses(user, pos, neg, augment=False)
     assert list(found) == ["softmax", "reg", "total"]
-    expected = naive(model, tiny_data, user, pos, tau, log_popularity)
+    expected = naive(model, tiny_data, user, pos, tau, popularity)
     torch.testing.assert_close(found["softmax"], expected)
     parameter = model.backbone.embedding
     torch.testing.assert_close(
@@ -84,9 +85,9 @@ def test_a_user_who_has_every_item_of_the_batch_costs_nothing(tiny_data):
     assert loss.abs() < 1e-12
 
 
-@pytest.mark.parametrize("log_popularity", [False, True])
-def test_complete_neighbourhoods_give_the_loss_of_the_whole_graph(tiny_data, log_popularity):
-    model = model_of(tiny_data, log_popularity=log_popularity)
+@pytest.mark.parametrize("popularity", [0.0, 0.4, 1.0])
+def test_complete_neighbourhoods_give_the_loss_of_the_whole_graph(tiny_data, popularity):
+    model = model_of(tiny_data, popularity=popularity)
     for num_neighbors in ([-1] * 4, [2, 2]):
         loader = triplet_loader(tiny_data, batch_size=11, num_neighbors=num_neighbors, seed=1)
         batch = next(iter(loader))
@@ -122,3 +123,55 @@ def test_trains_in_place_of_bpr_and_is_part_of_the_runs_settings(tiny_data, tmp_
 def test_temperature_must_be_positive():
     with pytest.raises(ValueError, match="temperature"):
         InBatchSoftmax(temperature=0.0)
+
+
+@pytest.mark.parametrize(("former", "strength"), [(True, 1.0), (False, 0.0)])
+def test_the_former_name_of_the_correction_is_still_read(former, strength):
+    assert InBatchSoftmax({"log_popularity": former}).popularity == strength
+
+
+def naive_over_all_items(model, user, pos, tau, similarity):
+    """Every item for every pair, one at a time."""
+    users, items = model.embed()
+
+    def logit(u, i):
+        x, y = users[u], items[i]
+        if similarity == "cosine":
+            x, y = x / torch.sqrt(x @ x + 1e-8), y / torch.sqrt(y @ y + 1e-8)
+        return x @ y / tau
+
+    total = 0.0
+    for u, i in zip(user.tolist(), pos.tolist(), strict=True):
+        z = sum(torch.exp(logit(u, other)) for other in range(len(items)))
+        total = total - logit(u, i) + torch.log(z)
+    return total / len(user)
+
+
+@pytest.mark.parametrize("ranks_by", ["cosine", "dot"])
+@pytest.mark.parametrize("similarity", ["cosine", "dot"])
+def test_the_multinomial_loss_equals_a_loop_over_all_items(tiny_data, similarity, ranks_by):
+    torch.manual_seed(0)
+    loss = MultinomialSoftmax(temperature=0.3, similarity=similarity)
+    backbone = LightGCN(tiny_data, embedding_size=6)
+    model = Recommender(backbone, ranking_loss=loss, similarity=ranks_by).double()
+    user, pos, neg = training_triplets(tiny_data)
+    found = model.losses(user, pos, neg, augment=False)
+    assert list(found) == ["softmax-all", "reg", "total"]
+    expected = naive_over_all_items(Recommender(backbone), user, pos, 0.3, similarity)
+    torch.testing.assert_close(found["softmax-all"], expected)
+    torch.testing.assert_close(
+        torch.autograd.grad(found["softmax-all"], backbone.embedding),
+        torch.autograd.grad(expected, backbone.embedding),
+    )
+
+
+@pytest.mark.parametrize("name", names("ranking-loss"))
+def test_every_ranking_loss_trains_every_backbone_whole_and_sampled(tiny_data, name):
+    for backbone in names("backbone"):
+        model = Recommender.from_config({"backbone": backbone, "ranking_loss": name}, tiny_data)
+        exact = next(iter(triplet_loader(tiny_data, batch_size=9)))
+        sampled = next(iter(triplet_loader(tiny_data, batch_size=9, num_neighbors=[2, 2])))
+        for batch in (exact, sampled):
+            loss = model.losses_from_batch(batch)[name]
+            loss.backward()
+            assert loss.isfinite(), backbone

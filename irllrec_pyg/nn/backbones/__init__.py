@@ -8,6 +8,7 @@ from .dccf import DCCF
 from .gccf import GCCF
 from .gnn import GNNBackbone
 from .intents import IntentPrototypes
+from .lightgcl import LightGCL
 from .lightgcn import LightGCN
 from .sgl import SGL
 from .simgcl import SimGCL
@@ -23,6 +24,7 @@ __all__ = [
     "Encoding",
     "GNNBackbone",
     "IntentPrototypes",
+    "LightGCL",
     "LightGCN",
     "SimGCL",
 ]

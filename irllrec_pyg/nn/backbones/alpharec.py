@@ -1,6 +1,6 @@
 """AlphaRec."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -8,10 +8,10 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from ...config import Settings, field
+from ...edges import EDGE_TYPE
 from ...registry import register
 from ..batch import Triplets
-from ..conv import spmm
-from ..features import text_features
+from ..features import text_features, user_means
 from ..graph import InteractionGraph
 from ..losses import sampled_softmax
 from ..mlp import TextMLP
@@ -45,6 +45,7 @@ class AlphaRec(LightGCN):
     learns_embedding = False
 
     class Config(LightGCN.Config):
+        init: Literal["text"] = field("text", help="there are no embeddings but those of texts")
         num_layers: int = field(2, ge=0, le=100, help="number of propagations", search=(1, 4))
         temperature: float = field(
             0.15, gt=0, help="temperature of the softmax", search=(0.05, 0.5)
@@ -57,12 +58,9 @@ class AlphaRec(LightGCN):
 
     def __init__(self, data: HeteroData, config: Settings = None, **settings: Any) -> None:
         super().__init__(data, config, **settings)
-        users = self.graph.num_users
         item = text_features(data, "x", sides=["item"])
-        nodes = torch.cat([item.new_zeros(users, item.size(1)), item])
-        share = 1 / self.graph.degree.clamp(min=1).to(item.dtype)
-        nodes[:users] = spmm(self.graph.matrix(share[self.graph.row]), nodes)[:users]
-        self.register_buffer("features", nodes, persistent=False)
+        user = user_means(item, data[EDGE_TYPE].edge_index, self.graph.num_users)
+        self.register_buffer("features", torch.cat([user, item]), persistent=False)
         hidden = max(1, int(item.size(1) * self.config.hidden_ratio))
         self.mlp = TextMLP(item.size(1), self.embedding_size, hidden)
 

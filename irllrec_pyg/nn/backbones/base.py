@@ -2,16 +2,17 @@
 
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from ...config import Settings, field
-from ...edges import known_pairs
+from ...edges import EDGE_TYPE, known_pairs
 from ...registry import Configured
 from ..batch import Triplets
+from ..features import principal_components, text_features, user_means
 from ..graph import InteractionGraph
 from ..losses import bpr
 from .intents import IntentPrototypes
@@ -48,6 +49,10 @@ class Backbone(Configured, torch.nn.Module):
     A backbone implements :meth:`forward`; it may add losses of its own in :meth:`losses`, views
     that these compare in :meth:`encode`, and replace the ranking loss.
 
+    With ``init="text"`` the embeddings start from the items' texts: their principal components, as
+    many as the embeddings are wide, and for a user the mean of their training items', each side
+    scaled to the spread of Xavier's numbers. Where texts are narrower, these fill the rest.
+
     Args:
         data (HeteroData): Data set whose training interactions make the graph.
         config (Config or mapping, optional): Settings. (default: those of the class)
@@ -55,6 +60,7 @@ class Backbone(Configured, torch.nn.Module):
 
     Raises:
         ConfigError: If a setting is unknown or out of its bounds; it is named.
+        MissingTextError: If ``init="text"`` and the items have no profile embeddings.
     """
 
     kind = "backbone"
@@ -64,10 +70,14 @@ class Backbone(Configured, torch.nn.Module):
         embedding_size: int = field(
             32, ge=1, le=65536, help="width of the embeddings", search=(32, 256), log=True
         )
+        init: Literal["xavier", "text"] = field(
+            "xavier", help="whether embeddings start at random or as principal components of texts"
+        )
 
     config: Config
     embedding: torch.nn.Parameter
     intents: IntentPrototypes | None
+    embedding_size: int  #: Width :math:`d` of the embeddings and of every layer.
 
     def __init__(self, data: HeteroData, config: Settings = None, **settings: Any) -> None:
         super().__init__()
@@ -79,15 +89,16 @@ class Backbone(Configured, torch.nn.Module):
             shape = self.graph.num_nodes, self.embedding_size
             embedding = torch.nn.Parameter(torch.empty(shape))
         self.register_parameter("embedding", embedding)
+        self._texts = None
+        if self.config.init == "text" and self.learns_embedding:
+            text = text_features(data, "x", ["item"])
+            item = principal_components(text, self.embedding_size).project(text)
+            user = user_means(item, data[EDGE_TYPE].edge_index, self.graph.num_users)
+            self._texts = torch.cat([user, item])
         self._draw_embedding()
         self.known = known_pairs(data)  # for recommending: what no list should hold
         self.user_ids: list[int | str] | None = data["user"].get("raw_id")
         self.item_ids: list[int | str] | None = data["item"].get("raw_id")
-
-    @property
-    def embedding_size(self) -> int:
-        """Width :math:`d` of the embeddings and of every layer."""
-        return self.config.embedding_size
 
     @property
     def out_channels(self) -> int:
@@ -95,7 +106,9 @@ class Backbone(Configured, torch.nn.Module):
         return self.embedding_size
 
     def reset_parameters(self) -> None:
-        """Draws new embeddings (and prototypes), Xavier-uniform, users and items apart."""
+        """Draws new embeddings (and prototypes), Xavier-uniform, users and items apart; with
+        ``init="text"`` those of the texts.
+        """
         if self.intents is not None:
             self.intents.reset_parameters()
         self._draw_embedding()
@@ -106,6 +119,14 @@ class Backbone(Configured, torch.nn.Module):
         with torch.no_grad():
             for part in self.embedding.split([self.graph.num_users, self.graph.num_items]):
                 torch.nn.init.xavier_uniform_(part)
+            if self._texts is None:
+                return
+            width = min(self._texts.size(1), self.embedding_size)
+            sides = [self.graph.num_users, self.graph.num_items]
+            texts = self._texts.to(self.embedding).split(sides)
+            for part, text in zip(self.embedding.split(sides), texts, strict=True):
+                length = part.std(correction=0) / text.std(correction=0).clamp(min=1e-8)
+                part[:, :width] = text * length
 
     def inputs(self, graph: InteractionGraph) -> Tensor:
         r"""The input embeddings :math:`E^0` of the graph's nodes, shape :math:`(N, d)`."""

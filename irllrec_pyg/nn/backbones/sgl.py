@@ -57,15 +57,14 @@ class SGL(LayerSum):
 
     def view(self, graph: InteractionGraph, x: Tensor) -> tuple[Tensor, ...]:
         r"""Layers :math:`E^0, \ldots, E^L` of a randomly augmented pass."""
-        edge_rate = 1.0 if self.config.augmentation == "node_drop" else self.config.keep_rate
+        rate, count = self.config.keep_rate, self.config.num_layers
         if self.config.augmentation == "node_drop":
-            x = x * (torch.rand(x.size(0), 1, device=x.device) < self.config.keep_rate)
-        if self.config.augmentation == "random_walk":
-            adjacencies = [
-                graph.drop_edges(x.dtype, edge_rate) for _ in range(self.config.num_layers)
-            ]
+            x = x * (torch.rand(x.size(0), 1, device=x.device) < rate)
+            adjacencies = [graph.adjacency(x.dtype)] * count
+        elif self.config.augmentation == "random_walk":
+            adjacencies = [graph.drop_edges(x.dtype, rate) for _ in range(count)]
         else:
-            adjacencies = [graph.drop_edges(x.dtype, edge_rate)] * self.config.num_layers
+            adjacencies = [graph.drop_edges(x.dtype, rate)] * count
         return propagate(self.conv, x, adjacencies)
 
     def losses(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:

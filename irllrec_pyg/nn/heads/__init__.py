@@ -6,6 +6,7 @@ from .matching import MomentumMatching
 from .pairwise import PairwiseAlignment
 from .profile import ProfileAlignment
 from .reconstruction import ProfileReconstruction
+from .shaping import ProfileShaping
 from .teacher import Teacher
 from .tower import InteractionTower
 from .translation import TranslationAlignment
@@ -18,6 +19,7 @@ __all__ = [
     "PairwiseAlignment",
     "ProfileAlignment",
     "ProfileReconstruction",
+    "ProfileShaping",
     "Teacher",
     "TextHead",
     "TranslationAlignment",

@@ -88,7 +88,8 @@ class TextHead(Head):
         return features[nodes] if isinstance(nodes, slice) else features.index_select(0, nodes)
 
     def _in_dtype_of_products(self) -> Tensor:
-        # Texts are frozen: autocast would round the same rows at every step.
+        # Texts are frozen: autocast would round the same rows at every step (see
+        # `benchmarks/speed.py --model lightgcn_plus --precision bf16-mixed`).
         device = self.features.device.type
         if not torch.is_autocast_enabled(device) or self.features.dtype == torch.float64:
             return self.features

@@ -25,7 +25,8 @@ class FollowingLayer:
 
     and the student has :math:`\mathbf{X} \mathbf{W}^{\top}` at hand: the teacher needs no product
     with wide texts, and keeps :math:`M \cdot h` numbers in float32 or wider instead. Rounding
-    errors fade as the momentum forgets them. The layer is computed anew whenever the teacher's
+    errors fade as the momentum forgets them. What that saves shows in
+    ``benchmarks/speed.py --model lightgcn_int``. The layer is computed anew whenever the teacher's
     weights or the rows were changed by others (see :class:`~irllrec_pyg.nn.snapshot.Snapshot`).
 
     Args:

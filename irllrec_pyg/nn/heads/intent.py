@@ -132,13 +132,6 @@ class IntentAlignment(TextHead):
         part: MomentumMatching | None = getattr(self.parts, "matching", None)
         return part
 
-    @property
-    def all_nodes(self) -> bool:
-        """Whether translation and matching run over all nodes."""
-        both = self.translation is not None or self.matching is not None
-        translation = self.config.translation
-        return both and translation is not None and translation.nodes == "all"
-
     def begin_epoch(self) -> None:
         """Has the teacher's hidden layer computed anew: an epoch that is resumed has no older
         one.
@@ -164,7 +157,12 @@ class IntentAlignment(TextHead):
     def forward(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:
         """The losses ``intent``, ``translation`` and ``matching``."""
         interaction = self._interaction(encoding, batch)
-        texts = self._texts_of_all(batch) if self.all_nodes else self._texts_of_batch(batch)
+        part = self.config.translation
+        further = self.translation is not None or self.matching is not None
+        if further and part is not None and part.nodes == "all":
+            texts = self._texts_of_all(batch)
+        else:
+            texts = self._texts_of_batch(batch, further)
         losses: dict[str, Tensor] = {}
         if self.pairwise is not None:
             losses["intent"] = self.pairwise(interaction, texts.rows, batch)
@@ -229,8 +227,7 @@ class IntentAlignment(TextHead):
         items = torch.arange(num_users, len(z), device=z.device)
         return _Texts(TextRows(z[:num_users], z[num_users:], items), None, num_users, z, teacher)
 
-    def _texts_of_batch(self, batch: Triplets) -> "_Texts":
-        further = self.translation is not None or self.matching is not None
+    def _texts_of_batch(self, batch: Triplets, further: bool) -> "_Texts":
         rows = self.encode(self.mlp, batch, further or self.config.pairwise.negatives)
         if not further:
             return _Texts(rows, rows.item_node, 0, rows.item)

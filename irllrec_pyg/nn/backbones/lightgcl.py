@@ -1,0 +1,100 @@
+"""LightGCL."""
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from scipy.sparse.linalg import svds
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from ...config import ConfigError, Settings, field
+from ...registry import register
+from ..batch import Triplets
+from ..graph import InteractionGraph
+from .base import Encoding
+from .lightgcn import LightGCN
+from .propagation import contrast_views, sum_layers
+
+
+@register("lightgcl")
+class LightGCL(LightGCN):
+    r"""The LightGCL model from the `"LightGCL: Simple Yet Effective Graph Contrastive Learning for
+    Recommendation" <https://arxiv.org/abs/2302.08191>`_ paper.
+
+    :class:`LightGCN` ranks, with edges dropped in training. Beside it, the same layers
+    are read through the first :math:`q` singular vectors of the normalised interactions,
+    :math:`\tilde{\mathbf{R}} \approx \mathbf{U}_q \mathbf{S}_q \mathbf{V}_q^{\top}`:
+
+    .. math::
+        \mathbf{G}_U^{l+1} = \mathbf{U}_q \mathbf{S}_q \mathbf{V}_q^{\top} \mathbf{E}_I^{l}, \qquad
+        \mathbf{G}_I^{l+1} = \mathbf{V}_q \mathbf{S}_q \mathbf{U}_q^{\top} \mathbf{E}_U^{l}, \qquad
+        \mathbf{G} = \mathbf{E}^0 + \sum_{l=1}^{L} \mathbf{G}^{l}
+
+    .. math::
+        \mathcal{L}_{ssl} = \frac{w}{B} \big[ \mathrm{nce}(u_e, u_g, \text{all users' } u_g)
+        + \mathrm{nce}(i^+_e, i^+_g, \text{all items' } i_g) \big]
+
+    The paper contrasts every layer; here, as in the released code, their sums are contrasted. The
+    singular vectors are a part of the weights, so that a resumed run has the same ones.
+    """
+
+    user_factor: Tensor
+    item_factor: Tensor
+
+    class Config(LightGCN.Config):
+        num_layers: int = field(2, ge=0, le=100, help="number of propagations", search=(1, 4))
+        rank: int = field(5, ge=1, le=4096, help="number q of singular vectors", search=(2, 64))
+        weight: float = field(
+            0.2, ge=0, help="weight of the contrastive loss", search=(1e-3, 1.0), log=True
+        )
+        temperature: float = field(
+            0.2, gt=0, help="temperature of the contrastive sums", search=(0.1, 0.5)
+        )
+
+    config: Config
+
+    def __init__(self, data: HeteroData, config: Settings = None, **settings: Any) -> None:
+        super().__init__(data, config, **settings)
+        graph, rank = self.graph, self.config.rank
+        if rank >= min(graph.num_users, graph.num_items):
+            raise ConfigError(
+                f"'rank' must be less than the {graph.num_users} users and the {graph.num_items} "
+                f"items, got {rank}.",
+                "rank",
+            )
+        upper = graph.row < graph.num_users
+        col = graph.col[upper] - graph.num_users
+        value = graph.normalized(torch.float64)[upper]
+        matrix = sp.csr_array(
+            tuple(part.cpu().numpy() for part in (value, col, graph.rowptr[: graph.num_users + 1])),
+            shape=(graph.num_users, graph.num_items),
+        )
+        # Always from the same start, so that the same data gives the same vectors.
+        start = np.random.default_rng(0).standard_normal(min(matrix.shape))
+        u, s, vt = svds(matrix, k=rank, v0=start)
+        root = np.sqrt(s)
+        for name, factor in (("user_factor", u * root), ("item_factor", vt.T * root)):
+            self.register_buffer(name, torch.from_numpy(factor.astype(np.float32)))
+
+    def encode(self, batch: Triplets, x: Tensor) -> Encoding:
+        """Adds the view through the singular vectors."""
+        encoding = super().encode(batch, x)
+        layers = [self.low_rank(layer, batch.graph) for layer in encoding.layers[:-1]]
+        encoding.views = ((encoding.layers[0], *layers),)
+        return encoding
+
+    def low_rank(self, x: Tensor, graph: InteractionGraph) -> Tensor:
+        r""":math:`G^{l+1}` of a layer :math:`E^l`, both of shape :math:`(N, d)`."""
+        factors = torch.cat([self.user_factor, self.item_factor]).to(x.dtype)
+        factors = factors if graph.n_id is None else factors[graph.n_id]
+        sides = [graph.num_users, graph.num_items]
+        (user, item), (x_user, x_item) = factors.split(sides), x.split(sides)
+        return torch.cat([user @ (item.t() @ x_item), item @ (user.t() @ x_user)])
+
+    def losses(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:
+        """The loss ``ssl``."""
+        view = sum_layers(encoding.views[0])
+        loss = contrast_views(encoding.nodes, view, batch, self.config.temperature, negatives=False)
+        return {"ssl": self.config.weight * loss}
