@@ -31,8 +31,6 @@ from .ranking import Blend, DotProductRanker, Ranker
 from .registry import read_part
 from .tensor_file import CheckpointError, check_state, damaged, is_finite, write_tensors
 
-SIDES = ("first", "second")  # the rankers of a blend
-
 
 class EmbeddingRecommender(DotProductRanker):
     r"""Ranks by the dot products of given embeddings; what is left of a model after training.
@@ -81,7 +79,7 @@ class EmbeddingRecommender(DotProductRanker):
 
 
 def save_ranker(ranker: Ranker, path: str | Path, **info: Any) -> str:
-    """Saves a trained or closed-form model, or a blend of two: what recommending needs, and the
+    """Saves a trained or closed-form model, or a blend: what recommending needs, and the
     weights of a trained one to go on training.
 
     Neither texts nor other data are needed beside the file; training interactions, all other
@@ -125,10 +123,11 @@ def _describe(ranker: Ranker) -> tuple[dict[str, Tensor], dict[str, Any]]:
     tensors: dict[str, Tensor] = {}
     metadata: dict[str, Any] = {"class": type(ranker).__name__}
     if type(ranker) is Blend:
-        metadata["blend"] = ranker.config.to_dict()
-        for side in SIDES:
-            inner, metadata[side] = _describe(getattr(ranker, side))
-            tensors |= {f"{side}.{name}": value for name, value in inner.items()}
+        metadata["blend"], metadata["parts"] = ranker.config.to_dict(), []
+        for at, one in enumerate(ranker.rankers()):
+            inner, description = _describe(one)
+            metadata["parts"].append(description)
+            tensors |= {f"{at}.{name}": value for name, value in inner.items()}
         return tensors, metadata
     if isinstance(ranker, LinearModel) and ranker.registered_name and ranker.layout:
         metadata["linear"] = ranker.description
@@ -193,9 +192,15 @@ def _restore(
         raise ValueError("the description of a model must be a mapping")
 
     if "blend" in metadata:
-        parts = _by_prefix(tensors, SIDES)
-        first, second = (_restore(metadata.get(side), parts[side], sizes, shared) for side in SIDES)
-        return Blend(first, second, metadata["blend"])
+        described = metadata.get("parts")
+        if not isinstance(described, list):
+            raise ValueError("the parts of a blend must be a list")
+        parts = _by_prefix(tensors, [str(at) for at in range(len(described))])
+        rankers = [
+            _restore(one, own, sizes, shared)
+            for one, own in zip(described, parts.values(), strict=True)
+        ]
+        return Blend(*rankers, config=metadata["blend"])
     if "linear" in metadata:
         cls, config = read_part("linear", metadata["linear"])
         parts = _by_prefix(tensors, ("part",))

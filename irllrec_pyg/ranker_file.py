@@ -73,9 +73,10 @@ def is_whole(metadata: Mapping[str, Any]) -> bool:
 
 
 def _check_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    own = ("part.", "first.", "second.") if is_whole(metadata) else ("state.", *EMBEDDINGS)
+    own = ("part.",) if is_whole(metadata) else ("state.", *EMBEDDINGS)
     for name, tensor in tensors.items():
-        if not name.startswith(own) and name not in (*POINTERS, *IDS):
+        of_a_part = "blend" in metadata and name.partition(".")[0].isdigit()
+        if not of_a_part and not name.startswith(own) and name not in (*POINTERS, *IDS):
             raise ValueError(f"{name!r} is no part of a model")
         if not is_finite(tensor):
             raise ValueError(f"{name!r} is NaN or infinite")

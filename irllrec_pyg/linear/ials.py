@@ -69,7 +69,8 @@ class IALS(EmbeddingModel):
         """Small random factors of users, drawn on the CPU: every device begins with the same."""
         draws = torch.Generator().manual_seed(self.config.seed)
         users = torch.randn(self.num_users, self.config.dim, generator=draws)
-        return users.to(self.seen_ptr.device) * (0.1 / self.config.dim**0.5)
+        scaled: Tensor = users.to(self.seen_ptr.device) * (0.1 / self.config.dim**0.5)
+        return scaled
 
     def encode(self, history: Tensor) -> Tensor:
         r"""Factors of users by their histories, shape :math:`(B, d)`."""

@@ -1,24 +1,27 @@
-"""Two rankers as one."""
+"""Several rankers as one."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field, field_validator
 from torch import Tensor
 
-from ..config import Settings, field
+from ..config import ConfigError, Settings, field
 from ..registry import Configured
 from ..sparse import CSR, expand
 from .ranker import Ranker
 from .topk import Scorer
 
+Share = Annotated[float, Field(ge=0)]
+
 
 class Blend(Ranker, Configured):
-    r"""The weighted sum of the standardised scores of two rankers,
+    r"""The weighted mean of the standardised scores of rankers :math:`p`,
 
     .. math::
-        y_{ui} = (1 - w) \, \frac{a_{ui} - \mu_u(a)}{\sigma_u(a)} + w \, \frac{b_{ui} -
-        \mu_u(b)}{\sigma_u(b)}
+        y_{ui} = \frac{1}{\sum_p w_p} \sum_p w_p \, \frac{y^{(p)}_{ui} - \mu_u(y^{(p)})}
+        {\sigma_u(y^{(p)})}
 
     with the mean :math:`\mu_u` and the standard deviation :math:`\sigma_u` over the items that may
     be listed for user :math:`u`: all but the user's training items, whatever is excluded or among
@@ -27,18 +30,19 @@ class Blend(Ranker, Configured):
     ``exclude`` allows it. Where a ranker scores all items the same, its part is zero.
 
     Args:
-        first (Ranker): Any ranker, also a blend.
-        second (Ranker): Another one, of the same users, items and training interactions.
+        *rankers (Ranker): Any rankers, also blends, of the same users, items and training
+            interactions.
         config (Config or mapping, optional): Settings. (default: the defaults)
         **settings: Settings by name, which take the place of these.
 
     Raises:
-        ConfigError: If a setting is unknown or wrong.
-        ValueError: If the rankers know other users, items or training interactions.
+        ConfigError: If a setting is unknown or wrong, or there is not one weight a ranker.
+        ValueError: If there is no ranker, or they know other users, items or training
+            interactions.
 
     Example:
         >>> from irllrec_pyg.linear import EASE, LowPassSVD
-        >>> blend = Blend(EASE(data), LowPassSVD(data, rank=8), weight=0.3)
+        >>> blend = Blend(EASE(data), LowPassSVD(data, rank=8), weights=(0.7, 0.3))
         >>> evaluate(blend, data, k=20).keys()
         dict_keys(['recall@20', 'ndcg@20'])
     """
@@ -46,28 +50,23 @@ class Blend(Ranker, Configured):
     kind = "blend"
 
     class Config(Configured.Config):
-        weight: float = field(
-            0.5, ge=0, le=1, search=(0.0, 1.0), help="share w of the second ranker"
+        weights: tuple[Share, ...] = field(
+            (), help="weights of the rankers, relative to each other; none: they are the same"
         )
+
+        @field_validator("weights", mode="before")
+        @classmethod
+        def _listed(cls, value: Any) -> Any:
+            return tuple(value) if isinstance(value, list) else value
 
     config: Any
 
-    def __init__(
-        self, first: Ranker, second: Ranker, config: Settings = None, **settings: Any
-    ) -> None:
-        for name in ("num_users", "num_items", "user_ids", "item_ids", "seen_ptr", "seen_item"):
-            one, other = (getattr(part, name) for part in (first, second))
-            if isinstance(one, Tensor):
-                same = torch.equal(one, other.to(one.device))
-            elif isinstance(one, Sequence) and isinstance(other, Sequence):
-                same = list(one) == list(other)
-            else:
-                same = one == other
-            if not same:
-                raise ValueError(
-                    f"The rankers of a blend must be of one data set; {type(first).__name__} and "
-                    f"{type(second).__name__} differ in {name!r}."
-                )
+    def __init__(self, *rankers: Ranker, config: Settings = None, **settings: Any) -> None:
+        if not rankers:
+            raise ValueError("A blend needs a ranker.")
+        first = rankers[0]
+        for other in rankers[1:]:
+            _check_alike(first, other)
         super().__init__(
             torch.stack([expand(first.seen_ptr), first.seen_item]),
             first.num_users,
@@ -77,13 +76,20 @@ class Blend(Ranker, Configured):
             torch.cat(
                 [
                     torch.stack([expand(part.known_ptr), part.known_item]).to(first.seen_ptr.device)
-                    for part in (first, second)
+                    for part in rankers
                 ],
                 dim=1,
             ),
         )
         self.config = self.Config.read(config, **settings)
-        self.first, self.second = first, second
+        weights = self.config.weights or (1.0,) * len(rankers)
+        if len(weights) != len(rankers) or not sum(weights):
+            raise ConfigError(
+                f"'weights' must be one number a ranker, {len(rankers)} here, and not all zero, "
+                f"got {list(weights)}."
+            )
+        self.shares = [weight / sum(weights) for weight in weights]
+        self.parts = torch.nn.ModuleList(rankers)
 
     def score(self, user: Tensor) -> Tensor:
         r"""Scores of all items, shape :math:`(B, I)`."""
@@ -91,12 +97,12 @@ class Blend(Ranker, Configured):
 
     def scorer(self) -> Scorer:
         """Embeds once and scores any number of blocks of users."""
-        first, second = self.first.scorer(), self.second.scorer()
+        scorers = [part.scorer() for part in self.rankers()]
         seen = CSR(self.seen_ptr, self.seen_item)
 
         def score(user: Tensor) -> Tensor:
             row, item = seen.of(user)
-            return self._sum(first(user), second(user), row, item)
+            return self._sum((score(user) for score in scorers), row, item)
 
         return score
 
@@ -104,18 +110,42 @@ class Blend(Ranker, Configured):
         """Scores of all items by histories, whose items count as training items; see
         :meth:`Ranker.score_history`.
         """
-        scores = self.first.score_history(history), self.second.score_history(history)
+        scores = [part.score_history(history) for part in self.rankers()]
         dense = history.to_dense() if history.layout != torch.strided else history
         row, item = dense.to(scores[0].device).nonzero(as_tuple=True)
-        return self._sum(*scores, row, item)
+        return self._sum(scores, row, item)
 
-    def _sum(self, first: Tensor, second: Tensor, row: Tensor, item: Tensor) -> Tensor:
-        weight = self.config.weight
-        out = standardized(first, row, item).mul_(1 - weight)
-        return out.add_(standardized(second, row, item), alpha=weight)
+    def rankers(self) -> list[Ranker]:
+        """The parts."""
+        return list(self.parts)  # type: ignore[arg-type]
+
+    def _sum(self, scores: Iterable[Tensor], row: Tensor, item: Tensor) -> Tensor:
+        out: Tensor | None = None
+        for score, share in zip(scores, self.shares, strict=True):
+            part = standardized(score, row, item).mul_(share)
+            out = part if out is None else out.add_(part)
+        assert out is not None
+        return out
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.first}, {self.second}, weight={self.config.weight})"
+        parts = ", ".join(map(repr, self.rankers()))
+        return f"{type(self).__name__}({parts}, shares={[round(s, 3) for s in self.shares]})"
+
+
+def _check_alike(first: Ranker, other: Ranker) -> None:
+    for name in ("num_users", "num_items", "seen_ptr", "seen_item", "user_ids", "item_ids"):
+        one, two = getattr(first, name), getattr(other, name)
+        if isinstance(one, Tensor):
+            same = torch.equal(one, two.to(one.device))
+        else:
+            same = one == two or (
+                isinstance(one, Sequence) and isinstance(two, Sequence) and list(one) == list(two)
+            )
+        if not same:
+            raise ValueError(
+                f"The rankers of a blend must be of one data set; {type(first).__name__} and "
+                f"{type(other).__name__} differ in {name!r}."
+            )
 
 
 def standardized(scores: Tensor, row: Tensor, item: Tensor) -> Tensor:

@@ -106,7 +106,7 @@ def read_candidate(
         name (str): What the study calls it.
         row (mapping, optional): ``model`` (default: the name), and the arguments of
             :class:`Candidate`; a range is two numbers, a list, or ``{low, high, log}``. Or
-            ``blend``, two names.
+            ``blend``, a list of names.
         candidates (mapping, optional): Those that a blend may name. (default: registered ones)
 
     Raises:
@@ -129,8 +129,10 @@ def _read_blend(
     name: str, row: Mapping[str, Any], candidates: Mapping[str, Candidate] | None
 ) -> Candidate:
     parts = row["blend"]
-    if not isinstance(parts, list) or len(parts) != 2 or set(row) - {"blend", "splits", "seeds"}:
-        raise ConfigError(f"{name}: 'blend' must be two names, beside 'splits' and 'seeds' alone.")
+    if not isinstance(parts, list) or not parts or set(row) - {"blend", "splits", "seeds"}:
+        raise ConfigError(f"{name}: 'blend' must be names, beside 'splits' and 'seeds' alone.")
+    if twice := [part for part in parts if parts.count(part) > 1]:
+        raise ConfigError(f"{name}: 'blend' names {twice[0]!r} more than once.")
     found = tuple((candidates or {}).get(part) or named(part) for part in parts)
     splits = [part.splits for part in found if part.splits]
     seeds = [part.seeds for part in found if part.seeds]

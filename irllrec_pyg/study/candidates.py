@@ -1,6 +1,6 @@
 """The models of a study: how each is built from settings, and what of them is searched."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -129,21 +129,26 @@ class Candidate:
 
 @dataclass(frozen=True)
 class BlendCandidate(Candidate):
-    """Two other candidates as one; they are taken as they were tuned, the weight is searched.
+    """Other candidates as one; they are taken as they were tuned, their weights are searched.
 
     Args:
-        parts (tuple of Candidate): The two.
+        parts (tuple of Candidate): The others.
     """
 
     parts: tuple[Candidate, ...] = ()
 
     def _declared(self, data: HeteroData) -> dict[str, Range]:
-        found = Range.of(Blend.Config.model_fields["weight"])
-        return {} if found is None else {"weight": found}
+        if len(self.parts) < 2:
+            return {}
+        return {f"weights.{part.name}": Range(0.0, 1.0).within(0.0, 1.0) for part in self.parts}
 
     def first(self, data: HeteroData) -> Settings:
         """Equal weights."""
-        return {"weight": Blend.Config.model_fields["weight"].default}
+        return dict.fromkeys(self.ranges(data), 0.5)
+
+    def blend(self, rankers: Sequence[Ranker], settings: Settings) -> Blend:
+        """The parts, in their order, with the weights that were chosen."""
+        return Blend(*rankers, weights=tuple(settings[path] for path in settings))
 
     @property
     def is_random(self) -> bool:
@@ -156,9 +161,11 @@ class BlendCandidate(Candidate):
         return any(part.takes_text for part in self.parts)
 
     def textless(self, find: Find) -> Candidate | None:
-        """The blend of the parts without texts."""
+        """The blend of the parts without texts; a part that is nothing without them drops out."""
+        if not self.takes_text:
+            return self
         parts = tuple(found for part in self.parts if (found := part.textless(find)) is not None)
-        return replace(self, parts=parts) if len(parts) == len(self.parts) else None
+        return replace(self, parts=parts) if parts else None
 
     @property
     def description(self) -> dict[str, Any]:

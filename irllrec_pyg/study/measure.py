@@ -125,10 +125,10 @@ def quantile_groups(values: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 
 
 def folded(ranker: Ranker, history: Tensor) -> Ranker:
-    """A ranker for users by histories that it was not built with; both parts of a blend."""
+    """A ranker for users by histories that it was not built with; every part of a blend."""
     if isinstance(ranker, Blend):
-        first, second = folded(ranker.first, history), folded(ranker.second, history)
-        return Blend(first, second, ranker.config)
+        parts = [folded(part, history) for part in ranker.rankers()]
+        return Blend(*parts, config=ranker.config)
     return FoldedIn(ranker, history)
 
 

@@ -15,7 +15,7 @@ import torch
 from torch_geometric.data import HeteroData
 
 from ..provenance import checkout
-from ..ranking import Blend, Ranker
+from ..ranking import Ranker
 from .arms import Arm
 from .candidates import BlendCandidate, Settings
 from .config import TUNED_BY, TUNING_SEED, TUNING_SPLIT, StudyConfig
@@ -88,7 +88,7 @@ class Work:
                 self.units.write(failed, {**_names(arm), "reason": reason})
 
     def parts(self, arm: Arm) -> list[Arm]:
-        """The two arms that a blend is made of, or none."""
+        """The arms that a blend is made of, or none."""
         if not isinstance(arm.candidate, BlendCandidate):
             return []
         return [
@@ -159,19 +159,19 @@ class Work:
     def _ranker(
         self, arm: Arm, data: HeteroData, settings: Settings, seed: int, folder: Path
     ) -> Ranker:
-        if not (parts := self.parts(arm)):
-            return arm.candidate.fit(data, settings, seed, folder)
+        candidate = arm.candidate
+        if not isinstance(candidate, BlendCandidate):
+            return candidate.fit(data, settings, seed, folder)
         unit, known, rankers = self._fitted
         if unit != arm.unit or known is not data:
             rankers = [
                 self._ranker(part, data, self._chosen(part), seed, folder / str(at))
-                for at, part in enumerate(parts)
+                for at, part in enumerate(self.parts(arm))
             ]
             # The trials of a weight share the parts; reported runs have a graph each.
             kept = seed == TUNING_SEED
             self._fitted = (arm.unit, data, rankers) if kept else ("", None, [])
-        first, second = rankers
-        return Blend(first, second, settings)
+        return candidate.blend(rankers, settings)
 
     def _chosen(self, arm: Arm) -> Settings:
         settings: Settings = (self.units.read(f"{arm.unit}/tuning") or {})["settings"]

@@ -27,7 +27,7 @@ def blend_of_all(data):
     """A model whose users have embeddings of their own, in a blend with a blend."""
     torch.manual_seed(0)
     model = build_model("lightgcn", data, settings={"backbone.embedding_size": 8})
-    blend = Blend(model, Blend(EASE(data), ItemKNN(data), weight=0.25), weight=0.6)
+    blend = Blend(model, Blend(EASE(data), ItemKNN(data), weights=(0.75, 0.25)), weights=(0.4, 0.6))
     return blend.eval().requires_grad_(False)
 
 
@@ -130,13 +130,14 @@ def test_a_blend_is_saved_with_its_parts(tiny_data, path):
     save_ranker(blend, path, note="x")
     loaded = load_ranker(path)
     assert loaded.info == {"note": "x"}
-    assert (loaded.weight, loaded.second.weight) == (0.6, 0.25)
-    assert type(loaded.second.second) is ItemKNN
+    assert loaded.weights == (0.4, 0.6)
+    assert loaded.parts[1].weights == (0.75, 0.25)
+    assert type(loaded.parts[1].parts[1]) is ItemKNN
     np.testing.assert_array_equal(scores(loaded), scores(blend))
     pd.testing.assert_frame_equal(loaded.recommend(k=5), blend.recommend(k=5))
     history = torch.eye(NUM_ITEMS)
     torch.testing.assert_close(
-        loaded.second.score_history(history), blend.second.score_history(history)
+        loaded.parts[1].score_history(history), blend.parts[1].score_history(history)
     )
     with pytest.raises(NotImplementedError, match="EmbeddingRecommender scores the users that it"):
         loaded.score_history(history)
@@ -221,19 +222,21 @@ CHANGES = {
     "fewer values": ("item-knn", tensor("part.similarity", lambda t: t[1:]), "'similarity' must"),
     "values are integers": ("item-knn", tensor("part.similarity", lambda t: t.long()), "'similar"),
     "no values": ("item-knn", tensor("part.similarity", None), "'similarity' must"),
-    "no first part": ("blend", change("first", None), "must be a mapping"),
-    "a part is a list": ("blend", change("second", []), "must be a mapping"),
-    "a weight beyond": ("blend", change("blend/weight", 2.0), "'weight' must be at most 1"),
+    "no parts": ("blend", change("parts", None), "must be a list"),
+    "a part is a list": ("blend", change("parts", [[], []]), "must be a mapping"),
+    "a part too few": ("blend", change("parts", []), "is no part"),
+    "a weight beyond": ("blend", change("blend/weights", [2.0, -1.0]), "must be at least 0"),
+    "a weight too few": ("blend", change("blend/weights", [2.0]), "one number a ranker, 2 here"),
     "no weight by name": ("blend", change("blend", 3), "made of settings by name"),
     "a part of others": (
         "blend",
-        tensor("first.item_embedding", lambda t: t[1:]),
+        tensor("0.item_embedding", lambda t: t[1:]),
         "not of 12 users and 9 items",
     ),
-    "a part without embeddings": ("blend", tensor("first.item_embedding", None), "is missing"),
-    "a part's weights": ("blend", tensor("second.first.part.weight", torch.ones(9)), "shape"),
-    "a part in no part": ("blend", tensor("second.third.x", torch.ones(9)), "'third.x' is no part"),
-    "parts in a model": ("ease", tensor("first.x", torch.ones(9)), "'first.x' is no part"),
+    "a part without embeddings": ("blend", tensor("0.item_embedding", None), "is missing"),
+    "a part's weights": ("blend", tensor("1.0.part.weight", torch.ones(9)), "shape"),
+    "a part in no part": ("blend", tensor("1.2.x", torch.ones(9)), "'2.x' is no part"),
+    "parts in a model": ("ease", tensor("0.x", torch.ones(9)), "'0.x' is no part"),
 }
 
 
@@ -254,7 +257,7 @@ def test_a_blend_of_a_thousand_blends_is_refused(tiny_data, path):
     tensors, metadata = read_tensors(path, KIND)
     inner = metadata
     for _ in range(400):
-        inner = {"class": "Blend", "blend": {}, "first": inner, "second": {}}
+        inner = {"class": "Blend", "blend": {}, "parts": [inner]}
     write_tensors(path, tensors, metadata | inner, KIND)
     with pytest.raises(CheckpointError, match=r"model\.safetensors"):
         load_ranker(path)

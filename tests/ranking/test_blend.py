@@ -13,10 +13,10 @@ from irllrec_pyg.ranking.blend import standardized
 EVERYONE = torch.arange(12)
 
 
-def naive(parts, weight, history):
+def naive(parts, weights, history):
     """The formula, user by user, in float64."""
     out = np.zeros(history.shape)
-    for share, part in zip((1 - weight, weight), parts, strict=True):
+    for share, part in zip(weights, parts, strict=True):
         for u, row in enumerate(part.double().numpy()):
             listed = row[history[u] == 0]
             if listed.std() > 1e-9:
@@ -33,8 +33,10 @@ def history_of(data):
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
 def test_a_blend_is_the_sum_of_standardised_scores(tiny_data, weight):
     first, second = EASE(tiny_data, reg=1.0), TextMean(tiny_data)
-    blend, history = Blend(first, second, weight=weight), history_of(tiny_data)
-    expected = naive([part.score(EVERYONE) for part in (first, second)], weight, history)
+    shares = 1 - weight, weight
+    blend = Blend(first, second, weights=[3 * share for share in shares])
+    history = history_of(tiny_data)
+    expected = naive([part.score(EVERYONE) for part in (first, second)], shares, history)
     np.testing.assert_allclose(blend.score(EVERYONE), expected, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(blend.score_history(history), expected, rtol=1e-3, atol=1e-4)
     sparse = blend.score_history(history.to_sparse_csr())
@@ -44,19 +46,27 @@ def test_a_blend_is_the_sum_of_standardised_scores(tiny_data, weight):
             assert evaluate(blend, tiny_data, k=3) == evaluate(part, tiny_data, k=3)
 
 
+def test_more_rankers_and_equal_weights(tiny_data):
+    parts = [EASE(tiny_data, reg=1.0), TextMean(tiny_data), Popularity(tiny_data)]
+    scores, history = [part.score(EVERYONE) for part in parts], history_of(tiny_data)
+    for weights, shares in (((), [1 / 3] * 3), ((2.0, 0.0, 6.0), [0.25, 0.0, 0.75])):
+        found = Blend(*parts, weights=weights).score(EVERYONE)
+        np.testing.assert_allclose(found, naive(scores, shares, history), rtol=1e-3, atol=1e-4)
+
+
 def test_a_trained_model_is_blended_and_moves_with_the_blend(tiny_data):
     torch.manual_seed(0)
     model = build_model("lightgcn", tiny_data)
-    blend = Blend(model, EASE(tiny_data), weight=0.4)
+    blend = Blend(model, EASE(tiny_data), weights=(0.6, 0.4))
     with torch.no_grad():
-        parts = [model.eval().score(EVERYONE), blend.second.score(EVERYONE)]
-    expected = naive(parts, 0.4, history_of(tiny_data))
+        parts = [model.eval().score(EVERYONE), blend.parts[1].score(EVERYONE)]
+    expected = naive(parts, (0.6, 0.4), history_of(tiny_data))
     item, score = blend.train().topk(EVERYONE, 4, exclude="train")
     np.testing.assert_allclose(score, np.take_along_axis(expected, item.numpy(), 1), rtol=1e-3)
     assert blend.training  # as it was
     assert model.training
     assert all(part.is_meta for part in blend.to("meta").buffers())
-    assert set(dict(blend.named_parameters())) == {"first.backbone.embedding"}
+    assert set(dict(blend.named_parameters())) == {"parts.0.backbone.embedding"}
 
 
 def test_the_score_of_an_item_does_not_depend_on_what_is_asked(tiny_data):
@@ -107,7 +117,12 @@ def test_rankers_of_other_data_and_wrong_settings_are_named(tiny_data):
     other["item"].num_nodes = 10
     with pytest.raises(ValueError, match="differ in 'num_items'"):
         Blend(Popularity(tiny_data), Popularity(other))
-    with pytest.raises(ConfigError, match="'weight' must be at most 1"):
-        Blend(EASE(tiny_data), EASE(tiny_data), weight=1.5)
+    for weights in ((1.0,), (1.0, 1.0, 1.0), (0.0, 0.0)):
+        with pytest.raises(ConfigError, match="must be one number a ranker, 2 here"):
+            Blend(EASE(tiny_data), EASE(tiny_data), weights=weights)
+    with pytest.raises(ConfigError, match=r"'weights.*' must be at least 0"):
+        Blend(EASE(tiny_data), EASE(tiny_data), weights=(0.5, -0.5))
+    with pytest.raises(ValueError, match="needs a ranker"):
+        Blend()
     with pytest.raises(NotImplementedError, match="Recommender scores the users that it was built"):
         Blend(build_model("lightgcn", tiny_data), EASE(tiny_data)).score_history(torch.ones(1, 9))

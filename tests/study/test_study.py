@@ -144,7 +144,7 @@ def test_graph_models_and_blends_are_arms_like_others(tables, tmp_path):
     assert len(table[["setting", "model", "text"]].drop_duplicates()) == 2
     units = tmp_path / "out" / "units" / "shop" / "cold_users"
     tuned = json.loads((units / "both" / "real" / "tuning.json").read_text())
-    assert set(tuned["settings"]) == {"weight"}
+    assert set(tuned["settings"]) == {"weights.ease", "weights.graph"}
     assert (units / "ease" / "none" / "tuning.json").exists()
     assert set(json.loads((units / "graph" / "real" / "tuning.json").read_text())["settings"]) == {
         "heads.profile.weight"
