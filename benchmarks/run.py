@@ -10,6 +10,8 @@
         any backbone with any heads
     python benchmarks/run.py --model lightgcn --dataset amazon --loss softmax --embedding-size 256
         the row is called lightgcn+softmax-256
+    python benchmarks/run.py --model l3ae --dataset shop --split random --encoder wordllama+words
+        a folder of tables; what is made of it is in the name of its results' folder
 
 A run that was stopped goes on where it was when the same command is given again, and a finished
 one is not repeated. Rows of earlier commands with the same --out stay in the table until their
@@ -60,8 +62,19 @@ SAMPLE = {
 }
 DATASETS = ("sample", "movie", "amazon", "yelp", "steam", "movielens")
 # Settings for which a command has an option of its own, since it may run several of them.
+NOT_OF_TABLES = ("name", "root", "download_text")
 OPTIONS = ("seed", "k", "metrics", "precision", "exclude_validation", "monitor")
-SHORT = {**ALIASES, **{name: f"training.{name}" for name in ("epochs", "accelerator", "devices")}}
+# What is made of a folder of tables.
+TABLES = {
+    **{name: f"data.{name}" for name in DataConfig.model_fields if name not in NOT_OF_TABLES},
+    "split_seed": "data.seed",
+}
+del TABLES["seed"]  # that of a run is another
+SHORT = {
+    **ALIASES,
+    **TABLES,
+    **{name: f"training.{name}" for name in ("epochs", "accelerator", "devices")},
+}
 # Published names that are another setting for another backbone.
 VARYING = {name: {ALIASES[name]} for own in OWN_ALIASES.values() for name in own}
 for _own in OWN_ALIASES.values():
@@ -195,13 +208,15 @@ def positive(text: str) -> int:
 
 
 def settings() -> Found:
-    """Every setting of models and of training that the command line takes, by path."""
+    """Every setting of models, training and tables that the command line takes, by path."""
     whole = {path: {"model": info} for path, info in settings_of(ModelConfig)}
     training = {path: {"training": info} for path, info in settings_of(TrainingConfig)}
+    data = {path: {"data": info} for path, info in settings_of(DataConfig)}
     return {
         **model_settings(),
         **{path: whole[path] for path in ("reg_weight", "similarity")},
         **{f"training.{path}": training[path] for path in training if path not in OPTIONS},
+        **{path: data[path.removeprefix("data.")] for path in TABLES.values()},
     }
 
 
@@ -225,7 +240,9 @@ def check(args: argparse.Namespace) -> None:
     trained = [model for model in args.model if not is_linear(model)]
     taken = {path for model in trained for path in own(args, model)}
     taken |= {name for model in trained for name, path in aliases(model).items() if path in taken}
-    model_given = {path for path in args.given if not path.startswith("training.")}
+    for dataset in args.dataset:
+        of_data(args, dataset)
+    model_given = {path for path in args.given if not path.startswith(("training.", "data."))}
     if foreign := sorted(model_given - taken):
         raise ConfigError(f"no chosen model has the setting {', '.join(foreign)}")
     for model in trained:
@@ -277,6 +294,28 @@ def describe(
     return RunConfig.of(model, dataset, values, args.root, args.mode)
 
 
+def of_data(args: argparse.Namespace, name: str) -> DataConfig:
+    """The description of a data set."""
+    tables = {
+        path.removeprefix("data."): value
+        for path, value in args.given.items()
+        if path.startswith("data.")
+    }
+    return DataConfig.read(
+        {**tables, "name": name, "root": str(args.root), "download_text": args.download_text}
+    )
+
+
+def folder_of(args: argparse.Namespace, name: str) -> str:
+    """The name of a data set's results: another split or encoder makes another data set."""
+    changed = [
+        f"{short(path)}={word(value)}"
+        for path, value in sorted(args.given.items())
+        if path.startswith("data.")
+    ]
+    return re.sub(r"[^\w.,+=-]", "_", "-".join([name, *changed]))
+
+
 def label(args: argparse.Namespace, model: str, precision: str = FULL) -> str:
     """The name of a row and of its folder: the model and what was set for it."""
     changed = []
@@ -285,7 +324,7 @@ def label(args: argparse.Namespace, model: str, precision: str = FULL) -> str:
         changed = [
             word(value) if path == "backbone.embedding_size" else f"{short(path)}={word(value)}"
             for path, value in sorted(given_to(args, model).items())
-            if path not in same
+            if path not in same and not path.startswith("data.")
         ]
         changed += [args.mode] if args.mode else []
         changed += [precision] if precision != FULL else []
@@ -296,7 +335,9 @@ def label(args: argparse.Namespace, model: str, precision: str = FULL) -> str:
 
 def short(path: str) -> str:
     """A setting's path without what goes without saying, where that is one setting's alone."""
-    names = [re.sub(r"^(backbone|training|heads)\.", "", other) for other in (path, *settings())]
+    names = [
+        re.sub(r"^(backbone|training|heads|data)\.", "", other) for other in (path, *settings())
+    ]
     return names[0] if names.count(names[0]) == 2 else path
 
 
@@ -312,12 +353,13 @@ def train(
 ) -> tuple[dict[str, Any], Recommender]:
     """Trains one model with one seed; returns what goes into the JSON file, and the model."""
     row = label(args, model, config.training.precision)
-    folder = args.out / config.data.name / row / f"seed-{config.training.seed}"
+    dataset = folder_of(args, config.data.name)
+    folder = args.out / dataset / row / f"seed-{config.training.seed}"
     origin = provenance(data, folder)
     ranker, result = run_one(config, folder, data)
     return {
         "model": row,
-        "dataset": config.data.name,
+        "dataset": dataset,
         "seed": config.training.seed,
         "test": result.test,
         "validation": result.validation,
@@ -328,7 +370,7 @@ def train(
         "config": config.to_dict(),
         "history": result.history.dropna(axis=1, how="all").to_dict("list"),
         **origin,
-        **circumstances(args, config.data.name, command),
+        **circumstances(args, dataset, command),
     }, ranker
 
 
@@ -389,12 +431,13 @@ def compare_on(args: argparse.Namespace, dataset: str, data: HeteroData, command
         for precision in args.precision
         for at in range(args.seeds)
     ]
+    where = folder_of(args, dataset)
     for model, seed, precision in jobs:
         how = "" if seed is None else f", seed {seed}"
         how += "" if precision == FULL else f", {precision}"
-        print(f"\n{model} on {dataset}{how}", flush=True)
+        print(f"\n{model} on {where}{how}", flush=True)
         if seed is None:
-            result, ranker = rank(args, model, dataset, data, command)
+            result, ranker = rank(args, model, where, data, command)
         else:
             config = describe(args, model, dataset, seed, precision)
             result, ranker = train(args, model, data, config, command)
@@ -406,21 +449,18 @@ def compare_on(args: argparse.Namespace, dataset: str, data: HeteroData, command
             metrics=[metric for metric in args.metrics if metric in USER_METRICS],
             exclude_validation=args.exclude_validation,
         )
-        folder = args.out / dataset / result["model"] / ("" if seed is None else f"seed-{seed}")
-        result["users"] = write_users(values, folder / "users.npz", args.out / dataset)
+        folder = args.out / where / result["model"] / ("" if seed is None else f"seed-{seed}")
+        result["users"] = write_users(values, folder / "users.npz", args.out / where)
         longest = [column for column in values if column.endswith(f"@{max(args.k)}")]
         users.setdefault(result["model"], []).append(values[["user", *longest]])
     comparison = significance.compare(users, args.compare) if args.compare else None
-    report.write(results, args.out / dataset, comparison)
+    report.write(results, args.out / where, comparison)
 
 
 def _run(args: argparse.Namespace, command: str) -> None:
-    opened = {
-        name: DataConfig(name=name, root=args.root, download_text=args.download_text).open()[0]
-        for name in args.dataset
-    }
+    opened = {name: of_data(args, name).open()[0] for name in args.dataset}
     for name, data in opened.items():  # what is missing shows before hours of training
-        report.earlier(args.out / name)
+        report.earlier(args.out / folder_of(args, name))
         for model in args.model:
             if not is_linear(model):
                 config = describe(args, model, name, args.first_seed, FULL)

@@ -39,7 +39,9 @@ class DataConfig(Config):
         (), help="of tables: columns of the items that are embedded as intents"
     )
     encoder: str | None = field(
-        "wordllama", help="of tables: wordllama, sentence-transformers:MODEL, openai:MODEL or none"
+        "wordllama",
+        help="of tables: wordllama, words, sentence-transformers:MODEL, openai:MODEL, several "
+        "joined by +, or none",
     )
     text_rank: int | None = field(
         None, ge=1, help="of tables: principal components that texts are reduced to; none is all"

@@ -11,6 +11,7 @@ from types import CodeType
 from typing import Any
 
 import pandas as pd
+import pooch
 import torch
 from torch_geometric.data import HeteroData, InMemoryDataset
 
@@ -25,7 +26,8 @@ _FORMAT = 2
 
 class GraphDataset(InMemoryDataset):
     r"""A data set of one graph of users and items, made of the files in ``root/name`` and kept in
-    ``root/name/processed`` under a name that says what it was made from.
+    ``root/name/processed`` under a name that says what it was made from. Where that folder may not
+    be written, it is kept in the user's own cache.
 
     Subclasses say which files these are and build the graph.
 
@@ -107,8 +109,16 @@ class GraphDataset(InMemoryDataset):
         r"""Fetches what is missing, where there is a source."""
 
     def _process(self) -> None:  # PyG's own opens `pre_transform.pt` without restriction
-        if self.force_reload or not os.path.exists(self.processed_paths[0]):
+        if self.force_reload or not any(path.exists() for path in self._places()):
             self.process()
+
+    def _places(self) -> tuple[Path, Path]:
+        r"""Where the graph may be kept: in the data set's folder or, if it is another's, in the
+        user's own cache.
+        """
+        own = Path(self.processed_paths[0])
+        folder = f"{self.name}_{_short_hash(os.path.realpath(self.folder))}"
+        return own, Path(pooch.os_cache("irllrec_pyg"), "processed", folder, own.name)
 
     def _build(self) -> HeteroData:
         r"""The graph, from the raw files."""
@@ -125,22 +135,24 @@ class GraphDataset(InMemoryDataset):
                     f"pre_transform returns {type(data).__name__}, not HeteroData: pass it as "
                     "transform, which may return anything"
                 )
-        path = Path(self.processed_paths[0])
-        try:
-            # Through a file of Python's, whose errors say what torch's own do not: a full disk.
-            with atomic_path(path) as temporary, open(temporary, "wb") as file:
-                torch.save(data.to_dict(), file)
-        except OSError as error:
-            if not read_only(error):
-                raise
-            self._unsaved = data  # a shared, read-only folder: nothing is kept for next time
+        for path in self._places():
+            try:
+                # Through a file of Python's, whose errors say what torch's own do not: a full disk.
+                with atomic_path(path) as temporary, open(temporary, "wb") as file:
+                    torch.save(data.to_dict(), file)
+            except OSError as error:
+                if not read_only(error):
+                    raise
+                continue
+            for old in path.parent.glob(f"data_{self._argument_key()}_*.pt"):
+                if old != path:  # made from raw files that have changed since
+                    old.unlink(missing_ok=True)
             return
-        for old in path.parent.glob(f"data_{self._argument_key()}_*.pt"):
-            if old != path:  # made from raw files that have changed since
-                old.unlink(missing_ok=True)
+        self._unsaved = data  # nothing can be kept for next time
 
     def _load(self) -> HeteroData:
-        path = self.processed_paths[0]
+        kept = [path for path in self._places() if path.exists()]
+        path = str(max(kept, key=os.path.getmtime))
         advice = (
             "Pass force_reload=True to make it again from the raw files. (A pre_transform may "
             "leave only tensors, numbers and text in the graph.)"

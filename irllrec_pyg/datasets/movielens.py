@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 from torch_geometric.data import HeteroData
 
@@ -20,7 +21,7 @@ from .table import TableDataset
 from .tables import k_core, read_delimited
 
 if TYPE_CHECKING:
-    from ..text.encoders import Encoder
+    from ..text.views import AnyEncoder
 
 #: The files of GroupLens, and those of RecBole.
 _FILES = (("u.item", "u.data"), ("ml-100k.item", "ml-100k.inter"))
@@ -61,7 +62,7 @@ class MovieLensText(TableDataset):
 
     Args:
         root (str): Folder of the data set.
-        encoder (Encoder, optional): One of :mod:`irllrec_pyg.text.encoders`.
+        encoder (AnyEncoder, optional): One of :mod:`irllrec_pyg.text`.
             (default: :class:`~irllrec_pyg.text.encoders.WordLlamaEncoder`)
         seed (int, optional): Seed of the split, and of the movies that a user's text names.
             (default: ``0``)
@@ -81,7 +82,7 @@ class MovieLensText(TableDataset):
     def __init__(
         self,
         root: str | os.PathLike[str],
-        encoder: "Encoder | None" = None,
+        encoder: "AnyEncoder | None" = None,
         seed: int = 0,
         transform: Callable[[HeteroData], Any] | None = None,
         force_reload: bool = False,
@@ -140,9 +141,11 @@ class MovieLensText(TableDataset):
     def _build(self) -> HeteroData:
         items, ratings = self._found()
         data = make_graph(read_items(Path(items)), read_ratings(Path(ratings)), self.seed)
-        for side, fields in make_texts(data, read_items(Path(items)), self.seed).items():
-            for field, texts in fields.items():
-                data[side][field] = self._vectors(texts)
+        texts = make_texts(data, read_items(Path(items)), self.seed)
+        for field, corpus in texts["item"].items():
+            encode = self._encode(corpus)
+            for side in texts:
+                data[side][field] = torch.from_numpy(encode(texts[side][field]))
         return data
 
     @property

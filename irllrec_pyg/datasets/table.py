@@ -3,7 +3,7 @@ r"""A folder of tables as a data set."""
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,11 +21,13 @@ from .formats import MEAN_OF_ITEMS
 from .interactions import make_graph
 from .safe_pickle import DataFileError
 from .splits import KINDS, Kind, check_shares
+from .table_texts import ItemTexts, joined, listed, rows_by_position
 from .tables import find_table, k_core, read_table
 from .times import time_order
 
 if TYPE_CHECKING:
-    from ..text.encoders import Encoder
+    from ..text.encoders import Vectors
+    from ..text.views import AnyEncoder
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,9 @@ class TableDataset(GraphDataset):
     Further columns do no harm. Every row of ``interactions`` is one: leave bad ratings out before.
 
     The texts of the items are embedded as vectors of length 1, each text once: embeddings are kept
-    in ``root/name/processed/embeddings`` by the text's hash, whatever the split. Items without a
+    in ``root/name/processed/embeddings`` by the text's hash, whatever the split. With
+    ``encoder="wordllama+words"`` a vector is two views side by side: what the texts mean, and
+    their very words, which name authors, brands and series. Items without a
     text or without a row in ``items`` are kept, with a warning that counts them: they get the mean
     of the others' vectors, which says nothing about them.
 
@@ -68,9 +72,10 @@ class TableDataset(GraphDataset):
         seed (int, optional): Seed of the split. (default: ``0``)
         text (str or sequence of str, optional): Columns of ``items`` that are embedded as ``x``,
             joined by ". ". (default: ``"text"`` if there is one, else ``"title"``)
-        encoder (str or Encoder, optional): ``"wordllama"``, ``"sentence-transformers:MODEL"``,
-            ``"openai:MODEL"``, an encoder of :mod:`irllrec_pyg.text.encoders`, or ``None`` for no
-            texts. (default: ``"wordllama"``)
+        encoder (str or AnyEncoder, optional): ``"wordllama"``, ``"sentence-transformers:MODEL"``,
+            ``"openai:MODEL"``, ``"words"`` (:class:`~irllrec_pyg.text.words.WordsEncoder`, fitted
+            on the items' texts), several of these joined by ``"+"``, an encoder of
+            :mod:`irllrec_pyg.text`, or ``None`` for no texts. (default: ``"wordllama"``)
         text_rank (int, optional): Embeddings are reduced to so many principal components of the
             items' embeddings; ``data.kept_variance`` says, by field, which share of the variance
             lies in them. (default: ``None``)
@@ -98,7 +103,7 @@ class TableDataset(GraphDataset):
         shares: Sequence[float] = (0.6, 0.2, 0.2),
         seed: int = 0,
         text: str | Sequence[str] | None = None,
-        encoder: "str | Encoder | None" = "wordllama",
+        encoder: "str | AnyEncoder | None" = "wordllama",
         text_rank: int | None = None,
         intent: str | Sequence[str] | None = None,
         user_text: bool = False,
@@ -112,12 +117,12 @@ class TableDataset(GraphDataset):
                 raise ValueError(f"'{argument}' must be at least {least}, got {value}")
         self.k_core, self.split, self.seed = k_core, split, seed
         self.shares = check_shares(shares, "shares")
-        self.columns = {"x": _listed(text), "intent": _listed(intent)}
+        self.columns = {"x": listed(text), "intent": listed(intent)}
         self.text_rank, self.user_text = text_rank, user_text
         if isinstance(encoder, str):
-            from ..text.encoders import build_encoder  # takes seconds
+            from ..text.views import build_views  # takes seconds
 
-            encoder = build_encoder(encoder)
+            encoder = build_views(encoder)
         self.encoder = encoder
         super().__init__(root, name, transform, force_reload=force_reload)
 
@@ -156,14 +161,17 @@ class TableDataset(GraphDataset):
 
     def _build(self) -> HeteroData:
         data = self._read_interactions()
-        items = self._rows("items", data["item"].raw_id)
+        items = self._item_texts(data["item"].raw_id)
         missing = {}
         for field in self.columns:
             what = f"Data set '{self.name}' has no '{field}' embeddings"
-            reason = self._without_text(field, items)
-            if items is None or reason:
+            if self.encoder is None:
+                missing[field] = (
+                    f"{what}: pass encoder='wordllama', or another one, to TableDataset."
+                )
+            elif reason := items.why_none(field):
                 missing[field] = f"{what}: {reason}"
-                if field == "x" and items is not None and self.encoder is not None:
+                if field == "x" and items.source != self.folder:
                     warnings.warn(missing[field], stacklevel=2)
             else:
                 self._embed(data, field, items)
@@ -202,79 +210,34 @@ class TableDataset(GraphDataset):
             user, item, when = user[place], item[place], when[place]
         return make_graph(user, item, ids, self.name, self.split, self.shares, self.seed, when)
 
-    def _rows(self, stem: str, ids: list[str], warn: bool = True) -> pd.DataFrame | None:
-        r"""The rows of a table of items or users by position, empty where there is none."""
-        if (path := self._path(stem)) is None:
-            return None
-        key = stem.removesuffix("s")
-        table = read_table(path, [key])
-        twice = table[key].duplicated()
-        if warn and twice.any():
-            row = table.index[twice][0]
-            warnings.warn(
-                f"{path}, row {row}: the {key} {table[key][row]!r} is there already "
-                f"({int(twice.sum())} such rows). The first row of each counts.",
-                stacklevel=2,
-            )
-        return table[~twice].set_index(key).reindex(ids, fill_value="").reset_index()
-
     # Texts ========================================================================================
 
+    def _item_texts(self, ids: list[str], warn: bool = True) -> ItemTexts:
+        if (path := self._path("items")) is None:
+            return ItemTexts(pd.DataFrame({"item": ids}), self.folder, self.columns)
+        return ItemTexts(rows_by_position(path, "item", ids, warn), path, self.columns)
+
     @cached_property
+    def _items(self) -> ItemTexts:
+        return self._item_texts(self._graph["item"].raw_id, warn=False)
+
+    @property
     def items(self) -> pd.DataFrame:
         r"""The table of the items, in the order of the graph's; ``""`` where it says nothing."""
-        ids = self._graph["item"].raw_id
-        rows = self._rows("items", ids, warn=False)
-        return pd.DataFrame({"item": ids}) if rows is None else rows
+        return self._items.table
 
     @property
     def texts(self) -> list[str]:
         r"""The texts of the items, by position; ``""`` for those without one."""
-        return _joined(self.items, self._text_columns("x", self.items))
+        return self._items.texts("x")
 
-    def _text_columns(self, field: str, table: pd.DataFrame) -> list[str]:
-        columns = self.columns[field]
-        for column in columns:
-            if column not in table:
-                raise DataFileError(
-                    f"{self._path('items') or self.folder} has no column {column!r} to embed; its "
-                    f"columns are {', '.join(table.columns)}."
-                )
-        if not columns and field == "x":
-            return [column for column in ("text", "title") if column in table][:1]
-        return columns
-
-    def _without_text(self, field: str, items: pd.DataFrame | None) -> str | None:
-        if self.encoder is None:
-            return "pass encoder='wordllama', or another one, to TableDataset."
-        if field == "intent" and not self.columns["intent"]:
-            return "pass intent='COLUMN' to TableDataset, a column of items with such texts."
-        if items is None:
-            return f"put a table items.csv with the columns item and text into {self.folder}."
-        columns = self._text_columns(field, items)
-        if not any(_joined(items, columns)):
-            return (
-                f"{self._path('items')} has no text for any item of the interactions, such as "
-                f"{items['item'][0]!r}, in {' or '.join(columns) or 'text or title'}. Are the ids "
-                "written in the same way?"
-            )
-        return None
-
-    def _embed(self, data: HeteroData, field: str, items: pd.DataFrame) -> None:
-        texts = _joined(items, self._text_columns(field, items))
-        vectors = self._vectors(texts)
-        empty = torch.tensor([not text for text in texts])
-        if empty.any():
-            first = data["item"].raw_id[int(empty.nonzero()[0])]
-            warnings.warn(
-                f"{self._path('items')}: {int(empty.sum())} of {len(texts)} items have no text, or "
-                f"no row at all, such as {first!r}. They get the mean of the others' vectors.",
-                stacklevel=2,
-            )
-            vectors[empty] = vectors[~empty].mean(dim=0)
+    def _embed(self, data: HeteroData, field: str, items: ItemTexts) -> None:
+        texts = items.texts(field)
+        encode = self._encode(texts)
+        vectors = items.fill(torch.from_numpy(encode(texts)), field)
         parts = {"item": vectors}
         if self.user_text and field == "x":
-            parts = {"user": self._user_vectors(data, vectors), "item": vectors}
+            parts = {"user": self._user_vectors(data, vectors, encode), "item": vectors}
         if self.text_rank is not None:
             components = principal_components(vectors, self.text_rank)
             parts = {side: components.project(part) for side, part in parts.items()}
@@ -289,37 +252,30 @@ class TableDataset(GraphDataset):
         for side, part in zip(parts, whole.split(rows), strict=True):
             data[side][field] = part
 
-    def _user_vectors(self, data: HeteroData, items: Tensor) -> Tensor:
-        users = self._rows("users", data["user"].raw_id)
-        assert users is not None
+    def _user_vectors(
+        self, data: HeteroData, items: Tensor, encode: "Callable[[list[str]], Vectors]"
+    ) -> Tensor:
+        path = self._path("users")
+        assert path is not None
+        users = rows_by_position(path, "user", data["user"].raw_id)
         if "text" not in users:
-            raise DataFileError(f"{self._path('users')} has no column 'text'.")
-        texts = _joined(users, ["text"])
+            raise DataFileError(f"{path} has no column 'text'.")
+        texts = joined(users, ["text"])
         warnings.warn(
-            f"{self._path('users')}: texts of users may tell of held-out interactions, unless they "
+            f"{path}: texts of users may tell of held-out interactions, unless they "
             "were written from the training interactions of this very split. Results with them "
             "are marked (data['user'].x_may_leak).",
             stacklevel=2,
         )
         data["user"].x_may_leak = True
-        vectors = self._vectors(texts, items.size(1))
+        vectors = torch.from_numpy(encode(texts))
         empty = torch.tensor([not text for text in texts])
         means = user_means(items, data[EDGE_TYPE].edge_index, len(texts))
         return torch.where(empty[:, None], means, vectors)
 
-    def _vectors(self, texts: list[str], width: int = 0) -> Tensor:
-        from ..text.embeddings import unit_vectors
+    def _encode(self, corpus: list[str]) -> "Callable[[list[str]], Vectors]":
+        r"""What turns texts into vectors, where the items' texts are these."""
+        from ..text.views import fitted
 
         assert self.encoder is not None
-        return torch.from_numpy(unit_vectors(self.encoder, texts, self.processed_dir, width))
-
-
-def _listed(columns: str | Iterable[str] | None) -> list[str]:
-    return [columns] if isinstance(columns, str) else list(columns or ())
-
-
-def _joined(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:
-    parts = [table[column].str.strip().tolist() for column in columns]
-    if not parts:
-        return [""] * len(table)
-    return [". ".join(filter(None, row)) for row in zip(*parts, strict=True)]
+        return fitted(self.encoder, corpus, self.processed_dir)

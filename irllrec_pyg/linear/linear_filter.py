@@ -23,14 +23,29 @@ class GraphFilter(LinearModel):
         pairs = torch.stack([expand(self.seen_ptr), self.seen_item])
         self.graph = InteractionGraph(pairs, self.num_users, self.num_items)
 
-    def filtered(self, columns: Tensor) -> Tensor:
-        r"""The product :math:`\tilde{\mathbf{R}}^{\top} \tilde{\mathbf{R}} \mathbf{x}` of columns
-        :math:`\mathbf{x}` of shape :math:`(I, B)`.
+    def filtered(
+        self, columns: Tensor, history: float = 0.5, user: float = 1.0, item: float = 0.5
+    ) -> Tensor:
+        r"""The product :math:`\mathbf{D}_I^{-c} \mathbf{R}^{\top} \mathbf{D}_U^{-b} \mathbf{R}
+        \mathbf{D}_I^{-a} \mathbf{x}` of columns :math:`\mathbf{x}` of shape :math:`(I, B)`; by
+        default :math:`\tilde{\mathbf{R}}^{\top} \tilde{\mathbf{R}} \mathbf{x}`.
+
+        Args:
+            columns (Tensor): The columns, floating point.
+            history (float, optional): Exponent :math:`a` of the degrees of the items that a history
+                holds. (default: ``0.5``)
+            user (float, optional): Exponent :math:`b` of the users' degrees. (default: ``1.0``)
+            item (float, optional): Exponent :math:`c` of the degrees of the items that are scored.
+                (default: ``0.5``)
         """
-        adjacency = self.graph.adjacency(columns.dtype)
+        adjacency = self.graph.adjacency(columns.dtype)  # has the default exponents
+        users = columns.new_zeros(self.graph.num_nodes, 1)
+        users[: self.num_users, 0] = self.seen_ptr.diff().clamp(min=1).to(columns.dtype)
+        items = self.degree().clamp(min=1).to(columns.dtype).view(-1, 1)
         x = columns.new_zeros(self.graph.num_nodes, columns.size(1))
-        x[self.num_users :] = columns
-        return spmm(adjacency, spmm(adjacency, x))[self.num_users :]  # items to users and back
+        x[self.num_users :] = columns * items ** (0.5 - history)
+        x = spmm(adjacency, spmm(adjacency, x) * users ** (1 - user))  # items to users and back
+        return x[self.num_users :] * items ** (0.5 - item)
 
 
 @register("linear-filter")

@@ -87,17 +87,29 @@ class GFCF(LowRankModel, GraphFilter):
     <https://arxiv.org/abs/2108.07567>`_ (eq. 9): a linear filter and an ideal low-pass filter.
 
     .. math::
-        \mathbf{Y} = \mathbf{R} \left( \tilde{\mathbf{R}}^{\top} \tilde{\mathbf{R}} + w \,
-        \mathbf{D}_I^{-1/2} \, \mathbf{V}_k \mathbf{V}_k^{\top} \, \mathbf{D}_I^{1/2} \right),
-        \qquad
-        \tilde{\mathbf{R}} = \mathbf{D}_U^{-1/2} \mathbf{R} \mathbf{D}_I^{-1/2}
+        \mathbf{Y} = \mathbf{R} \left( \mathbf{D}_I^{-a} \mathbf{R}^{\top} \mathbf{D}_U^{-b}
+        \mathbf{R} \mathbf{D}_I^{-c} + w \, \mathbf{D}_I^{-1/2} \, \mathbf{V}_k
+        \mathbf{V}_k^{\top} \, \mathbf{D}_I^{1/2} \right)
 
-    with :math:`\mathbf{V}_k` as in :class:`LowPassSVD`.
+    with :math:`\mathbf{V}_k` as in :class:`LowPassSVD`. The paper has :math:`a = c = 1/2` and
+    :math:`b = 1`. How much a listed item's popularity counts against it, :math:`c`, belongs to the
+    data, as in RP3beta, `"Updatable, Accurate, Diverse, and Scalable Recommendations for
+    Interactive Applications" <https://doi.org/10.1145/2955101>`_ (TiiS 2017), which raises its
+    probabilities to exponents likewise.
     """
 
     class Config(LowRankModel.Config):
         low_pass_weight: float = field(
-            0.3, ge=0, search=(0.03, 10.0), log=True, help="weight w of the low-pass filter"
+            0.3, ge=0, search=(0.03, 3.0), log=True, help="weight w of the low-pass filter"
+        )
+        history_exponent: float = field(
+            0.5, ge=-1, le=2, search=(0.0, 1.0), help="of the degrees of a user's items, a"
+        )
+        user_exponent: float = field(
+            1.0, ge=-1, le=2, search=(0.0, 1.0), help="of the users' degrees, b"
+        )
+        item_exponent: float = field(
+            0.5, ge=-1, le=2, search=(0.0, 1.0), help="of the degrees of listed items, c"
         )
 
     layout: ClassVar = {"encoder": "I rank", "items": "I rank"}
@@ -111,6 +123,8 @@ class GFCF(LowRankModel, GraphFilter):
 
     def predict(self, history: Tensor) -> Tensor:
         r"""Scores of all items, shape :math:`(B, I)`."""
-        out = self.filtered(history.to_dense().t().to(self.items.dtype)).t()
+        own = self.config
+        columns = history.to_dense().t().to(self.items.dtype)
+        exponents = own.history_exponent, own.user_exponent, own.item_exponent
         smooth = multiply(history, self.encoder) @ self.items.t()
-        return out.add(smooth, alpha=self.config.low_pass_weight)
+        return self.filtered(columns, *exponents).t().add(smooth, alpha=own.low_pass_weight)

@@ -32,7 +32,7 @@ class StudyConfig(Config):
     shares: tuple[float, float, float] = field(
         (0.6, 0.2, 0.2), help="shares of training, validation and test"
     )
-    encoder: str = field("wordllama", help="text encoder")
+    encoder: str = field("wordllama", help="text encoder, or several joined by +: wordllama+words")
     text_rank: int | None = field(
         None, ge=1, help="principal components of the texts that are kept"
     )

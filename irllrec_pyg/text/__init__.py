@@ -17,6 +17,8 @@ from .pipeline import PipelineError, TextPipeline
 from .profiles import Sampling
 from .prompts import STEPS, PromptSet
 from .source import LeakageError, TrainingTexts
+from .views import Views, build_views
+from .words import WordsEncoder
 
 __all__ = [
     "STEPS",
@@ -33,7 +35,10 @@ __all__ = [
     "SentenceTransformerEncoder",
     "TextPipeline",
     "TrainingTexts",
+    "Views",
     "WordLlamaEncoder",
+    "WordsEncoder",
+    "build_views",
     "plan",
     "write_manifest",
 ]

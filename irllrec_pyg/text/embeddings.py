@@ -232,7 +232,7 @@ def unit_length(rows: Vectors) -> Vectors:
     return np.asarray(rows / np.where(length > 0, length, 1), np.float32)
 
 
-def unit_vectors(encoder: Encoder, texts: list[str], folder: str, width: int = 0) -> Vectors:
+def unit_vectors(encoder: Encoder, texts: list[str], folder: str) -> Vectors:
     r"""Embeddings of length 1, zeros for empty texts.
 
     They are kept as by :func:`embed_texts` in ``folder/embeddings`` or, where that may not be
@@ -242,7 +242,6 @@ def unit_vectors(encoder: Encoder, texts: list[str], folder: str, width: int = 0
         encoder (Encoder): What embeds.
         texts (list of str): The texts.
         folder (str): The folder that the embeddings belong to.
-        width (int, optional): Width of the result where every text is empty. (default: ``0``)
 
     Shapes:
         - **output:** float32 of shape :math:`(N, T)`.
@@ -258,6 +257,6 @@ def unit_vectors(encoder: Encoder, texts: list[str], folder: str, width: int = 0
         except OSError as error:
             if not read_only(error) or place == folders[-1]:
                 raise
-    result = np.zeros((len(texts), rows.shape[1] or width), np.float32)
+    result = np.zeros((len(texts), rows.shape[1]), np.float32)
     result[[bool(text) for text in texts]] = unit_length(rows)
     return result

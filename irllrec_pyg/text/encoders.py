@@ -16,6 +16,7 @@ from .limits import Backoff, RateLimiter, estimate_tokens
 from .redaction import Redactor, public_url
 
 Vectors = NDArray[np.float32]
+ENCODERS = "wordllama, openai:MODEL or sentence-transformers:MODEL"
 OnBatch = Callable[[list[str], Vectors], None]
 
 
@@ -41,7 +42,7 @@ class WordLlamaEncoder:
     """
 
     def __init__(self, batch_size: int = 1024) -> None:
-        _check_installed("wordllama", "encode")
+        check_installed("wordllama", "encode")
         self.name = f"wordllama-{metadata.version('wordllama')}-256"
         self._batch_size = batch_size
 
@@ -71,7 +72,7 @@ class SentenceTransformerEncoder:
     """
 
     def __init__(self, model: str, device: str | None = None, batch_size: int = 64) -> None:
-        _check_installed("sentence_transformers", "sentence-transformers")
+        check_installed("sentence_transformers", "sentence-transformers")
         self.name = f"sentence-transformers-{model}"
         self._source, self._device, self._batch_size = model, device, batch_size
 
@@ -193,14 +194,15 @@ class EndpointEncoder:
 
 
 def build_encoder(name: str, **endpoint: Any) -> Encoder:
-    r"""The encoder of a name.
+    r"""The encoder of a name, which embeds each text for itself; for data sets there are more
+    (:func:`~irllrec_pyg.text.views.build_views`).
 
     Args:
         name (str): ``"wordllama"``, ``"sentence-transformers:MODEL"`` or ``"openai:MODEL"``.
         **endpoint: Further arguments of :class:`EndpointEncoder`.
 
     Raises:
-        ValueError: If there is no such encoder.
+        ValueError: If there is no such encoder, or it needs all texts at once.
         ImportError: If its package is not installed; says what to install.
     """
     kind, _, model = name.partition(":")
@@ -210,17 +212,26 @@ def build_encoder(name: str, **endpoint: Any) -> Encoder:
         return SentenceTransformerEncoder(model)
     if kind == "openai" and model:
         return EndpointEncoder(model, **endpoint)
+    if "words" in name.split("+") or "+" in name:
+        raise ValueError(
+            f"The encoder {name!r} is for tables, TableDataset(encoder={name!r}): here texts are "
+            f"embedded one by one, by {ENCODERS}."
+        )
     raise ValueError(
-        f"The encoder {name!r} is not known: wordllama, openai:MODEL or "
-        "sentence-transformers:MODEL."
+        f"The encoder {name!r} is not known: {ENCODERS}; for tables words too, and several joined "
+        "by '+'."
     )
 
 
-def _check_installed(package: str, extra: str) -> None:
+def check_installed(package: str, extra: str) -> None:
+    r"""Refuses an encoder whose package is missing.
+
+    Raises:
+        ImportError: If so; says what to install.
+    """
     if util.find_spec(package) is None:
-        raise ImportError(
-            f"This encoder needs {package.replace('_', '-')}: pip install 'irllrec_pyg[{extra}]'."
-        )
+        name = "scikit-learn" if package == "sklearn" else package.replace("_", "-")
+        raise ImportError(f"This encoder needs {name}: pip install 'irllrec_pyg[{extra}]'.")
 
 
 def check(vectors: Any, texts: list[str], name: str) -> Vectors:

@@ -275,9 +275,12 @@ def test_every_flag_is_taken_and_every_setting_has_a_row_of_its_own(path):
     found = {**found["model"], **found}
     for part in path.split("."):
         found = found[part]
-    assert found == value
+    assert json.loads(json.dumps(found)) == json.loads(json.dumps(value))
     others = [run.short(other) for other in run.settings() if other != path]
     assert run.short(path) not in others
+    if path.startswith("data."):  # other data, other folder
+        assert run.folder_of(args, "shop") != "shop"
+        return
     free = path.removeprefix("training.") in run.TrainingConfig.FREE
     plain = model + (f"+{owner}" if loss else "")
     assert (run.label(args, model) == plain) == free  # those rows may go on elsewhere, or longer
@@ -371,3 +374,33 @@ def test_the_number_of_threads_is_left_as_it_was(tmp_path):
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_what_is_made_of_tables_is_set_by_flags(tmp_path, capsys):
+    pairs = [(f"u{user}", f"i{(user * step) % 11}") for user in range(12) for step in range(1, 8)]
+    (tmp_path / "shop").mkdir()
+    lines = [",".join(pair) for pair in [("user", "item"), *sorted(set(pairs))]]
+    (tmp_path / "shop" / "interactions.csv").write_text("\n".join(lines))
+    texts = [f"i{at},title {at},brand {at % 3}" for at in range(11)]
+    (tmp_path / "shop" / "items.csv").write_text("\n".join(["item,title,brand", *texts]))
+    common = ["--dataset", "shop", "--root", str(tmp_path), "--out", str(tmp_path / "runs")]
+    flags = ["--k-core", "1", "--split", "cold-items", "--split-seed", "3", "--encoder", "words"]
+    models = ["--model", "text-mean", "lightgcn", "--epochs", "1", "--threads", "1"]
+    assert run.main([*common, *models, *flags, "--text", "title,brand", "--text-rank", "4"]) == 0
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert folder.name == (
+        "shop-encoder=words-k_core=1-seed=3-split=cold-items-text=title,brand-text_rank=4"
+    )
+    linear, trained = json.loads((folder / "results.json").read_text())
+    assert [linear["model"], trained["model"]] == ["text-mean", "lightgcn"]
+    assert linear["dataset"] == trained["dataset"] == folder.name
+    data = trained["config"]["data"]
+    found = [data[name] for name in ("k_core", "split", "seed", "encoder", "text", "text_rank")]
+    assert found == [1, "cold-items", 3, "words", ["title", "brand"], 4]
+    for flag, message in (
+        ("--split=cold", "'split'"),
+        ("--k-core=-1", "'k_core' must be at least"),
+    ):
+        with pytest.raises(SystemExit):
+            run.parse([*common, flag])
+        assert message in capsys.readouterr().err

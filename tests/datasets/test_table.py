@@ -1,5 +1,6 @@
 r"""Folders of tables as data sets, on made-up tables and a made-up encoder."""
 
+import errno
 import sys
 import warnings
 from pathlib import Path
@@ -13,6 +14,8 @@ from irllrec_pyg.datasets import DataFileError, TableDataset
 from irllrec_pyg.edges import EDGE_TYPE
 from irllrec_pyg.nn.features import principal_components
 from irllrec_pyg.runs import DataConfig, RunConfig, run
+from irllrec_pyg.text.views import Views
+from irllrec_pyg.text.words import WordsEncoder
 
 NUM_USERS, NUM_ITEMS = 20, 15
 
@@ -308,27 +311,73 @@ def test_an_encoder_that_is_not_installed_is_named(shop, monkeypatch):
         TableDataset(shop, "shop")
 
 
-def test_a_read_only_folder_is_read(shop, tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM])
+def test_in_a_folder_of_others_nothing_is_written(shop, tmp_path, monkeypatch, number):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    make = Path.mkdir
+
+    def refuse(path, *args, **options):
+        if "processed" in path.relative_to(tmp_path).parts[:3] and path.is_relative_to(
+            shop / "shop"
+        ):
+            raise OSError(number, "Not yours", str(path))
+        make(path, *args, **options)
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    encoder = Letters()
+    first = opened(shop, encoder)
+    asked = len(encoder.asked)
+    monkeypatch.setattr(TableDataset, "_build", None)  # the graph is in the user's own cache
+    again = opened(shop, encoder)
+    assert torch.equal(again[0]["item"].x, first[0]["item"].x)
+    assert pairs_of(again[0]) == pairs_of(first[0])
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    opened(shop, encoder, seed=1)
+    assert len(encoder.asked) == asked  # and so are the embeddings
+    assert sorted(path.name for path in (shop / "shop").iterdir()) == [
+        "interactions.csv",
+        "items.csv",
+    ]
+    kept = [path.name for path in (tmp_path / "cache").rglob("*.pt")]
+    assert len(kept) == 2
+    (shop / "other").mkdir()  # a folder of the same name elsewhere is another
+    write(shop / "other" / "shop", tables()[0].iloc[::-1])
+    assert len(opened(shop / "other", encoder).texts) > 10
+    assert len([*(tmp_path / "cache").rglob("*.pt")]) == 2
+
+
+def test_where_nothing_may_be_written_the_graph_is_made_each_time(shop, tmp_path, monkeypatch):
     def refuse(path, *_, **__):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr("irllrec_pyg.datasets.base.atomic_path", refuse)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    make = Path.mkdir
-    monkeypatch.setattr(
-        Path,
-        "mkdir",
-        lambda path, *a, **k: (refuse if "processed" in path.parts else make)(path, *a, **k),
-    )
+    first = opened(shop)
+    assert torch.equal(opened(shop)[0]["item"].x, first[0]["item"].x)
+    assert not list(tmp_path.rglob("*.pt"))
+
+
+def test_words_stand_beside_an_encoder(shop):
+    pytest.importorskip("sklearn")
     encoder = Letters()
-    first = opened(shop, encoder)
-    asked = len(encoder.asked)
-    assert torch.equal(opened(shop, encoder)[0]["item"].x, first[0]["item"].x)
-    assert len(encoder.asked) == asked  # embeddings are kept in the user's own cache
-    assert sorted(path.name for path in (shop / "shop").iterdir()) == [
-        "interactions.csv",
-        "items.csv",
-    ]
+    views = Views([encoder, WordsEncoder()])
+    alone, both = opened(shop, encoder), opened(shop, views)
+    assert alone.processed_paths != both.processed_paths
+    x, texts = both[0]["item"].x, both.texts
+    torch.testing.assert_close(x.norm(dim=1), torch.ones(len(texts)))
+    words = WordsEncoder().fit(texts)(texts)
+    similarity = alone[0]["item"].x @ alone[0]["item"].x.t() + torch.from_numpy(words @ words.T)
+    torch.testing.assert_close(x @ x.t(), similarity / 2)
+    assert opened(shop, views, text_rank=3)[0]["item"].x.shape == (len(texts), 3)
+    pd.DataFrame({"user": ["002", "003"], "text": [texts[4], ""]}).to_csv(
+        shop / "shop" / "users.csv", index=False
+    )
+    with pytest.warns(UserWarning, match="may tell of held-out"):
+        data = opened(shop, views, user_text=True)[0]
+    at = data["user"].raw_id.index("002")  # by the words of the items
+    torch.testing.assert_close(data["user"].x[at], data["item"].x[4])
 
 
 def broken(text):
@@ -385,7 +434,7 @@ def test_a_truncated_archive_is_refused(tmp_path):
 
 
 def test_a_run_of_a_folder_of_tables_from_its_description(shop, tmp_path, monkeypatch):
-    monkeypatch.setattr("irllrec_pyg.text.encoders.build_encoder", lambda name: Letters())
+    monkeypatch.setattr("irllrec_pyg.text.views.build_encoder", lambda name: Letters())
     settings = {"training.epochs": 1, "heads.profile.weight": 0.1}
     config = RunConfig.of("lightgcn_plus", "shop", settings, root=shop)
     assert RunConfig.of("lightgcn", "shop", {"data.seed": 3}, root=shop).data.seed == 3

@@ -57,6 +57,27 @@ def test_gf_cf_is_its_formula(tiny_data, weight):
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
+def test_gf_cf_takes_other_exponents_of_degrees(tiny_data):
+    r = matrix(tiny_data)
+    users, items = np.maximum(r.sum(1), 1), np.maximum(r.sum(0), 1)
+    expected = np.zeros(r.shape)
+    for u in range(NUM_USERS):
+        for i in range(NUM_ITEMS):
+            for j in range(NUM_ITEMS):
+                for v in range(NUM_USERS):
+                    path = r[u, j] * r[v, j] * r[v, i]
+                    expected[u, i] += path * items[j] ** -0.2 * users[v] ** -0.7 * items[i] ** -0.1
+    found = GFCF(
+        tiny_data,
+        rank=3,
+        low_pass_weight=0.0,
+        history_exponent=0.2,
+        user_exponent=0.7,
+        item_exponent=0.1,
+    )
+    np.testing.assert_allclose(scores(found), expected, rtol=1e-4, atol=1e-5)
+
+
 def objective(r, users, items, config):
     """The loss of iALS, pair by pair."""
     alpha, total = config.unobserved, 0.0
