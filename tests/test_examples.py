@@ -32,6 +32,7 @@ def films(tmp_path: Path) -> Path:
 
 
 def test_from_titles_to_recommendations(films, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("wordllama")
     with StubServer() as stub:
         arguments = [
             *("--folder", films, "--out", tmp_path / "out", "--base-url", stub.url),

@@ -16,7 +16,8 @@ import json
 import logging
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs a study, or writes its page again; says what is wrong, where something is."""
     try:
-        _run(args)
+        with nullcontext() if args.verbose else _quiet():
+            _run(args)
     except (ValueError, ImportError, FileNotFoundError) as error:
         print(f"irllrec study: {error}", file=sys.stderr)
         return 1
@@ -71,13 +73,24 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing but warnings of our own, until the end of the block."""
+    log = logging.getLogger("irllrec_pyg")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=UserWarning, module="pytorch_lightning")
+            warnings.filterwarnings("ignore", message=".*GPU available.*")
+            yield
+    finally:
+        log.setLevel(level)
+
+
 def _run(args: argparse.Namespace) -> None:
     from .work import Work  # needs the extra, which help does not
 
-    if not args.verbose:
-        logging.getLogger("irllrec_pyg").setLevel(logging.WARNING)
-        warnings.filterwarnings("ignore", category=UserWarning, module="pytorch_lightning")
-        warnings.filterwarnings("ignore", message=".*GPU available.*")
     folder = Path(args.out)
     known = read_arms(args.arms)
     models = args.model or list(known)

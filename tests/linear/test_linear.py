@@ -169,8 +169,8 @@ def test_takes_items_without_a_training_interaction(tiny_data, name):
     assert np.isfinite(scores(ranker)).all()
     if name not in ("text-profile", "popularity"):
         assert scores(ranker)[2].std() < 1e-6
-    if name not in TEXTS:  # nothing is known of item 4
-        assert (scores(ranker)[:, 4] == 0).all()
+    if name not in TEXTS:  # nothing is known of item 4, and singular vectors round
+        assert np.abs(scores(ranker)[:, 4]).max() < 1e-6
 
 
 @pytest.mark.filterwarnings("error::UserWarning")

@@ -10,6 +10,7 @@ SUBJECTS = ["cooking pasta sauce", "space rocket planet", "football goal match",
 @pytest.fixture(scope="session")
 def tables(tmp_path_factory):
     """The root of the table folder ``shop``: 80 users, 40 items of four subjects."""
+    pytest.importorskip("wordllama")  # the default encoder
     root = tmp_path_factory.mktemp("tables")
     rng = np.random.default_rng(0)
     rows = []

@@ -1,6 +1,7 @@
 """A whole study of a small folder of tables."""
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -26,7 +27,11 @@ SMALL = ["--trials", "2", "--splits", "2", "--seeds", "1", "--k-core", "2"]
 
 def study(root, out, *more):
     command = ["study", "--dataset", "shop", "--root", str(root), "--out", str(out)]
-    return main([*command, *SMALL, *more])
+    log = logging.getLogger("irllrec_pyg")
+    before = log.level
+    code = main([*command, *SMALL, *more])
+    assert log.level == before  # a command says less only while it runs
+    return code
 
 
 @pytest.fixture(scope="module")
