@@ -82,7 +82,6 @@ def _tuned(
     """The best model, and a hash of what was chosen; what was tried is in the folder."""
     if isinstance(candidate, BlendCandidate):
         found_parts = [_tuned(part, data, trials, folder, seed) for part in candidate.parts]
-
         parts = [ranker for ranker, _ in found_parts]
         # Other settings of the parts make another blend, whose trials say nothing of this one.
         chosen = [part for _, part in found_parts]
