@@ -20,9 +20,16 @@ def item_texts(data: HeteroData) -> Tensor:
 
     Raises:
         MissingTextError: If the data set has no profile embeddings ``x`` of its items.
+        ValueError: If one of them is NaN or infinite; names the item.
     """
     x = text_features(data, "x", sides=["item"])
     x = x.to(data[EDGE_TYPE].edge_index.device, torch.float64)
+    if not (finite := x.isfinite().all(1)).all():
+        broken = (~finite).nonzero().flatten()
+        raise ValueError(
+            f"data['item'].x of item {int(broken[0])} is NaN or infinite ({broken.numel()} such "
+            "items): texts must be finite numbers."
+        )
     return normalize(x - x.mean(0), dim=1)
 
 

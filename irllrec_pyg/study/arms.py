@@ -112,11 +112,14 @@ def read_candidate(
     Raises:
         ConfigError: If a name is unknown.
     """
+    if row is not None and not isinstance(row, Mapping):
+        raise ConfigError(f"{name}: a model must be described by fields, got {row!r}.")
     row = dict(row or {})
     known = ["model", "blend", "settings", "search", "without_text", "splits", "seeds"]
     for key in row:
         if key not in known:
             raise ConfigError(f"{name}: {unknown_name('field', key, known)}")
+    _check(name, row)
     if "blend" in row:
         return _read_blend(name, row, candidates)
     search = row.pop("search", None)
@@ -125,11 +128,30 @@ def read_candidate(
     return replace(named(row.pop("model", name), **row), name=name)
 
 
+def _check(name: str, row: Mapping[str, Any]) -> None:
+    """Refuses what a model's fields cannot be."""
+    if not isinstance(name, str) or not name or "/" in name or name.startswith("."):
+        raise ConfigError(f"A model's name must be text without '/', as it names files: {name!r}.")
+    for key, kind, what in (
+        ("model", str, "a name"),
+        ("settings", Mapping, "settings by path"),
+        ("search", Mapping, "ranges by path"),
+        ("without_text", str | Mapping, "a name, or settings by path"),
+    ):
+        if (value := row.get(key)) is not None and not isinstance(value, kind):
+            raise ConfigError(f"{name}: {key!r} must be {what}, got {value!r}.")
+    for key in ("splits", "seeds"):
+        value = row.get(key)
+        if value is not None and (type(value) is not int or value < 1):
+            raise ConfigError(f"{name}: {key!r} must be a whole number from 1 on, got {value!r}.")
+
+
 def _read_blend(
     name: str, row: Mapping[str, Any], candidates: Mapping[str, Candidate] | None
 ) -> Candidate:
     parts = row["blend"]
-    if not isinstance(parts, list) or not parts or set(row) - {"blend", "splits", "seeds"}:
+    names_alone = isinstance(parts, list) and all(isinstance(part, str) for part in parts)
+    if not names_alone or not parts or set(row) - {"blend", "splits", "seeds"}:
         raise ConfigError(f"{name}: 'blend' must be names, beside 'splits' and 'seeds' alone.")
     if twice := [part for part in parts if parts.count(part) > 1]:
         raise ConfigError(f"{name}: 'blend' names {twice[0]!r} more than once.")

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         with nullcontext() if args.verbose else _quiet():
             _run(args)
-    except (ValueError, ImportError, FileNotFoundError) as error:
+    except (ValueError, ImportError, OSError) as error:
         print(f"irllrec study: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -135,6 +135,8 @@ def plan(folder: Path, given: Mapping[str, Any], arms: list[Arm]) -> tuple[Study
     """
     file = folder / PLAN
     found: dict[str, Any] = read_yaml(file) if file.exists() else {"rules": {}, "models": {}}
+    if not all(isinstance(found.get(part), dict) for part in ("rules", "models")):
+        raise ConfigError(f"{file} is no study's: 'rules' and 'models' must be fields by name.")
     kept = StudyConfig.read(_rules(found["rules"]))
     if file.exists():
         rules = kept

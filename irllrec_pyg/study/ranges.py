@@ -64,16 +64,21 @@ class Range:
     @classmethod
     def read(cls, values: Any, log: bool = False) -> "Range":
         """A range from two numbers, a list of values, or ``{low, high, log}``."""
-        if isinstance(values, Mapping):
+        if mapped := isinstance(values, Mapping):
             if set(values) - {"low", "high", "log"} or not {"low", "high"} <= set(values):
                 raise ConfigError(f"A range must have 'low', 'high', maybe 'log', got {values!r}.")
             log, values = bool(values.get("log", False)), (values["low"], values["high"])
+        if not isinstance(values, (list, tuple)) or not values:
+            raise ConfigError(f"A range must be two numbers, or a list of values, got {values!r}.")
         numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
-        if len(values) != 2 or not numbers:
+        if (len(values) != 2 or not numbers) and not mapped:
             return cls(choices=tuple(values))
         low, high = values
-        if low > high or (log and low <= 0):
-            raise ConfigError(f"A range must go up, and from above 0 with 'log', got {values!r}.")
+        finite = numbers and math.isfinite(low) and math.isfinite(high)
+        if not finite or low > high or (log and low <= 0):
+            raise ConfigError(
+                f"A range must be finite and go up, from above 0 with 'log', got {values!r}."
+            )
         return cls(low, high, log)
 
     @property

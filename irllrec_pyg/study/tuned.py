@@ -4,6 +4,7 @@ import logging
 import tempfile
 from pathlib import Path
 
+from filelock import FileLock
 from torch_geometric.data import HeteroData
 
 from ..config import ConfigError
@@ -31,7 +32,8 @@ def tuned(
 
     The parts of an ensemble such as ``"tale"`` are searched one after the other, and then their
     weights. Without texts of items an ensemble is that of its forms without texts. Of a data set
-    with cold items, those for validation are ranked among themselves.
+    with cold items, those for validation are ranked among themselves; of one with cold users, those
+    for validation get lists by their histories.
 
     Args:
         model (str or Candidate): ``"tale"``, another name in the study's ``arms.yaml``, or any
@@ -39,7 +41,7 @@ def tuned(
         data (HeteroData): The graph of a data set, with validation interactions.
         trials (int, optional): Settings that are tried for each part. (default: ``20``)
         folder (str or Path, optional): Where trials are kept: a search that was stopped goes on
-            there. (default: nowhere)
+            there, and a second one waits for the first. (default: nowhere)
         seed (int, optional): Seed of the model. (default: ``0``)
 
     Returns:
@@ -50,6 +52,7 @@ def tuned(
             none.
         ImportError: Without ``pip install 'irllrec_pyg[study]'``.
         RuntimeError: If no trial works.
+        ValueError: If 'trials' is no whole number from 1 on.
 
     Example:
         >>> model = tuned("ease", data, trials=3)
@@ -68,38 +71,51 @@ def tuned(
             raise ConfigError(f"{candidate.name!r} needs texts of the items, which 'data' lacks.")
         candidate = found
     if folder is not None:
-        return _tuned(candidate, data, trials, Path(folder, short_hash(hashes(data))), seed)
+        return _tuned(candidate, data, trials, Path(folder, short_hash(hashes(data))), seed)[0]
     with tempfile.TemporaryDirectory() as scratch:
-        return _tuned(candidate, data, trials, Path(scratch), seed)
+        return _tuned(candidate, data, trials, Path(scratch), seed)[0]
 
 
-def _tuned(candidate: Candidate, data: HeteroData, trials: int, folder: Path, seed: int) -> Ranker:
-    """The best model; what was tried is in the folder."""
+def _tuned(
+    candidate: Candidate, data: HeteroData, trials: int, folder: Path, seed: int
+) -> tuple[Ranker, str]:
+    """The best model, and a hash of what was chosen; what was tried is in the folder."""
     if isinstance(candidate, BlendCandidate):
-        parts = [_tuned(part, data, trials, folder, seed) for part in candidate.parts]
+        found_parts = [_tuned(part, data, trials, folder, seed) for part in candidate.parts]
+        parts = [ranker for ranker, _ in found_parts]
+        # Other settings of the parts make another blend, whose trials say nothing of this one.
+        chosen = [part for _, part in found_parts]
 
         def build(settings: Settings) -> Ranker:
             return candidate.blend(parts, settings)
     else:
+        chosen = []
 
         def build(settings: Settings) -> Ranker:
             return candidate.fit(data, settings, seed, folder / "training" / short_hash(settings))
 
-    setting = "cold_items" if "split" in data["item"] else "warm"
+    setting = "warm"
+    for side in ("item", "user"):
+        if "split" in data[side]:
+            setting = f"cold_{side}s"
+    own = {**candidate.description, "parts": chosen, "seed": seed if candidate.is_random else 0}
+    journal = folder / f"{candidate.name}-{short_hash(own)}.log"
+    journal.parent.mkdir(parents=True, exist_ok=True)
 
     def value(settings: Settings) -> float:
         return measure(build(settings), data, setting, "val").means()[TUNED_BY]
 
-    found = tune(
-        candidate.ranges(data),
-        value,
-        folder / f"{candidate.name}.log",
-        trials=trials,
-        seed=TUNING_SEED,
-        first=candidate.first(data),
-    )
-    log.info(
-        "%s: %s %.4f on validation with %s.",
-        *(candidate.name, TUNED_BY, found.value, found.settings or "its defaults"),
-    )
-    return build(found.settings)
+    with FileLock(journal.with_suffix(".lock")):
+        found = tune(
+            candidate.ranges(data),
+            value,
+            journal,
+            trials=trials,
+            seed=TUNING_SEED,
+            first=candidate.first(data),
+        )
+        log.info(
+            "%s: %s %.4f on validation with %s.",
+            *(candidate.name, TUNED_BY, found.value, found.settings or "its defaults"),
+        )
+        return build(found.settings), short_hash({**own, "chosen": found.settings})

@@ -1,6 +1,8 @@
 """Choosing the settings of an arm on validation, with the same budget for every arm."""
 
 import json
+import math
+import os
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -74,15 +76,24 @@ def tune(
 
     Raises:
         RuntimeError: If no trial has a value; the last failure is named.
+        ValueError: If there is no budget, or the journal is damaged.
     """
+    if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
+        raise ValueError(f"'trials' must be a whole number from 1 on, got {trials!r}.")
     file.parent.mkdir(parents=True, exist_ok=True)
+    _drop_torn_line(file)
     lock = JournalFileSymlinkLock(str(file), grace_period=5)  # a killed process leaves it behind
-    study = optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(file), lock)),
-        study_name="tuning",
-        direction="maximize",
-        load_if_exists=True,
-    )
+    try:
+        study = optuna.create_study(
+            storage=JournalStorage(JournalFileBackend(str(file), lock)),
+            study_name="tuning",
+            direction="maximize",
+            load_if_exists=True,
+        )
+    except (ValueError, KeyError, TypeError) as error:  # what is no line of JSON, or no record
+        raise ValueError(
+            f"{file} is damaged ({error}): delete it, and the search begins anew."
+        ) from error
     for left in study.get_trials(deepcopy=False):
         if left.state == optuna.trial.TrialState.RUNNING:  # a killed process left it
             study.tell(left.number, state=optuna.trial.TrialState.FAIL)
@@ -107,6 +118,8 @@ def tune(
         begin = time.perf_counter()
         try:
             value = measure(chosen)
+            if math.isnan(value):  # Optuna would forget the trial, and the search never end
+                raise ValueError("its value is NaN: is there anything to validate on?")
         except FAILURES as error:
             trial.set_user_attr("seconds", time.perf_counter() - begin)
             trial.set_user_attr("error", f"{type(error).__name__}: {error}"[:500])
@@ -116,6 +129,12 @@ def tune(
             study.tell(trial, value)
         report()
     return _result(ranges, done)
+
+
+def _drop_torn_line(file: Path) -> None:
+    """Takes off what a crash left of a last line: the next one would be written behind it."""
+    if file.exists() and not (content := file.read_bytes()).endswith(b"\n"):
+        os.truncate(file, content.rfind(b"\n") + 1)
 
 
 def _done(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:

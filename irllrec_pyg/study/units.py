@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
+from ..config import ConfigError
 from ..files import atomic_path, write_text
 
 
@@ -28,11 +29,16 @@ class Units:
         self.root = folder / "units"
 
     def read(self, unit: str) -> dict[str, Any] | None:
-        """What a unit holds, or nothing where it is not finished."""
+        """What a unit holds, or nothing where it is not finished; a damaged file is named."""
         file = self.root / f"{unit}.json"
         if not file.exists():
             return None
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise _damaged(file, error) from None
+        if not isinstance(content, dict):
+            raise _damaged(file, "it holds no fields")
         return content
 
     def write(
@@ -46,7 +52,11 @@ class Units:
 
     def users(self, unit: str) -> pd.DataFrame:
         """The table of users of a unit."""
-        return pd.read_parquet(self.root / f"{unit}.parquet")
+        file = self.root / f"{unit}.parquet"
+        try:
+            return pd.read_parquet(file)
+        except (OSError, ValueError) as error:
+            raise _damaged(file, error if file.exists() else "it is gone") from None
 
     def named(self, pattern: str) -> list[str]:
         """The finished units whose path fits a pattern, sorted."""
@@ -84,6 +94,13 @@ class Units:
             yield True
         finally:
             lock.release()
+
+
+def _damaged(file: Path, reason: object) -> ConfigError:
+    return ConfigError(
+        f"{file} is damaged ({reason}): delete {file.with_suffix('.json').name} there, and the "
+        "command makes this piece again."
+    )
 
 
 def short_hash(values: Mapping[str, Any]) -> str:

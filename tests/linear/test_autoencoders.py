@@ -171,3 +171,11 @@ def test_the_gram_matrix_is_made_in_blocks(tiny_data, rows, monkeypatch):
     monkeypatch.setattr(item_weights, "ROWS", rows * NUM_ITEMS)
     r = matrix(tiny_data)
     np.testing.assert_array_equal(EASE(tiny_data).gram().numpy(), r.T @ r)
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_texts_that_are_no_numbers_are_named(tiny_data, broken):
+    tiny_data["item"].x[3, 0] = broken
+    for name in ("l3ae", "text-mean"):
+        with pytest.raises(ValueError, match=r"\['item'\]\.x of item 3 is NaN"):
+            build_linear(name, tiny_data)

@@ -94,3 +94,27 @@ def test_a_name_that_is_wrong(tiny_data):
     with pytest.raises(ConfigError, match="mine: Unknown field 'modell'; did you mean 'model'"):
         read_candidate("mine", {"modell": "ease"})
     assert isinstance(named("ease").fit(tiny_data, {"reg": 3.0}, 0, None), EASE)
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "says"),
+    [
+        ("mine", "ease", "must be described by fields"),
+        ("mine", [1], "must be described by fields"),
+        ("a/../b", {"model": "ease"}, "without '/'"),
+        (3, {"model": "ease"}, "must be text"),
+        ("mine", {"model": 3}, "'model' must be a name"),
+        ("ease", {"settings": [1]}, "'settings' must be settings by path"),
+        ("ease", {"search": "hi"}, "'search' must be ranges by path"),
+        ("ease", {"splits": -1}, "'splits' must be a whole number from 1 on"),
+        ("ease", {"seeds": "x"}, "'seeds' must be a whole number from 1 on"),
+        ("ease", {"search": {"reg": "hi"}}, "A range must be two numbers"),
+        ("ease", {"search": {"reg": []}}, "A range must be two numbers"),
+        ("ease", {"search": {"reg": [float("nan"), 1.0]}}, "A range must be finite"),
+        ("ease", {"search": {"reg": {"low": "a", "high": "b"}}}, "A range must be finite"),
+        ("mine", {"blend": [1, 2]}, "'blend' must be names"),
+    ],
+)
+def test_nonsense_in_a_file_of_arms_is_refused(name, row, says):
+    with pytest.raises(ConfigError, match=says):
+        read_candidate(name, row)

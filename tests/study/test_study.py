@@ -221,3 +221,16 @@ def test_a_process_that_was_killed_leaves_a_study_that_goes_on(tables, tmp_path)
     )
     assert [row["settings"] for row in one["tried"]] == [row["settings"] for row in other["tried"]]
     assert one["value"] == other["value"]
+
+
+@pytest.mark.parametrize("content", ["rules: 3\n", "other: 3\n"])
+def test_a_plan_that_is_none_is_refused(tables, tmp_path, content, capsys):
+    (tmp_path / "study.yaml").write_text(content)
+    assert study(tables, tmp_path, "--model", "ease") == 1
+    assert "study.yaml is no study's" in capsys.readouterr().err
+
+
+def test_a_study_in_the_place_of_a_file_is_refused(tables, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert study(tables, tmp_path / "file", "--model", "ease") == 1
+    assert "Not a directory" in capsys.readouterr().err

@@ -1,5 +1,8 @@
 r"""One model with the best of the settings that were tried, by hand on the same graph."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +15,8 @@ from irllrec_pyg.linear import EASE
 from irllrec_pyg.ranking import Blend, evaluate
 
 pytest.importorskip("optuna")
+from irllrec_pyg.study.arms import read_candidate
+from irllrec_pyg.study.measure import measure
 from irllrec_pyg.study.tuned import tuned
 
 
@@ -71,3 +76,50 @@ def test_new_items_are_ranked_among_themselves(shop):
     model = tuned("tale", shop, trials=2)
     listed, _ = model.topk(torch.arange(5), 4, candidates=torch.arange(4, 8))
     assert len({tuple(row) for row in listed.tolist()}) > 1  # texts tell them apart
+
+
+def test_new_users_are_ranked_by_their_histories(monkeypatch):
+    rng = np.random.default_rng(0)
+    rows = [(u, i) for u in range(60) for i in range(24) if rng.random() < 0.6 * (i % 3 == u % 3)]
+    table = pd.DataFrame(rows, columns=["user", "item"])
+    data = from_interactions(table, "user", "item", kind="cold-users")
+    asked = []
+
+    def watched(ranker, data, setting, *more):
+        asked.append((setting, measure(ranker, data, setting, *more)))
+        return asked[-1][1]
+
+    monkeypatch.setattr("irllrec_pyg.study.tuned.measure", watched)
+    tuned("ease", data, trials=1)
+    assert asked[0][0] == "cold_users"
+    assert asked[0][1].means()["recall@5"] > 0.7  # popularity finds less than half
+
+
+def test_two_at_once_share_the_trials(shop, tmp_path, monkeypatch):
+    tried = []
+
+    def counted(*more):
+        tried.append(1)
+        time.sleep(0.02)
+        return measure(*more)
+
+    monkeypatch.setattr("irllrec_pyg.study.tuned.measure", counted)
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(tuned, "ease", shop, trials=4, folder=tmp_path) for _ in range(2)]
+    one, other = (each.result() for each in both)
+    assert one.config == other.config
+    assert len(tried) == 4
+
+
+def test_trials_belong_to_what_they_were_made_with(shop, tmp_path, monkeypatch):
+    tried = []
+
+    def counted(*more):
+        tried.append(1)
+        return measure(*more)
+
+    monkeypatch.setattr("irllrec_pyg.study.tuned.measure", counted)
+    for low in (1.0, 500.0):
+        row = {"model": "ease", "search": {"reg": [low, low + 100.0]}}
+        tuned(read_candidate("mine", row), shop, trials=2, folder=tmp_path)
+    assert len(tried) == 4

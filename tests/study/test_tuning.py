@@ -73,3 +73,32 @@ def test_budgets(tmp_path):
     assert tune({}, lambda s: 1.0, tmp_path / "a.log", trials=9).trials == 1
     slow = tune(RANGES, value, tmp_path / "b.log", trials=9, seconds=1e-9)
     assert slow.trials == 1
+
+
+def test_a_value_that_is_no_number_counts_as_a_failure(tmp_path):
+    calls = []
+
+    def nothing(settings):
+        calls.append(settings)
+        if len(calls) > 3:
+            raise Killed  # the search would never end
+        return float("nan")
+
+    with pytest.raises(RuntimeError, match=r"None of 3 trials worked; .* NaN"):
+        tune(RANGES, nothing, tmp_path / "t.log", trials=3)
+
+
+@pytest.mark.parametrize("trials", [0, -1, "3", 2.0, True])
+def test_a_budget_that_is_none(tmp_path, trials):
+    with pytest.raises(ValueError, match="'trials' must be a whole number from 1 on"):
+        tune(RANGES, value, tmp_path / "t.log", trials=trials)
+
+
+def test_a_journal_that_a_crash_tore_goes_on(tmp_path):
+    file = tmp_path / "t.log"
+    tune(RANGES, value, file, trials=3)
+    file.write_bytes(file.read_bytes()[:-10])  # the third trial has not ended
+    assert tune(RANGES, value, file, trials=4).trials == 4
+    file.write_bytes(file.read_bytes().replace(b"{", b"[", 1))
+    with pytest.raises(ValueError, match=r"t\.log is damaged .*delete it"):
+        tune(RANGES, value, file, trials=4)

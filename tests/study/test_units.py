@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from irllrec_pyg.config import ConfigError
 from irllrec_pyg.study.units import Units
 
 
@@ -43,3 +44,20 @@ def test_scratch_stays_after_a_kill_and_goes_after_success(tmp_path):
     with units.scratch("a/b") as folder:
         assert folder.is_dir()
     assert not folder.exists()
+
+
+def test_damaged_files_are_named(tmp_path):
+    units = Units(tmp_path)
+    units.write("a/b", {"value": 1}, pd.DataFrame({"user": ["x"]}))
+    file = tmp_path / "units" / "a" / "b.json"
+    for content in ('{"value": ', "[]"):
+        file.write_text(content)
+        with pytest.raises(ConfigError, match=r"b\.json is damaged .*: delete b\.json"):
+            units.read("a/b")
+    table = file.with_suffix(".parquet")
+    table.write_bytes(table.read_bytes()[:20])
+    with pytest.raises(ConfigError, match=r"b\.parquet is damaged .*: delete b\.json"):
+        units.users("a/b")
+    table.unlink()
+    with pytest.raises(ConfigError, match=r"b\.parquet is damaged \(it is gone\)"):
+        units.users("a/b")
