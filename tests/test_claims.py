@@ -181,3 +181,47 @@ def test_bfloat16_is_called_as_it_was_measured():
     for test in ("p seeds, Welch", "p users, t"):
         found += [recall[test], ndcg[test]]
     assert all(rounds_to(value, number) for value, number in zip(found, numbers, strict=True))
+
+
+TEXTS = RESULTS / "texts"
+KINDS = {"without texts": "none", "with texts": "real", "texts permuted": "permuted"}
+
+
+def what_texts_bring(path):
+    """Rows of the tables that say what the ensemble gains from texts."""
+    return [row for rows in tables(path) for row in rows if set(KINDS) <= set(row)]
+
+
+def read_csv(name):
+    with (TEXTS / name).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "README.md", RESULTS / "README.md"], ids=["own", "results"]
+)
+def test_what_texts_bring_is_what_the_study_measured(path):
+    means = {
+        tuple(row[name] for name in ("data", "setting", "model", "text", "metric")): row["mean"]
+        for row in read_csv("summary.csv")
+    }
+    gains = {
+        (row["data"], row["setting"], row["metric"]): row
+        for row in read_csv("comparisons.csv")
+        if (row["model"], row["text"]) == ("tale", "real")
+        and (row["against"], row["against_text"]) == ("tale", "none")
+    }
+    rows = what_texts_bring(path)
+    assert len(rows) >= 4
+    for row in rows:
+        data, setting, metric = (row[name].strip("`") for name in ("data set", "setting", "metric"))
+        for column, text in KINDS.items():
+            if row[column] != "–":
+                assert rounds_to(float(means[data, setting, "tale", text, metric]), row[column])
+        gain = gains[data, setting, metric]
+        percent = [
+            100 * float(gain[name]) / float(gain["reference"])
+            for name in ("difference", "low", "high")
+        ]
+        found = [float(number) for number in re.findall(r"-?\d+\.\d", row["change (95 %)"])]
+        assert found == pytest.approx(percent, abs=0.05 + 1e-6), row

@@ -97,7 +97,12 @@ class Candidate:
         if not self.takes_text:
             return self
         if isinstance(self.without_text, str):
-            return replace(find(self.without_text), splits=self.splits, seeds=self.seeds)
+            other = find(self.without_text)
+            if other.takes_text:
+                raise ConfigError(
+                    f"{self.name}: 'without_text' names {other.name!r}, which needs texts itself."
+                )
+            return replace(other, splits=self.splits, seeds=self.seeds)
         if self.without_text is not None:
             return replace(self, settings={**self.settings, **self.without_text})
         return None

@@ -118,3 +118,10 @@ def test_a_name_that_is_wrong(tiny_data):
 def test_nonsense_in_a_file_of_arms_is_refused(name, row, says):
     with pytest.raises(ConfigError, match=says):
         read_candidate(name, row)
+
+
+@pytest.mark.parametrize("other", ["l3ae", "text-mean"])
+def test_a_form_without_texts_needs_none(other):
+    candidate = read_candidate("l3ae", {"without_text": other})
+    with pytest.raises(ConfigError, match=f"l3ae: 'without_text' names '{other}', which needs"):
+        candidate.textless(named)
