@@ -6,6 +6,7 @@ from pathlib import Path
 
 from filelock import FileLock
 from torch_geometric.data import HeteroData
+from tqdm import tqdm
 
 from ..config import ConfigError
 from ..provenance import hashes
@@ -27,6 +28,7 @@ def tuned(
     trials: int = 20,
     folder: str | Path | None = None,
     seed: int = 0,
+    progress: bool = True,
 ) -> Ranker:
     """Builds a model with the settings that are best on the validation interactions, by ndcg@20.
 
@@ -43,6 +45,8 @@ def tuned(
         folder (str or Path, optional): Where trials are kept: a search that was stopped goes on
             there, and a second one waits for the first. (default: nowhere)
         seed (int, optional): Seed of the model. (default: ``0``)
+        progress (bool, optional): Whether to show a bar of the trials of each part.
+            (default: ``True``)
 
     Returns:
         The model; :func:`~irllrec_pyg.save_ranker` keeps it.
@@ -71,17 +75,20 @@ def tuned(
             raise ConfigError(f"{candidate.name!r} needs texts of the items, which 'data' lacks.")
         candidate = found
     if folder is not None:
-        return _tuned(candidate, data, trials, Path(folder, short_hash(hashes(data))), seed)[0]
+        kept = Path(folder, short_hash(hashes(data)))
+        return _tuned(candidate, data, trials, kept, seed, progress)[0]
     with tempfile.TemporaryDirectory() as scratch:
-        return _tuned(candidate, data, trials, Path(scratch), seed)[0]
+        return _tuned(candidate, data, trials, Path(scratch), seed, progress)[0]
 
 
 def _tuned(
-    candidate: Candidate, data: HeteroData, trials: int, folder: Path, seed: int
+    candidate: Candidate, data: HeteroData, trials: int, folder: Path, seed: int, progress: bool
 ) -> tuple[Ranker, str]:
     """The best model, and a hash of what was chosen; what was tried is in the folder."""
     if isinstance(candidate, BlendCandidate):
-        found_parts = [_tuned(part, data, trials, folder, seed) for part in candidate.parts]
+        found_parts = [
+            _tuned(part, data, trials, folder, seed, progress) for part in candidate.parts
+        ]
         parts = [ranker for ranker, _ in found_parts]
         # Other settings of the parts make another blend, whose trials say nothing of this one.
         chosen = [part for _, part in found_parts]
@@ -105,7 +112,8 @@ def _tuned(
     def value(settings: Settings) -> float:
         return measure(build(settings), data, setting, "val").means()[TUNED_BY]
 
-    with FileLock(journal.with_suffix(".lock")):
+    bar = tqdm(total=trials, desc=f"settings of {candidate.name}", disable=not progress)
+    with FileLock(journal.with_suffix(".lock")), bar:
         found = tune(
             candidate.ranges(data),
             value,
@@ -113,7 +121,9 @@ def _tuned(
             trials=trials,
             seed=TUNING_SEED,
             first=candidate.first(data),
+            report=bar.update,
         )
+        bar.update(found.trials - bar.n)  # of an earlier run
         log.info(
             "%s: %s %.4f on validation with %s.",
             *(candidate.name, TUNED_BY, found.value, found.settings or "its defaults"),

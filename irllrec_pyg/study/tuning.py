@@ -56,7 +56,7 @@ def tune(
     seconds: float | None = None,
     seed: int = 0,
     first: Settings | None = None,
-    report: Callable[[], None] = lambda: None,
+    report: Callable[[], object] = lambda: None,
 ) -> Tuning:
     """Looks for the settings with the greatest value, by Optuna's tree-structured Parzen estimator.
 
