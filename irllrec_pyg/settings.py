@@ -9,7 +9,7 @@ from .flags import bounds_in_words, default_of
 from .nn import ModelConfig
 from .ranking import Blend
 from .registry import lookup, names
-from .runs import DataConfig
+from .datasets.config import DataConfig
 from .study.config import StudyConfig
 from .training import TrainingConfig
 

@@ -12,7 +12,7 @@ from ..datasets import TableDataset
 from ..datasets.placebo import NoiseTexts, PermuteTexts, RandomInteractions
 from ..datasets.splits import Kind
 from ..provenance import hashes
-from ..runs import DataConfig
+from ..datasets.config import DataConfig
 from .config import StudyConfig
 
 #: Kinds of texts, and what they are.

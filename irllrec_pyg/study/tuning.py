@@ -3,9 +3,11 @@
 import json
 import math
 import os
+import random
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +25,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 Settings = dict[str, Any]
+PRUNED = "stopped early: it fell behind the others"
 #: What a model says of settings that do not work; such a trial counts, and has no value.
 FAILURES = (ValueError, ArithmeticError, MemoryError, RuntimeError)
 
@@ -49,7 +52,7 @@ class Tuning(NamedTuple):
 
 def tune(
     ranges: Mapping[str, Range],
-    measure: Callable[[Settings], float],
+    measure: Callable[..., float],
     file: Path,
     *,
     trials: int,
@@ -57,8 +60,11 @@ def tune(
     seed: int = 0,
     first: Settings | None = None,
     report: Callable[[], object] = lambda: None,
+    grid: Mapping[str, list[Any]] | None = None,
+    prune: bool = False,
 ) -> Tuning:
-    """Looks for the settings with the greatest value, by Optuna's tree-structured Parzen estimator.
+    """Looks for the settings with the greatest value, by Optuna's tree-structured Parzen estimator
+    or on a grid.
 
     A range whose end holds the best value so far is widened there, as far as the setting's bounds
     go. A search that was killed goes on: each trial is drawn from a seed of its own, so that the
@@ -66,13 +72,20 @@ def tune(
 
     Args:
         ranges (mapping): What is searched, by path; nothing: one trial is enough.
-        measure (callable): The value of settings.
+        measure (callable): The value of settings; with ``prune`` it gets a second argument, a
+            function to call with each step and its value so far.
         file (Path): Optuna's journal, which keeps every trial.
         trials (int): Budget.
         seconds (float, optional): No trial begins after so long a time of trials. (default: never)
         seed (int, optional): Of the draws. (default: ``0``)
         first (dict, optional): Settings to try first. (default: none)
         report (callable, optional): Is called after each trial.
+        grid (mapping, optional): Values by path, whose combinations are tried, in an order drawn
+            from the seed; where the budget is greater, the search ends with the last of them.
+            (default: the estimator draws from the ranges)
+        prune (bool, optional): Whether to stop a trial whose best value so far lies below the
+            median of the others' at the same step; see :class:`optuna.pruners.MedianPruner`.
+            (default: ``False``)
 
     Raises:
         RuntimeError: If no trial has a value; the last failure is named.
@@ -80,24 +93,16 @@ def tune(
     """
     if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
         raise ValueError(f"'trials' must be a whole number from 1 on, got {trials!r}.")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    _drop_torn_line(file)
-    lock = JournalFileSymlinkLock(str(file), grace_period=5)  # a killed process leaves it behind
-    try:
-        study = optuna.create_study(
-            storage=JournalStorage(JournalFileBackend(str(file), lock)),
-            study_name="tuning",
-            direction="maximize",
-            load_if_exists=True,
-        )
-    except (ValueError, KeyError, TypeError) as error:  # what is no line of JSON, or no record
-        raise ValueError(
-            f"{file} is damaged ({error}): delete it, and the search begins anew."
-        ) from error
+    study = open_journal(file)
     for left in study.get_trials(deepcopy=False):
         if left.state == optuna.trial.TrialState.RUNNING:  # a killed process left it
             study.tell(left.number, state=optuna.trial.TrialState.FAIL)
     budget = trials if any(r.choices or r.low < r.high for r in ranges.values()) else 1
+    points: list[Settings] = []
+    if grid is not None:
+        points = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+        random.Random(seed).shuffle(points)
+        budget = min(trials, len(points))
     while True:
         done = _done(study)
         spent = sum(trial.user_attrs["seconds"] for trial in done)
@@ -107,7 +112,9 @@ def tune(
             n_startup_trials=max(3, budget // 4), seed=seed + 7919 * len(done)
         )
         inside = {path: found for path, found in (first or {}).items() if path in ranges}
-        if not done and inside:
+        if points:
+            study.enqueue_trial(points[len(done)])
+        elif not done and inside:
             study.enqueue_trial(inside)
         current = _widened(ranges, done)
         with warnings.catch_warnings():
@@ -117,18 +124,56 @@ def tune(
         trial.set_user_attr("settings", json.dumps(chosen))
         begin = time.perf_counter()
         try:
-            value = measure(chosen)
+            value = measure(chosen, _watching(trial)) if prune else measure(chosen)
             if math.isnan(value):  # Optuna would forget the trial, and the search never end
                 raise ValueError("its value is NaN: is there anything to validate on?")
         except FAILURES as error:
             trial.set_user_attr("seconds", time.perf_counter() - begin)
             trial.set_user_attr("error", f"{type(error).__name__}: {error}"[:500])
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        except optuna.TrialPruned:
+            trial.set_user_attr("seconds", time.perf_counter() - begin)
+            trial.set_user_attr("error", PRUNED)
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
         else:
             trial.set_user_attr("seconds", time.perf_counter() - begin)
             study.tell(trial, value)
         report()
     return _result(ranges, done)
+
+
+def open_journal(file: Path) -> optuna.Study:
+    """The search that is kept in a file, which is made where it is missing.
+
+    Raises:
+        ValueError: If the file is damaged.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    _drop_torn_line(file)
+    lock = JournalFileSymlinkLock(str(file), grace_period=5)  # a killed process leaves it behind
+    try:
+        return optuna.create_study(
+            storage=JournalStorage(JournalFileBackend(str(file), lock)),
+            study_name="tuning",
+            direction="maximize",
+            load_if_exists=True,
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=3),
+        )
+    except (ValueError, KeyError, TypeError) as error:  # what is no line of JSON, or no record
+        raise ValueError(
+            f"{file} is damaged ({error}): delete it, and the search begins anew."
+        ) from error
+
+
+def _watching(trial: optuna.Trial) -> Callable[[int, float], None]:
+    """Stops a trial that falls behind the others."""
+
+    def watch(step: int, value: float) -> None:
+        trial.report(value, step)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+
+    return watch
 
 
 def _drop_torn_line(file: Path) -> None:

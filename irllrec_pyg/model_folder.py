@@ -1,0 +1,143 @@
+"""A model as one folder: weights, items, description, metrics, and a card for people."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from .checkpoint import load_ranker, save_ranker
+from .config import ConfigError, write_yaml
+from .datasets.tables import read_table
+from .files import atomic_path, write_text
+from .model_card import card
+from .ranking import Ranker
+from .tensor_file import CheckpointError
+
+MODEL_FILE, ITEMS_FILE, CARD_FILE = "model.safetensors", "items.csv.gz", "README.md"
+CONFIG_FILE, RESULT_FILE, ORIGIN_FILE = "config.yaml", "result.json", "provenance.json"
+
+
+def save_folder(
+    ranker: Ranker,
+    path: str | Path,
+    items: pd.DataFrame | None = None,
+    config: Mapping[str, Any] | None = None,
+    result: Mapping[str, Any] | None = None,
+) -> Path:
+    """Saves a model of any kind so that it can be handed on.
+
+    Each file is there completely or not at all, the model after its items and the result last.
+
+    Args:
+        ranker (Ranker): The model; see :func:`irllrec_pyg.checkpoint.save_ranker`.
+        path (str or Path): The folder, made where it is missing.
+        items (DataFrame, optional): A row an item, with its id as ``item``; the titles that lists
+            and explanations show, the columns that filters ask for. (default: ``ranker.items``)
+        config (mapping, optional): Its description, as :meth:`RunConfig.to_dict` gives it.
+            (default: nothing)
+        result (mapping, optional): ``test`` and ``validation``, metrics by name, and whatever JSON
+            can hold. (default: nothing)
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: If the model cannot be saved, or the items have no column ``item``.
+        OSError: Where a file cannot be written, for want of space or permission; names it.
+    """
+    folder = Path(path)
+    own = getattr(ranker, "items", None)
+    items = own if items is None and isinstance(own, pd.DataFrame) else items
+    if items is not None:
+        write_items(folder, items)
+    if config is not None:
+        write_yaml(folder / CONFIG_FILE, config)
+    save_ranker(ranker, folder / MODEL_FILE)
+    write_card(folder, ranker, config, result)
+    if result is not None:
+        write_text(folder / RESULT_FILE, json.dumps(result, indent=1))
+    return folder
+
+
+def load_folder(path: str | Path) -> Ranker:
+    """Loads a model of :func:`save_folder`, or of a run, without data, texts or network.
+
+    It recommends as it did. What needs more says so: training goes on by
+    :func:`irllrec_pyg.checkpoint.load_model` with the data set, metrics need its test interactions,
+    and new items need the encoder of its texts.
+
+    Args:
+        path (str or Path): The folder.
+
+    Returns:
+        The ranker, with the table of its items, in their order, as ``items`` where one was kept.
+
+    Raises:
+        FileNotFoundError: If there is no model; the message says how there will be one.
+        CheckpointError: If a file is damaged.
+    """
+    folder = Path(path)
+    if not (folder / MODEL_FILE).exists():
+        raise FileNotFoundError(_why_none(folder))
+    ranker = load_ranker(folder / MODEL_FILE)
+    if (folder / ITEMS_FILE).exists():
+        table = read_table(folder / ITEMS_FILE, ["item"]).drop_duplicates("item").set_index("item")
+        ids = ranker.item_ids
+        ids = list(range(ranker.num_items)) if ids is None else list(ids)
+        aligned = table.reindex([str(value) for value in ids], fill_value="").reset_index()
+        aligned["item"] = pd.Series(ids, dtype=object)
+        ranker.items = aligned
+    return ranker
+
+
+def _why_none(folder: Path) -> str:
+    if not folder.is_dir():
+        return f"There is no folder {folder}; 'irllrec train --out {folder}' makes it."
+    if (folder / CONFIG_FILE).exists():
+        return (
+            f"{folder} holds a run that is not finished; it goes on with 'irllrec train --config "
+            f"{folder / CONFIG_FILE}'."
+        )
+    return f"{folder} holds no model: there is no {MODEL_FILE}, as 'irllrec train' writes it."
+
+
+def write_items(folder: Path, items: pd.DataFrame) -> None:
+    """Writes the table of the items."""
+    if "item" not in items:
+        raise ConfigError(f"'items' must have a column 'item', got {', '.join(map(str, items))}.")
+    with atomic_path(folder / ITEMS_FILE) as temporary:
+        items.to_csv(
+            temporary,
+            index=False,
+            compression={"method": "gzip", "mtime": 1},  # the same bytes for the same table
+        )
+
+
+def write_card(
+    folder: Path,
+    ranker: Ranker,
+    config: Mapping[str, Any] | None = None,
+    result: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes what a person should know of the model, in Markdown."""
+    origin = folder / ORIGIN_FILE
+    has_items = (folder / ITEMS_FILE).exists()
+    known = read_json(origin) if origin.exists() else {}
+    write_text(folder / CARD_FILE, card(ranker, config or {}, result or {}, known, has_items))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON file of fields.
+
+    Raises:
+        CheckpointError: If it is damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("it holds no fields")
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged ({error}); delete it.") from None
+    return content
