@@ -48,8 +48,8 @@ def save_folder(
         OSError: Where a file cannot be written, for want of space or permission; names it.
     """
     folder = Path(path)
-    own = getattr(ranker, "items", None)
-    items = own if items is None and isinstance(own, pd.DataFrame) else items
+    if items is None and getattr(ranker, "item_table", None) is not None:
+        items = ranker.item_table.rename_axis("item").reset_index()
     if items is not None:
         write_items(folder, items)
     if config is not None:
@@ -72,7 +72,8 @@ def load_folder(path: str | Path) -> Ranker:
         path (str or Path): The folder.
 
     Returns:
-        The ranker, with the table of its items, in their order, as ``items`` where one was kept.
+        The ranker, with the table of its items as ``item_table`` where one was kept; columns of
+        numbers, and those of true and false, are such there.
 
     Raises:
         FileNotFoundError: If there is no model; the message says how there will be one.
@@ -84,12 +85,24 @@ def load_folder(path: str | Path) -> Ranker:
     ranker = load_ranker(folder / MODEL_FILE)
     if (folder / ITEMS_FILE).exists():
         table = read_table(folder / ITEMS_FILE, ["item"]).drop_duplicates("item").set_index("item")
-        ids = ranker.item_ids
-        ids = list(range(ranker.num_items)) if ids is None else list(ids)
-        aligned = table.reindex([str(value) for value in ids], fill_value="").reset_index()
-        aligned["item"] = pd.Series(ids, dtype=object)
-        ranker.items = aligned
+        ids = range(ranker.num_items) if ranker.item_ids is None else ranker.item_ids
+        by_text = {str(value): value for value in ids}
+        table = table[table.index.isin(list(by_text))].apply(_typed)
+        ranker.item_table = table.set_axis(table.index.map(by_text.get).rename("item"))
     return ranker
+
+
+def _typed(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """A column of text as numbers or truths where every value is one; ``007`` is text."""
+    full = column[column != ""]
+    words = full.str.strip().str.lower()
+    if len(full) and words.isin(["true", "false"]).all():
+        typed: pd.Series[Any] = words.eq("true").reindex(column.index, fill_value=False)
+        return typed
+    numbers = pd.to_numeric(full, errors="coerce")
+    if len(full) and numbers.notna().all() and not full.str.match(r"\s*[+-]?0\d").any():
+        return numbers.reindex(column.index)
+    return column
 
 
 def _why_none(folder: Path) -> str:

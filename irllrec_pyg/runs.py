@@ -25,6 +25,7 @@ from .nn.recommender import ModelConfig, Recommender
 from .provenance import provenance, write_users
 from .published import model_config, published_settings, split_name
 from .ranking import USER_METRICS, Ranker, evaluate, evaluate_users
+from .study.arms import named, read_arms
 from .training import FitResult, TrainingConfig, fit
 
 USERS_FILE, SEARCH = "users.npz", "search"
@@ -99,6 +100,8 @@ class RunConfig(Config):
             ConfigError: If the model or a setting is unknown or wrong; it is named.
         """
         settings = dict(settings or {})
+        if not is_trained(model) and model not in read_arms(None):
+            named(model)  # refuses what is no model
         searched = any(path.startswith("ranker.") for path in settings) or not is_trained(model)
         if not searched:
             settings = {**published_settings(model, dataset, mode), **settings}
@@ -229,12 +232,13 @@ def _run_ranker(
     from .study.tuned import describe, search
 
     if folder is not None and (folder / CONFIG_FILE).exists():
-        if RunConfig.load(folder / CONFIG_FILE) != config:
+        before = RunConfig.load(folder / CONFIG_FILE)
+        if _without_budget(before) != _without_budget(config):
             raise ConfigError(
                 f"{folder} holds a run with other settings, which are in its {CONFIG_FILE}; take "
                 "another folder."
             )
-        if (folder / RESULT_FILE).exists():
+        if before == config and (folder / RESULT_FILE).exists():
             return load_folder(folder), _result(read_json(folder / RESULT_FILE))
     if folder is not None:
         config.save(folder / CONFIG_FILE)
@@ -264,6 +268,13 @@ def _run_ranker(
         _write_users(folder, found.ranker, config.training, data)
         save_folder(found.ranker, folder, items, config.to_dict(), result)
     return found.ranker, _result(result)
+
+
+def _without_budget(config: RunConfig) -> RunConfig:
+    """What may not change in a folder; a search may go on with a greater budget."""
+    if config.ranker is None or not config.ranker.trials:
+        return config
+    return config.replace(ranker=config.ranker.replace(trials=1, seconds=None))
 
 
 def _result(content: Mapping[str, Any]) -> FitResult:
