@@ -132,9 +132,10 @@ def _plain_messages() -> Iterator[None]:
         if category is UserWarning:
             print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
 
-    lightning = logging.getLogger("pytorch_lightning")
-    level = lightning.level
-    lightning.setLevel(logging.WARNING)
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "irllrec_pyg")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="pytorch_lightning")
@@ -142,7 +143,8 @@ def _plain_messages() -> Iterator[None]:
             warnings.showwarning = show
             yield
     finally:
-        lightning.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 if __name__ == "__main__":

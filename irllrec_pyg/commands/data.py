@@ -100,7 +100,7 @@ def _stats(args: argparse.Namespace) -> int:
         for side, at in (("user", 0), ("item", 1)):
             count = torch.bincount(train[at], minlength=data[side].num_nodes).double()
             found[f"{side}s"] = f"{data[side].num_nodes:,}"
-            found[f"training interactions of a {side}"] = (
+            found[f"training interactions by {side}"] = (
                 f"{int(count.min())} to {int(count.max()):,}, median {count.median():g}"
             )
         found["training"] = f"{train.size(1):,}"

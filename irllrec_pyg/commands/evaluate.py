@@ -20,6 +20,7 @@ from tqdm import tqdm
 from ..datasets.config import DataConfig
 from ..edges import EDGE_TYPE
 from ..linear import build_linear, choose_settings
+from ..model_folder import RESULT_FILE, read_json
 from ..ranking import Ranker, evaluate
 from ..registry import names
 from ..study.measure import PHASES, folded
@@ -88,8 +89,10 @@ def run(args: argparse.Namespace) -> int:
             rows.append({"data": config.name, "model": name, **found, "seconds": round(seconds, 1)})
         for folder in folders:
             found = _metrics(load(folder), graph, args)
-            rows.append({"data": config.name, "model": str(Path(folder)), **found})
-    show(pd.DataFrame(rows).dropna(axis=1, how="all"), args.out)
+            seconds = read_json(Path(folder, RESULT_FILE))["seconds"]
+            name = str(Path(folder))
+            rows.append({"data": config.name, "model": name, **found, "seconds": round(seconds, 1)})
+    show(pd.DataFrame(rows), args.out)
     return 0
 
 

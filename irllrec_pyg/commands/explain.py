@@ -8,10 +8,9 @@ sentence below the table says so.
 """
 
 import argparse
-from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ..ranking import Ranker
-from ..ranking.explain import Explanation
 from .common import (
     RUN_HELP,
     check_out,
@@ -22,6 +21,9 @@ from .common import (
     show,
     with_titles,
 )
+
+if TYPE_CHECKING:
+    from ..ranking.explain import Explanation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,8 +78,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _print(found: Explanation, ranker: Ranker) -> None:
+def _print(found: "Explanation", ranker: Ranker) -> None:
     table = found.table
     if len(table):
         show(with_titles(table.assign(item=table["item"].fillna("")), ranker), None)
-    print(replace(found, table=table.head(0)))
+    print(found)

@@ -181,7 +181,8 @@ def _times(pairs: pd.DataFrame) -> list[Problem]:
         ]
     kinds = pairs["time"].map(time_kind)
     usual = kinds.dropna().mode()
-    wrong = _mask(pairs, kinds.isna() | (kinds != (usual.iloc[0] if len(usual) else None)))
+    full = (pairs[["user", "item"]] != "").all(axis=1)
+    wrong = _mask(pairs, full & (kinds != (usual.iloc[0] if len(usual) else None)))
     if not wrong.any():
         return []
     value = pairs["time"][wrong.index[wrong][0]]
