@@ -27,12 +27,13 @@ from .ranker_file import (
     read_ranker,
     shared_tensors,
 )
-from .ranking import Blend, DotProductRanker, Ranker
+from .ranking import Blend, FoldIn, Ranker
+from .ranking.fold_in import FoldingRanker
 from .registry import read_part
 from .tensor_file import CheckpointError, check_state, damaged, is_finite, write_tensors
 
 
-class EmbeddingRecommender(DotProductRanker):
+class EmbeddingRecommender(FoldingRanker):
     r"""Ranks by the dot products of given embeddings; what is left of a model after training.
 
     Args:
@@ -45,6 +46,7 @@ class EmbeddingRecommender(DotProductRanker):
         info (mapping, optional): Anything worth knowing about the model. (default: nothing)
         known (Tensor, optional): All interactions that the data set knows of, of shape
             :math:`(2, M)`. (default: the training interactions)
+        fold (FoldIn, optional): How new users get embeddings. (default: ``None``)
     """
 
     user_embedding: Tensor
@@ -59,6 +61,7 @@ class EmbeddingRecommender(DotProductRanker):
         item_ids: Sequence[int | str] | None = None,
         info: Mapping[str, Any] | None = None,
         known: Tensor | None = None,
+        fold: FoldIn | None = None,
     ) -> None:
         super().__init__(
             edge_index, user_embedding.size(0), item_embedding.size(0), user_ids, item_ids, known
@@ -66,10 +69,32 @@ class EmbeddingRecommender(DotProductRanker):
         self.register_buffer("user_embedding", user_embedding)
         self.register_buffer("item_embedding", item_embedding)
         self.info = dict(info or {})
+        self.fold = fold
 
     def embed(self) -> tuple[Tensor, Tensor]:
         """The embeddings of users and items."""
         return self.user_embedding, self.item_embedding
+
+    def fold_in(self) -> FoldIn | None:
+        """What was saved with the embeddings."""
+        return self.fold
+
+    def why_no_history(self) -> str:
+        """Of the saved model, whose class the file may name."""
+        return super().why_no_history().replace(type(self).__name__, "This saved model")
+
+    @property
+    def text_width(self) -> int | None:
+        """Width of the texts, where embeddings follow from them alone."""
+        return None if self.fold is None or self.fold.text is None else self.fold.text.size(1)
+
+    def grow(self, ids: Sequence[int | str], texts: Tensor | None) -> None:
+        """Adds items by their texts."""
+        assert texts is not None
+        assert self.fold is not None
+        items = self.fold.grow(texts)
+        self.item_embedding = torch.cat([self.item_embedding, items])
+        super().grow(ids, texts)
 
     def __repr__(self) -> str:
         return (
@@ -140,7 +165,13 @@ def _describe(ranker: Ranker) -> tuple[dict[str, Tensor], dict[str, Any]]:
             "no registered closed-form model with a 'layout'; there is nothing to save that would "
             "rank like it."
         )
-    return dict(zip(EMBEDDINGS, embeddings, strict=True)), metadata
+    tensors = dict(zip(EMBEDDINGS, embeddings, strict=True))
+    with torch.no_grad(), ranker.ranking():
+        fold = ranker.fold_in() if isinstance(ranker, FoldingRanker) else None
+    if fold is not None:
+        metadata["fold"] = fold.description
+        tensors |= {f"fold.{name}": value for name, value in fold.tensors.items()}
+    return tensors, metadata
 
 
 def load_ranker(path: str | Path) -> Ranker:
@@ -148,7 +179,7 @@ def load_ranker(path: str | Path) -> Ranker:
 
     A closed-form model and a blend come back as what they were; they score histories of new users
     too, where they did. Of a trained model the embeddings come back, as
-    :class:`EmbeddingRecommender`. ``info`` is what was saved with it.
+    :class:`EmbeddingRecommender`, with what folds new users in, where there is something. ``info`` is what was saved with it.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -205,12 +236,17 @@ def _restore(
         cls, config = read_part("linear", metadata["linear"])
         parts = _by_prefix(tensors, ("part",))
         return cast("type[LinearModel]", cls).restore(config, parts["part"], *sizes, **shared)
-    if set(tensors) - set(EMBEDDINGS):
-        raise ValueError(f"{min(set(tensors) - set(EMBEDDINGS))!r} is no part of a model")
+    folded = {name: value for name, value in tensors.items() if name.startswith("fold.")}
+    if others := set(tensors) - set(EMBEDDINGS) - set(folded):
+        raise ValueError(f"{min(others)!r} is no part of a model")
     if check_embeddings(tensors) != sizes:
         raise ValueError(f"its embeddings are not of {sizes[0]} users and {sizes[1]} items")
     users, items = (tensors[name] for name in EMBEDDINGS)
-    return EmbeddingRecommender(users, items, **shared)
+    fold = None
+    if folded or "fold" in metadata:
+        parts = _by_prefix(folded, ("fold",))["fold"]
+        fold = FoldIn.restore(metadata.get("fold"), parts, items.shape)
+    return EmbeddingRecommender(users, items, **shared, fold=fold)
 
 
 def _by_prefix(tensors: Mapping[str, Tensor], known: Sequence[str]) -> dict[str, dict[str, Tensor]]:

@@ -11,7 +11,8 @@ from torch_geometric.data import HeteroData
 
 from ..config import ConfigError, field
 from ..registry import register
-from .base import FactorModel, LinearModel, inverse_root, multiply
+from .base import FactorModel, LinearModel, inverse_root
+from ..sparse import multiply
 from .linear_filter import GraphFilter
 
 

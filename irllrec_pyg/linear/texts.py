@@ -10,13 +10,28 @@ from ..nn.features import text_features
 
 
 def item_texts(data: HeteroData) -> Tensor:
-    r"""Texts of the items, centred and of unit length: the matrix :math:`\mathbf{F}`.
+    r"""Texts of the items, centred and of unit length: the matrix :math:`\mathbf{F}`; see
+    :func:`centred_texts`.
 
     Without their mean, which says nothing about an item, similarities of texts spread over both
     signs. A text that is the mean stays zero.
 
     Returns:
         Tensor of shape :math:`(I, T)`, float64, where the interactions are.
+
+    Raises:
+        MissingTextError: If the data set has no profile embeddings ``x`` of its items.
+        ValueError: If one of them is NaN or infinite; names the item.
+    """
+    return centred_texts(data)[0]
+
+
+def centred_texts(data: HeteroData) -> tuple[Tensor, Tensor]:
+    r"""The matrix :math:`\mathbf{F}` of :func:`item_texts`, and the texts' mean, which new items'
+    texts are centred by (:func:`centred`).
+
+    Returns:
+        Tensors of shape :math:`(I, T)` and :math:`(T,)`, float64, where the interactions are.
 
     Raises:
         MissingTextError: If the data set has no profile embeddings ``x`` of its items.
@@ -30,7 +45,13 @@ def item_texts(data: HeteroData) -> Tensor:
             f"data['item'].x of item {int(broken[0])} is NaN or infinite ({broken.numel()} such "
             "items): texts must be finite numbers."
         )
-    return normalize(x - x.mean(0), dim=1)
+    center = x.mean(0)
+    return normalize(x - center, dim=1), center
+
+
+def centred(texts: Tensor, center: Tensor) -> Tensor:
+    """Texts less the mean of those that a model was built with, of unit length, float64."""
+    return normalize(texts.double() - center.double(), dim=1)
 
 
 def text_prior(texts: Tensor, reg: float) -> tuple[Tensor, Tensor]:

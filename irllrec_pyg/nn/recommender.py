@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Self
 
 import torch
@@ -13,7 +13,7 @@ from torch_geometric.data import HeteroData
 
 from ..config import Config, ConfigError, field
 from ..edges import EDGE_TYPE
-from ..ranking import DotProductRanker
+from ..ranking.fold_in import FoldIn, FoldingRanker
 from ..registry import lookup, names, read_part
 from .backbones import Backbone
 from .batch import Triplets
@@ -108,7 +108,7 @@ def label_all(names: Iterable[str]) -> list[tuple[str, str]]:
     return list(labelled.items())
 
 
-class Recommender(DotProductRanker):
+class Recommender(FoldingRanker):
     r"""A graph recommender with any number of alignment heads.
 
     Args:
@@ -312,6 +312,41 @@ class Recommender(DotProductRanker):
         nodes = self.backbone().nodes
         nodes = normalize(nodes) if self.ranks_by == "cosine" else nodes
         return nodes[: self.num_users], nodes[self.num_users :]
+
+    def fold_in(self) -> FoldIn | None:
+        """That of the backbone."""
+        fold = self.backbone.fold_in()
+        if fold is not None:
+            fold.cosine = self.ranks_by == "cosine"
+        return fold
+
+    def user_length(self, user: int) -> float:
+        """Length of a user's embedding as the backbone gives it."""
+        return float(self.backbone().nodes[user].norm())
+
+    @property
+    def takes_history(self) -> bool:
+        """Whether the backbone can fold new users in."""
+        return self.backbone.folds_in
+
+    def why_no_history(self) -> str:
+        """Names the backbone."""
+        return super().why_no_history().replace(
+            type(self).__name__, f"A model on {type(self.backbone).__name__}"
+        )
+
+    @property
+    def text_width(self) -> int | None:
+        """That of the backbone."""
+        return self.backbone.text_width
+
+    def grow(self, ids: Sequence[int | str], texts: Tensor | None) -> None:
+        """Adds items to the backbone's graph; see :meth:`Ranker.add_items`. The heads, which
+        inference does not use, do not know them: train before, not after.
+        """
+        assert texts is not None
+        self.backbone.add_items([*self.ids("item"), *ids], texts)
+        super().grow(ids, texts)
 
 
 def _name(head: Head) -> str:

@@ -115,8 +115,9 @@ def test_texts_change_nothing_where_they_are_not_read(tiny_data, name):
 def test_files_hold_what_is_needed_and_no_more(tiny_data, path):
     for name, expected in (
         ("item-knn", {"part.ptr", "part.neighbor", "part.similarity"}),
-        ("l3ae", {"part.weight"}),
-        ("text-mean", {"part.items"}),
+        ("ease", {"part.weight"}),
+        ("l3ae", {f"part.{name}" for name in ("weight", "texts", "prior", "solved", "center")}),
+        ("text-mean", {"part.items", "part.center"}),
         ("linear-filter", {"part.root"}),
     ):
         save_ranker(build(name, tiny_data), path)
