@@ -182,5 +182,5 @@ def _metavar(info: FieldInfo) -> str:
         if kind in (int, float, bool, str):
             return str(kind.__name__).upper()
         if get_origin(kind) is tuple:
-            return "[INT,...]"
+            return f"{get_args(kind)[0].__name__.upper()},..."
     return "VALUE"

@@ -112,7 +112,13 @@ def _metrics(result: Mapping[str, Any]) -> list[str]:
     splits = [split for split in ("validation", "test") if result.get(split)]
     if not splits:
         return []
-    lines = ["", "## Metrics", "", "| |" + " | ".join(splits) + " |", "|---" * (len(splits) + 1) + "|"]
+    lines = [
+        "",
+        "## Metrics",
+        "",
+        "| |" + " | ".join(splits) + " |",
+        "|---" * (len(splits) + 1) + "|",
+    ]
     for name in result[splits[-1]]:
         values = [result[split].get(name, float("nan")) for split in splits]
         lines.append(f"| {name} | " + " | ".join(f"{value:.4f}" for value in values) + " |")

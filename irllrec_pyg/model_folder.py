@@ -3,15 +3,18 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
+from torch_geometric.data import HeteroData
 
-from .checkpoint import load_ranker, save_ranker
+from .checkpoint import EmbeddingRecommender, load_model, load_ranker, save_ranker
 from .config import ConfigError, write_yaml
+from .datasets.base import GraphDataset
 from .datasets.tables import read_table
 from .files import atomic_path, write_text
 from .model_card import card
+from .nn.features import MissingTextError
 from .ranking import Ranker
 from .tensor_file import CheckpointError
 
@@ -48,7 +51,7 @@ def save_folder(
         OSError: Where a file cannot be written, for want of space or permission; names it.
     """
     folder = Path(path)
-    if items is None and getattr(ranker, "item_table", None) is not None:
+    if items is None and ranker.item_table is not None:
         items = ranker.item_table.rename_axis("item").reset_index()
     if items is not None:
         write_items(folder, items)
@@ -61,15 +64,15 @@ def save_folder(
     return folder
 
 
-def load_folder(path: str | Path) -> Ranker:
+def load_folder(path: str | Path, dataset: GraphDataset | None = None) -> Ranker:
     """Loads a model of :func:`save_folder`, or of a run, without data, texts or network.
 
-    It recommends as it did. What needs more says so: training goes on by
-    :func:`irllrec_pyg.checkpoint.load_model` with the data set, metrics need its test interactions,
-    and new items need the encoder of its texts.
+    It recommends as it did. What needs more says so: metrics need the test interactions of the data
+    set, new items and reasons by words the encoder of its texts, reasons by intents its texts.
 
     Args:
         path (str or Path): The folder.
+        dataset (GraphDataset, optional): The data set, for what needs it. (default: ``None``)
 
     Returns:
         The ranker, with the table of its items as ``item_table`` where one was kept; columns of
@@ -82,7 +85,9 @@ def load_folder(path: str | Path) -> Ranker:
     folder = Path(path)
     if not (folder / MODEL_FILE).exists():
         raise FileNotFoundError(_why_none(folder))
-    ranker = load_ranker(folder / MODEL_FILE)
+    ranker = _load(folder / MODEL_FILE, None if dataset is None else cast(HeteroData, dataset[0]))
+    if hasattr(dataset, "embed_items"):
+        ranker.text_encoder = dataset
     if (folder / ITEMS_FILE).exists():
         table = read_table(folder / ITEMS_FILE, ["item"]).drop_duplicates("item").set_index("item")
         ids = range(ranker.num_items) if ranker.item_ids is None else ranker.item_ids
@@ -90,6 +95,21 @@ def load_folder(path: str | Path) -> Ranker:
         table = table[table.index.isin(list(by_text))].apply(_typed)
         ranker.item_table = table.set_axis(table.index.map(by_text.get).rename("item"))
     return ranker
+
+
+def _load(file: Path, data: HeteroData | None) -> Ranker:
+    """A trained model as it was built, where it can be without texts, else what is left of it."""
+    ranker = load_ranker(file)
+    if not isinstance(ranker, EmbeddingRecommender):
+        return ranker
+    try:
+        model = load_model(file, data)
+    except (CheckpointError, MissingTextError):
+        if data is not None:
+            raise
+        return ranker
+    model.info = ranker.info
+    return model
 
 
 def _typed(column: "pd.Series[Any]") -> "pd.Series[Any]":

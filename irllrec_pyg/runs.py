@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import pandas as pd
 import torch
@@ -45,7 +45,9 @@ class RankerConfig(Config):
         "tpe", help="what draws them: Optuna's estimator, or the grid of published values"
     )
     prune: bool = field(False, help="whether trials that fall behind the others are stopped early")
-    seconds: float | None = field(None, gt=0, help="no trial begins after so many seconds of trials")
+    seconds: float | None = field(
+        None, gt=0, help="no trial begins after so many seconds of trials"
+    )
     seed: int = field(0, ge=0, help="seed of the model")
 
 
@@ -203,7 +205,7 @@ def run(
     """
     if data is None:
         dataset = config.data.open()
-        data, items = dataset[0], getattr(dataset, "items", None)
+        data, items = cast(HeteroData, dataset[0]), getattr(dataset, "items", None)
     place = None if folder is None else Path(folder)
     if config.ranker is not None:
         return _run_ranker(config, config.ranker, place, data, items, **options)

@@ -5,11 +5,11 @@ import argparse
 from pydantic.fields import FieldInfo
 
 from .config import Config, settings_of, type_of
+from .datasets.config import DataConfig
 from .flags import bounds_in_words, default_of
 from .nn import ModelConfig
 from .ranking import Blend
 from .registry import lookup, names
-from .datasets.config import DataConfig
 from .study.config import StudyConfig
 from .training import TrainingConfig
 

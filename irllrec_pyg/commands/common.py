@@ -1,10 +1,10 @@
-"""What commands share: runs from arguments, ids, tables in and out."""
+"""What commands share: saved models, ids, tables in and out."""
 
 import argparse
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import pandas as pd
 import torch
@@ -13,21 +13,17 @@ from torch_geometric.data import HeteroData
 from ..config import ConfigError, read_yaml
 from ..datasets.config import NAMES, DataConfig
 from ..files import atomic_path
-from ..flags import add_run_flags, by_path, given, linear_settings, own_settings, run_settings
-from ..model_folder import load_folder
-from ..published import model_names
+from ..model_folder import CONFIG_FILE, load_folder
 from ..ranking import LIST_METRICS, USER_METRICS, Ranker
-from ..registry import names
-from ..runs import RunConfig, is_trained
-from ..study.arms import read_arms
+
+if TYPE_CHECKING:
+    from ..ranking.filters import Filters
 
 DATA_HELP = (
     "folder of tables (interactions.csv, items.csv) or in the published layout, or one of "
     f"{', '.join(NAMES)}"
 )
 RUN_HELP = "folder that 'irllrec train' wrote"
-# Settings of training that have options of their own here.
-OPTIONS = ("k", "metrics", "exclude_validation", "seed")
 
 
 def positive(text: str) -> int:
@@ -35,45 +31,6 @@ def positive(text: str) -> int:
     if (number := int(text)) < 1:
         raise ValueError
     return number
-
-
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that describe a run."""
-    parser.add_argument("--data", metavar="FOLDER", help=DATA_HELP)
-    parser.add_argument("--out", metavar="FOLDER", type=Path, help="default: runs/DATA-MODEL")
-    parser.add_argument(
-        "--model",
-        default="tale",
-        metavar="NAME",
-        help=f"an ensemble or tuned model: {', '.join(read_arms(None))}; a closed form: "
-        f"{', '.join(names('linear'))}; a published name: {', '.join(model_names())}; any backbone "
-        f"({', '.join(names('backbone'))}) with any heads ({', '.join(names('head'))}), such as "
-        "gnn+profile (default: %(default)s, which needs no GPU and takes texts where there are any)",
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of everything random in training (default: 0)"
-    )
-    parser.add_argument(
-        "--loss",
-        choices=["own", *names("ranking-loss")],
-        default="own",
-        help="what a backbone is ranked by: its own loss, or one in its place (default: own)",
-    )
-    parser.add_argument(
-        "--mode",
-        choices=["as_published", "as_in_paper"],
-        help="of a published model: the code that was published, or its paper (default: the code)",
-    )
-    add_metrics(parser)
-    parser.add_argument(
-        "--licence", default="", help="of data and texts, for the model's card (default: none)"
-    )
-    parser.add_argument("--threads", type=positive, help="of the CPU (default: PyTorch's choice)")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    group = parser.add_argument_group(
-        "settings (a published model has the published values, another one the defaults)"
-    )
-    add_run_flags(group, {**run_settings(OPTIONS), **linear_settings()})
 
 
 def add_metrics(parser: argparse.ArgumentParser) -> None:
@@ -100,76 +57,10 @@ def add_metrics(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def config_of(args: argparse.Namespace, search: dict[str, Any] | None = None) -> RunConfig:
-    """The run that arguments describe.
-
-    Args:
-        args (Namespace): Of :func:`add_run_arguments`.
-        search (dict, optional): Settings of a search, which any model then is. (default: none)
-
-    Raises:
-        ConfigError: If a value is wrong, or the model has no such setting.
-    """
-    if args.data is None:
-        raise ConfigError("--data is needed: a folder with interactions.csv, or a published name.")
-    data = DataConfig.at(args.data)
-    found = given(args)
-    values = {
-        path: found.pop(path) for path in list(found) if path.startswith(("data.", "training."))
-    }
-    trained = is_trained(args.model)
-    if trained:
-        known = own_settings(args.model, args.loss)
-        found = by_path(args.model, found)
-        if args.loss != "own":
-            found["ranking_loss.name"] = args.loss
-            known.add("ranking_loss.name")
-    else:
-        known = set(linear_settings())
-    if foreign := sorted(set(found) - known):
-        raise ConfigError(f"{args.model!r} has no setting {', '.join(foreign)}.")
-    ranking = {name: getattr(args, name) for name in ("k", "metrics", "exclude_validation")}
-    values |= {f"training.{name}": value for name, value in ranking.items()}
-    if trained:
-        # Early stopping watches recall@20.
-        values["training.k"] = sorted({*args.k, 20})
-        values["training.metrics"] = list(dict.fromkeys(["recall", *args.metrics]))
-    if trained and search is None:
-        values["training.seed"] = args.seed
-    else:
-        search = {"seed": args.seed, **(search or {})}
-    return RunConfig.of(
-        args.model,
-        data.name,
-        {
-            **values,
-            **found,
-            **{f"ranker.{name}": value for name, value in (search or {}).items()},
-            "data.licence": args.licence,
-        },
-        data.root,
-        args.mode,
-    )
-
-
-def folder_of(args: argparse.Namespace, config: RunConfig) -> Path:
-    """Where a run goes."""
-    out: Path = args.out or Path("runs", f"{config.data.name}-{args.model}")
-    return out
-
-
 def open_data(config: DataConfig) -> tuple[HeteroData, pd.DataFrame | None]:
     """The graph of a data set, and the table of its items where it has one."""
     dataset = config.open()
-    return dataset[0], getattr(dataset, "items", None)
-
-
-def of_run(folder: str) -> RunConfig:
-    """The description of a run."""
-    file = Path(folder, "config.yaml")
-    if not file.exists():
-        raise ConfigError(f"{folder} is no run: there is no config.yaml, as 'irllrec train' writes.")
-    return RunConfig.load(file)
+    return cast(HeteroData, dataset[0]), getattr(dataset, "items", None)
 
 
 def limit_threads(args: argparse.Namespace) -> None:
@@ -198,9 +89,38 @@ def ids_of(ranker: Ranker, side: str, texts: Iterable[str]) -> list[int | str]:
     return found
 
 
-def load(folder: str) -> Ranker:
-    """The model of a run."""
-    return load_folder(folder)
+def add_data_of_run(parser: argparse.ArgumentParser, what: str) -> None:
+    """The argument by which a model gets its data set again."""
+    parser.add_argument(
+        "--with-data", action="store_true", help=f"open the run's data set too: {what}"
+    )
+    parser.add_argument("--data", metavar="FOLDER", help="where the data set lies now")
+
+
+def data_of(folder: str, place: str | None) -> DataConfig:
+    """The data set of a run, perhaps at another place."""
+    file = Path(folder, CONFIG_FILE)
+    if not file.exists():
+        raise ConfigError(
+            f"{folder} is no run: there is no {CONFIG_FILE}, as 'irllrec train' writes."
+        )
+    config = DataConfig.read(read_yaml(file).get("data"))
+    if place is not None:
+        other = DataConfig.at(place)
+        return config.replace(name=other.name, root=other.root)
+    if not Path(config.root, config.name).is_dir() and config.name not in NAMES:
+        raise ConfigError(
+            f"{folder} was trained on {Path(config.root, config.name)}, which is not there; say "
+            "by --data where it lies now."
+        )
+    return config
+
+
+def load(folder: str, args: argparse.Namespace | None = None) -> Ranker:
+    """The model of a run, with its data set where the command says so."""
+    if args is None or not (args.with_data or args.data):
+        return load_folder(folder)
+    return load_folder(folder, data_of(folder, args.data).open())
 
 
 def add_filters(parser: argparse.ArgumentParser) -> None:
@@ -211,7 +131,7 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--where",
         metavar="CONDITION",
-        help="on columns of items.csv, such as \"price < 20 and in_stock == True\"",
+        help='on columns of items.csv, such as "price < 20 and in_stock == True"',
     )
     group.add_argument(
         "--max-per",
@@ -240,9 +160,7 @@ def filters_of(args: argparse.Namespace, ranker: Ranker) -> "Filters | None":
             raise ConfigError(f"--max-per must be COLUMN=N, such as author=2, got {text!r}.")
         most[column] = int(number)
     sides = {name: split_list(getattr(args, name)) for name in ("allow", "deny")}
-    ids = {
-        name: ids_of(ranker, "item", texts) if texts else None for name, texts in sides.items()
-    }
+    ids = {name: ids_of(ranker, "item", texts) if texts else None for name, texts in sides.items()}
     if not (any(sides.values()) or args.where or most or args.diversity):
         return None
     return Filters(**ids, where=args.where, max_per=most, diversity=args.diversity)
@@ -275,7 +193,7 @@ def split_list(texts: Iterable[str] | None) -> list[str]:
 
 def with_titles(table: pd.DataFrame, ranker: Ranker, column: str = "item") -> pd.DataFrame:
     """A list with the titles of its items, where the model has a table of them."""
-    items = getattr(ranker, "item_table", None)
+    items = ranker.item_table
     if items is None or "title" not in items or "title" in table:
         return table
     return table.assign(title=table[column].map(items["title"].to_dict()).fillna(""))
@@ -321,11 +239,3 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
                 sep="\t" if path.name.endswith(".tsv") else ",",
                 compression="gzip" if path.name.endswith(".gz") else None,
             )
-
-
-def config_file(path: str) -> RunConfig:
-    """The run of a YAML file."""
-    if not Path(path).is_file():
-        raise ConfigError(f"There is no file {path}.")
-    read_yaml(path)
-    return RunConfig.load(path)

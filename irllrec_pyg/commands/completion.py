@@ -1,7 +1,7 @@
 """Completion of commands and options for the shell.
 
-    irllrec completion bash > ~/.local/share/bash-completion/completions/irllrec
-    irllrec completion zsh > ~/.zfunc/_irllrec        with ~/.zfunc in fpath
+irllrec completion bash > ~/.local/share/bash-completion/completions/irllrec
+irllrec completion zsh > ~/.zfunc/_irllrec        with ~/.zfunc in fpath
 """
 
 import argparse
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     kinds = {"FILE": shtab.FILE, "FOLDER": shtab.DIRECTORY, "RUN": shtab.DIRECTORY}
     for action in _actions(parser):
         if action.metavar in kinds:
-            action.complete = kinds[action.metavar]  # type: ignore[attr-defined, index]
+            action.complete = kinds[action.metavar]  # type: ignore[attr-defined]
     print(shtab.complete(parser, args.shell))
     return 0
 

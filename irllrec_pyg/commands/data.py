@@ -1,21 +1,22 @@
 """Look at, check and convert data sets.
 
-    irllrec data stats data/shop movie            sizes
-    irllrec data check data/shop                  everything that is wrong with a folder of tables
-    irllrec data convert orders.csv data/shop --user customer --item isbn --items books.csv
-    irllrec data convert data/shop data/clean --to tables        without rows that have no id
-    irllrec data convert data/shop data/published --to published
-    irllrec data convert data/published data/tables              and back; ids are kept
-    irllrec data cards                            where known data sets come from, and licences
+irllrec data stats data/shop movie            sizes
+irllrec data check data/shop                  everything that is wrong with a folder of tables
+irllrec data convert orders.csv data/shop --user customer --item isbn --items books.csv
+irllrec data convert data/shop data/clean --to tables        without rows that have no id
+irllrec data convert data/shop data/published --to published
+irllrec data convert data/published data/tables              and back; ids are kept
+irllrec data cards                            where known data sets come from, and licences
 """
 
 import argparse
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import torch
+from torch_geometric.data import HeteroData
 
 from ..config import ConfigError
 from ..datasets import read_profiles, write_published
@@ -75,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_flags(
         convert.add_argument_group("how tables are split and embedded, for --to published"),
         {path: known[path] for path in TABLES.values()},
-        {name: path for name, path in TABLES.items()},
+        TABLES,
     )
     one = actions.add_parser("cards", help="sizes, sources and licences of known data sets")
     one.add_argument("name", nargs="*", metavar="NAME", help="default: all")
@@ -184,16 +185,17 @@ def _to_published(args: argparse.Namespace, source: Path, out: Path) -> dict[str
     assert path is not None
     table = read_table(path, ["user", "item"])
     place = DataConfig.at(args.source, **settings)
+    texts: list[str] = []
     if "split" in table and not settings:
-        data, texts = with_given_split(table, place.name), []
+        data = with_given_split(table, place.name)
         if find_table(source, "items") is not None:
-            dataset = TableDataset(place.root, place.name, k_core=0, encoder=None)
-            known = dict(zip(dataset.items["item"], dataset.texts, strict=True))
+            every = TableDataset(place.root, place.name, k_core=0, encoder=None)
+            known = dict(zip(every.items["item"], every.texts, strict=True))
             texts = [known.get(value, "") for value in data["item"].raw_id]
     else:
         dataset = place.open()
         assert isinstance(dataset, TableDataset)
-        data, texts = dataset[0], dataset.texts
+        data, texts = cast(HeteroData, dataset[0]), dataset.texts
     profiles = {at: {PROFILE: text, "reasoning": ""} for at, text in enumerate(texts) if text}
     write_published(data, out, ({}, profiles) if profiles else None)
     return {}
@@ -210,9 +212,10 @@ def _from_published(args: argparse.Namespace, out: Path) -> dict[str, int]:
         for side, name in zip(("user", "item"), PROFILES, strict=True)
         if (raw / name).exists()
     }
-    for stem, table in graph_tables(dataset[0], profiles).items():
+    data = cast(HeteroData, dataset[0])
+    for stem, table in graph_tables(data, profiles).items():
         write_table(table, out / f"{stem}.csv")
-    if "x" in dataset[0]["item"]:
+    if "x" in data["item"]:
         print("Embeddings stay behind: tables hold texts, which are embedded anew.")
     return {}
 

@@ -28,9 +28,9 @@ from .common import (
     RUN_HELP,
     add_metrics,
     check_out,
+    data_of,
     limit_threads,
     load,
-    of_run,
     open_data,
     positive,
     show,
@@ -71,11 +71,7 @@ def run(args: argparse.Namespace) -> int:
     limit_threads(args)
     by_data: dict[DataConfig, list[str]] = {}
     for folder in args.run_folder:
-        data = of_run(folder).data
-        if args.data:
-            place = DataConfig.at(args.data)
-            data = data.replace(name=place.name, root=place.root)
-        by_data.setdefault(data, []).append(folder)
+        by_data.setdefault(data_of(folder, args.data), []).append(folder)
     rows = []
     for config, folders in by_data.items():
         graph, _ = open_data(config)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..ranking import Ranker
 from .common import (
     RUN_HELP,
+    add_data_of_run,
     check_out,
     history_of,
     ids_of,
@@ -49,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["history", "intents", "parts", "words"],
         help="kind of reasons (default: what the model has first of intents, parts and history)",
     )
+    add_data_of_run(parser, "for reasons by intents or words, which its texts are needed for")
     parser.add_argument(
         "--out",
         metavar="FILE",
@@ -60,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints the reasons, or writes their table."""
     check_out(args.out)
-    ranker = load(args.run_folder)
+    ranker = load(args.run_folder, args)
     (item,) = ids_of(ranker, "item", [args.item])
     if args.history:
         history, weights = history_of(args, ranker)

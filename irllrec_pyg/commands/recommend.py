@@ -3,6 +3,7 @@
     irllrec recommend runs/shop --user ann 007
     irllrec recommend runs/shop --all --k 10 --out lists.parquet
     irllrec recommend runs/shop --history 00042,00107 --where "price < 20 and in_stock == True"
+    irllrec recommend runs/shop --user ann --new arrivals.csv --with-data
     irllrec recommend runs/shop --all --max-per author=2 --diversity 0.3 --out - | head
 
 The folder is all that is needed: neither data nor texts. What the data set knows of a user is left
@@ -10,14 +11,17 @@ out of the list; a list is shorter where nothing else is left.
 """
 
 import argparse
+from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
 
 from ..config import ConfigError
+from ..datasets.tables import read_table
 from ..ranking import Ranker
 from .common import (
     RUN_HELP,
+    add_data_of_run,
     add_filters,
     check_out,
     filters_of,
@@ -61,6 +65,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_filters(parser)
     parser.add_argument(
+        "--new",
+        metavar="FILE",
+        type=Path,
+        help="table of items that the model does not know, as items.csv: they are listed by their "
+        "texts; with --with-data",
+    )
+    add_data_of_run(parser, "for --new")
+    parser.add_argument(
         "--out",
         metavar="FILE",
         help="a file that ends in .csv, .csv.gz, .tsv or .parquet, or - for CSV on the output "
@@ -75,7 +87,11 @@ def run(args: argparse.Namespace) -> int:
     if args.weights and not args.history:
         raise ConfigError("--weights belongs to --history.")
     limit_threads(args)
-    ranker = load(args.run_folder)
+    ranker = load(args.run_folder, args)
+    if args.new:
+        if ranker.text_encoder is None:
+            raise ConfigError("--new needs the encoder of the data set's texts: add --with-data.")
+        ranker.add_items(read_table(args.new, ["item"]))
     filters = filters_of(args, ranker)
     exclude = None if args.exclude == "none" else args.exclude
     if args.history:

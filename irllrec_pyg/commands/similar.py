@@ -1,7 +1,7 @@
 """Items that are like an item, or users that are like a user, as the model sees them.
 
-    irllrec similar runs/shop --item 00042 --k 5
-    irllrec similar runs/shop --user ann
+irllrec similar runs/shop --item 00042 --k 5
+irllrec similar runs/shop --user ann
 """
 
 import argparse

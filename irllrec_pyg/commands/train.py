@@ -18,17 +18,11 @@ from pathlib import Path
 
 from ..config import ConfigError
 from ..flags import given
+from ..runs import RunConfig
 from ..runs import run as run_one
 from ..training import FitResult
-from .common import (
-    add_run_arguments,
-    config_file,
-    config_of,
-    folder_of,
-    limit_threads,
-    open_data,
-    positive,
-)
+from .common import limit_threads, open_data
+from .run_options import add_run_arguments, config_of, folder_of
 
 STOPPED = "the same command goes on from here"
 
@@ -55,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     if args.config is not None:
         if args.data or given(args):
             raise ConfigError("--config holds every setting; only --out goes with it.")
-        config = config_file(args.config)
+        config = RunConfig.load(args.config)
         folder = args.out or Path(args.config).parent
     else:
         config = config_of(args, None if args.trials is None else {"trials": args.trials})

@@ -21,7 +21,8 @@ from ..runs import OF_RANKERS, RunConfig, is_trained
 from ..runs import run as run_one
 from ..study.candidates import CHECKPOINT_EVERY
 from ..study.config import TUNED_BY
-from .common import add_run_arguments, config_of, folder_of, limit_threads, open_data, positive
+from .common import limit_threads, open_data, positive
+from .run_options import add_run_arguments, config_of, folder_of
 from .train import metrics
 
 STOPPED = "the same command goes on from here"
@@ -70,10 +71,12 @@ def run(args: argparse.Namespace) -> int:
     _, result = run_one(config, folder, data, items, progress=not args.quiet)
     searches = read_json(folder / RESULT_FILE)["search"]
     for name, search in searches.items():
-        chosen = ", ".join(f"{path} = {_short(value)}" for path, value in search["settings"].items())
+        chosen = ", ".join(
+            f"{path} = {_short(value)}" for path, value in search["settings"].items()
+        )
         print(f"{name}: ndcg@20 {search['value']:.4f} on validation with {chosen or 'defaults'}")
         if search["edges"]:
-            print(f"  at the end of what was tried: {', '.join(search['edges'])}; more trials may help")
+            print(f"  best at the end of what was tried: {', '.join(search['edges'])}")
     print(metrics(result))
     written = ["README.md"]
     if len(searches) == 1:
@@ -130,7 +133,9 @@ def draw(searches: dict[str, Any], path: Path) -> bool:
         for axis, setting in zip(row[1:], search["settings"], strict=False):
             at = [trial["settings"][setting] for trial in tried]
             words = not all(isinstance(value, (int, float)) for value in at)
-            axis.plot([str(value) for value in at] if words else at, values, "o", ms=4, color="#777777")
+            axis.plot(
+                [str(value) for value in at] if words else at, values, "o", ms=4, color="#777777"
+            )
             if not words and min(at) > 0 and max(at) > 10 * min(at):
                 axis.set_xscale("log")
             axis.set(xlabel=setting)

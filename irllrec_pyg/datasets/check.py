@@ -3,7 +3,7 @@ r"""Everything that is wrong with a folder of tables, with file, row and what to
 import os
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -145,11 +145,7 @@ def _ids(table: pd.DataFrame, column: str) -> list[Problem]:
             "looks like a number that a spreadsheet has rounded",
             "Export the column as text",
         ),
-        (
-            ids.str.contains("\ufffd"),
-            "has lost a character",
-            "Export the table in UTF-8",
-        ),
+        (ids.str.contains("\ufffd"), "has lost a character", "Export the table in UTF-8"),
         (
             ids.map(lambda value: unicodedata.normalize("NFC", value) != value),
             "writes an accent as a character of its own",

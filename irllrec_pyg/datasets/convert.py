@@ -126,7 +126,9 @@ def with_given_split(table: pd.DataFrame, name: str) -> HeteroData:
             f"{table['split'][row]!r} ({int(wrong.sum())} such rows)."
         )
     ids = {side: sorted(table[side].unique()) for side in ("user", "item")}
-    codes = {side: pd.Index(known).get_indexer(pd.Index(table[side])) for side, known in ids.items()}
+    codes = {
+        side: pd.Index(known).get_indexer(pd.Index(table[side])) for side, known in ids.items()
+    }
     parts: list[Any] = []
     for split in SPLITS:
         rows = (table["split"] == split).to_numpy()

@@ -321,9 +321,7 @@ class GraphCandidate(Candidate):
         model = Recommender.from_config(model_config(self.model, own), data)
         config = _training(own, seed)
         watching = [Watched(watch, config.monitor)] if watch else []
-        fit(
-            model, data, config, folder=folder, progress=False, loggers=[], callbacks=watching
-        )
+        fit(model, data, config, folder=folder, progress=False, loggers=[], callbacks=watching)
         return model
 
 

@@ -84,9 +84,7 @@ def tuned(
         >>> model.recommend(7, k=2)["rank"].tolist()
         [1, 2]
     """
-    return search(
-        model, data, trials=trials, folder=folder, seed=seed, progress=progress
-    ).ranker
+    return search(model, data, trials=trials, folder=folder, seed=seed, progress=progress).ranker
 
 
 def search(
@@ -226,4 +224,6 @@ def describe(ranker: Ranker) -> dict[str, Any]:
         return {"name": "blend", "weights": ranker.shares, "parts": parts}
     if isinstance(ranker, Recommender):
         return ranker.config.to_dict()
-    return ranker.description if isinstance(ranker, LinearModel) else {"name": type(ranker).__name__}
+    return (
+        ranker.description if isinstance(ranker, LinearModel) else {"name": type(ranker).__name__}
+    )
