@@ -23,9 +23,10 @@ from .model_folder import (
 )
 from .nn.recommender import ModelConfig, Recommender
 from .provenance import provenance, write_users
-from .published import model_config, published_settings, split_name
+from .published import model_config, published_settings
 from .ranking import USER_METRICS, Ranker, evaluate, evaluate_users
-from .study.arms import named, read_arms
+from .registry import names
+from .study.arms import read_arms
 from .training import FitResult, TrainingConfig, fit
 
 USERS_FILE, SEARCH = "users.npz", "search"
@@ -102,8 +103,6 @@ class RunConfig(Config):
             ConfigError: If the model or a setting is unknown or wrong; it is named.
         """
         settings = dict(settings or {})
-        if not is_trained(model) and model not in read_arms(None):
-            named(model)  # refuses what is no model
         searched = any(path.startswith("ranker.") for path in settings) or not is_trained(model)
         if not searched:
             settings = {**published_settings(model, dataset, mode), **settings}
@@ -165,12 +164,8 @@ class RunConfig(Config):
 
 
 def is_trained(model: str) -> bool:
-    """Whether a name is that of a backbone, alone or with heads, which is trained by gradients."""
-    try:
-        split_name(model)
-    except ConfigError:
-        return False
-    return True
+    """Whether a name is no closed form or arm of a study, but a backbone, alone or with heads."""
+    return model not in (*names("linear"), *read_arms(None))
 
 
 def run(
@@ -257,12 +252,13 @@ def _run_ranker(
         folder=None if folder is None else folder / SEARCH,
         progress=progress,
     )
+    seconds = time.perf_counter() - begin
     ranking: dict[str, Any] = {"k": config.training.k, "metrics": config.training.metrics}
     hidden = config.training.exclude_validation
     result = {
         "test": evaluate(found.ranker, data, "test", **ranking, exclude_validation=hidden),
         "validation": evaluate(found.ranker, data, "val", **ranking),
-        "seconds": time.perf_counter() - begin,
+        "seconds": seconds,
         "model": describe(found.ranker),
         "search": {name: tuning._asdict() for name, tuning in found.searches.items()},
     }

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ..config import ConfigError
+from ..config import ConfigError, unknown_name
 from ..datasets.config import DataConfig
 from ..flags import add_run_flags, by_path, given, linear_settings, own_settings, run_settings
 from ..published import model_names
@@ -73,6 +73,10 @@ def config_of(args: argparse.Namespace, search: dict[str, Any] | None = None) ->
     values = {
         path: found.pop(path) for path in list(found) if path.startswith(("data.", "training."))
     }
+    known_names = [*read_arms(None), *names("linear"), *model_names(), *names("backbone")]
+    backbone = args.model.partition("+")[0].partition("_")[0]
+    if args.model not in known_names and backbone not in names("backbone"):
+        raise ConfigError(unknown_name("model", args.model, list(dict.fromkeys(known_names))))
     trained = is_trained(args.model)
     if trained:
         known = own_settings(args.model, args.loss)

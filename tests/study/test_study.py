@@ -127,9 +127,9 @@ def test_a_second_start_does_nothing_and_other_rules_are_refused(out, tables, ca
     ):
         assert study(tables, out, *more) == 1
         assert said in capsys.readouterr().err
-    assert main(["study", "--out", str(out / "new"), "--page"]) == 1
+    assert main(["study", "--out", str(out / "new"), "--page"]) == 2
     assert "new holds no study" in capsys.readouterr().err
-    assert main(["study", "--out", str(out / "new")]) == 1
+    assert main(["study", "--out", str(out / "new")]) == 2
     assert "name data sets by --dataset" in capsys.readouterr().err
 
 
