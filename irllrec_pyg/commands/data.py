@@ -41,7 +41,9 @@ from .common import DATA_HELP, open_data
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions = parser.add_subparsers(
+        dest="action", required=True, metavar="ACTION", help="what to do"
+    )
     stats = actions.add_parser("stats", help="sizes, degrees, texts")
     stats.add_argument("data", nargs="+", metavar="FOLDER", help=DATA_HELP)
     check = actions.add_parser("check", help="every problem of a folder of tables, and its mend")

@@ -56,6 +56,11 @@ class DataConfig(Config):
             return tuple(part.strip() for part in value.split(","))
         return tuple(value) if isinstance(value, list) else value
 
+    @field_validator("encoder", mode="before")
+    @classmethod
+    def _none(cls, value: Any) -> Any:
+        return None if value == "none" else value
+
     @field_validator("shares")
     @classmethod
     def _check_shares(cls, shares: tuple[float, ...]) -> tuple[float, ...]:

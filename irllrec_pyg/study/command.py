@@ -45,8 +45,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", default="data", help="folder of the table folders")
     parser.add_argument("--model", nargs="+", metavar="NAME", help="default: all of --arms")
     parser.add_argument("--arms", help="YAML file of models, with settings and ranges")
-    parser.add_argument("--text", nargs="+", choices=list(TEXTS), default=list(TEXTS))
-    parser.add_argument("--setting", nargs="+", choices=list(SPLITS), default=list(SPLITS)[:3])
+    for name, choices, default, what in (
+        ("text", list(TEXTS), list(TEXTS), "kinds of text"),
+        ("setting", list(SPLITS), list(SPLITS)[:3], "settings"),
+    ):
+        parser.add_argument(
+            f"--{name}",
+            nargs="+",
+            choices=choices,
+            default=default,
+            metavar="NAME",
+            help=f"{what}: {', '.join(choices)} (default: {' '.join(default)})",
+        )
     parser.add_argument("--out", required=True, help="folder of the study")
     parser.add_argument("--page", action="store_true", help="only write the page again")
     parser.add_argument("--verbose", action="store_true", help="say what models say")

@@ -2,6 +2,7 @@ r"""``irllrec texts``: the text pipeline from the command line."""
 
 import argparse
 import json
+import sys
 import warnings
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -14,7 +15,7 @@ from ..datasets.tables import find_table
 from .chat import ChatSettings, Endpoint, ResponseFormat
 from .embeddings import Embedder
 from .encoders import Encoder, build_encoder
-from .engine import RunSettings
+from .engine import RunSettings, RunStopped
 from .files import write_json
 from .manifest import plan, write_manifest
 from .pipeline import NEEDS, TextPipeline
@@ -98,7 +99,16 @@ that concern data, prompts and model. Keys come from environment variables only.
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the command."""
+    """Runs the command; problems that a user can mend are one line, not a traceback."""
+    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    try:
+        return _run(args)
+    except (ValueError, ImportError, FileNotFoundError, RunStopped) as error:
+        print(f"irllrec texts: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(args: argparse.Namespace) -> int:
     chats = _recall(args)
     data, source = _read(args)
     pipeline = TextPipeline(

@@ -168,7 +168,7 @@ def test_mistakes_are_one_line(
         arguments = [*arguments[:at], *first, *arguments[at + 1 :]]
     else:
         arguments = [*arguments, "--out", str(tmp_path / "o"), "--model", "m"]
-    assert main(["texts", *arguments]) == 2
+    assert main(["texts", *arguments]) == 1
     errors = capsys.readouterr().err
     assert message in errors
     assert "Traceback" not in errors
