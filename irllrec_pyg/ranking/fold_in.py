@@ -253,6 +253,16 @@ class FoldingRanker(DotProductRanker):
         further = {name: scale * value for name, value in further.items()}
         return Contributions(scale * (parts @ target), further)
 
+    def embedding_of(self, person: Person) -> Tensor:
+        """A person's embedding, of shape :math:`(d,)`."""
+        if person.user is not None:
+            return self.embed()[0][person.user]
+        fold = self.fold_in()
+        if fold is None:
+            raise NotImplementedError(self.why_no_history())
+        out: Tensor = fold(person.rows(self.num_items))[0]
+        return out
+
     def user_length(self, user: int) -> float | None:
         """Length of a user's embedding before it was scaled to one; ``None`` where it is not known,
         as of a model from a file.
