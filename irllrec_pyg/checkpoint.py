@@ -96,9 +96,7 @@ class EmbeddingRecommender(FoldingRanker):
         own = super().explanations()
         return own if self.named_intents is None else ["intents", *own]
 
-    def explain_by(
-        self, way: str, person: Person, item: int, k: int, score: float
-    ) -> Explanation:
+    def explain_by(self, way: str, person: Person, item: int, k: int, score: float) -> Explanation:
         """By intents that have names."""
         if way != "intents" or self.named_intents is None:
             return super().explain_by(way, person, item, k, score)
@@ -200,7 +198,8 @@ def load_ranker(path: str | Path) -> Ranker:
 
     A closed-form model and a blend come back as what they were; they score histories of new users
     too, where they did. Of a trained model the embeddings come back, as
-    :class:`EmbeddingRecommender`, with what folds new users in, where there is something. ``info`` is what was saved with it.
+    :class:`EmbeddingRecommender`, with what folds new users in, where there is something. ``info``
+    is what was saved with it.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -266,15 +265,15 @@ def _restore(
     users, items = (tensors[name] for name in EMBEDDINGS)
     fold = None
     if folded or "fold" in metadata:
-        parts = _by_prefix(folded, ("fold",))["fold"]
-        fold = FoldIn.restore(metadata.get("fold"), parts, items.shape)
+        own = _by_prefix(folded, ("fold",))["fold"]
+        fold = FoldIn.restore(metadata.get("fold"), own, items.shape)
     ranker = EmbeddingRecommender(users, items, **shared, fold=fold)
     if named or "intents" in metadata:
-        names, parts = metadata.get("intents"), _by_prefix(named, ("intents",))["intents"]
-        if not isinstance(names, list) or set(parts) != {"user", "item"}:
+        names, own = metadata.get("intents"), _by_prefix(named, ("intents",))["intents"]
+        if not isinstance(names, list) or set(own) != {"user", "item"}:
             raise ValueError("'intents' must have names and vectors")
-        ranker.named_intents = NamedIntents(names, **parts)
-        if items.size(1) % parts["user"].size(1):
+        ranker.named_intents = NamedIntents(names, **own)
+        if items.size(1) % own["user"].size(1):
             raise ValueError("'intents' must be as wide as a layer of the embeddings")
     return ranker
 

@@ -51,11 +51,16 @@ class NamedIntents(torch.nn.Module):
         """
         own: Tensor = getattr(self, side)
         width = own.size(1)
-        x, mean = _narrow(nodes, width), _narrow(everybody, width).mean(0)
+        x, mean = narrow(nodes, width), narrow(everybody, width).mean(0)
         return normalize(x - mean, dim=1) @ normalize(own, dim=1).t()
 
     def explain(
-        self, user: Tensor, item: int, embeddings: tuple[Tensor, Tensor], k: int, score: float,
+        self,
+        user: Tensor,
+        item: int,
+        embeddings: tuple[Tensor, Tensor],
+        k: int,
+        score: float,
         what: str,
     ) -> Explanation:
         """The intents that are strongest in a user and an item together."""
@@ -63,7 +68,9 @@ class NamedIntents(torch.nn.Module):
         of_item = self.strengths(embeddings[1][item].view(1, -1), embeddings[1], "item")[0]
         both = of_user + of_item
         order = both.argsort(descending=True, stable=True)[:k].tolist()
-        rows: list[tuple[str, Any, float]] = [(self.names[at], None, float(both[at])) for at in order]
+        rows: list[tuple[str, Any, float]] = [
+            (self.names[at], None, float(both[at])) for at in order
+        ]
         said = ", ".join(
             f"{self.names[at]!r} (user {of_user[at]:+.2f}, item {of_item[at]:+.2f})" for at in order
         )
@@ -75,7 +82,7 @@ class NamedIntents(torch.nn.Module):
         )
 
 
-def _narrow(nodes: Tensor, width: int) -> Tensor:
+def narrow(nodes: Tensor, width: int) -> Tensor:
     """Embeddings of layers side by side as their mean, as alignment reads them."""
     return nodes if nodes.size(1) == width else nodes.view(len(nodes), -1, width).mean(1)
 
@@ -97,17 +104,23 @@ def name_intents(head: Any, num_users: int, texts: Mapping[str, Any]) -> NamedIn
 
 @torch.no_grad()
 def by_prototypes(
-    prototypes: Any, user: Tensor, item: int, embeddings: tuple[Tensor, Tensor], k: int,
-    score: float, what: str, ids: Sequence[int | str],
+    prototypes: Any,
+    user: Tensor,
+    item: int,
+    embeddings: tuple[Tensor, Tensor],
+    k: int,
+    score: float,
+    what: str,
+    ids: Sequence[int | str],
 ) -> Explanation:
     """The prototypes that have no name and weigh most, on each side, beyond the average."""
     rows: list[tuple[str, Any, float]] = []
     sides = (("user", user, embeddings[0]), ("item", embeddings[1][item], embeddings[1]))
     for side, node, everybody in sides:
         c = getattr(prototypes, side)
-        weight = (_narrow(everybody, len(c)) @ c).softmax(1).mean(0)
-        own = (_narrow(node.view(1, -1), len(c)) @ c).softmax(1)[0] - weight
-        near = normalize(_narrow(embeddings[1], len(c)), dim=1) @ normalize(c, dim=0)
+        weight = (narrow(everybody, len(c)) @ c).softmax(1).mean(0)
+        own = (narrow(node.view(1, -1), len(c)) @ c).softmax(1)[0] - weight
+        near = normalize(narrow(embeddings[1], len(c)), dim=1) @ normalize(c, dim=0)
         for at in own.argsort(descending=True, stable=True)[:k].tolist():
             nearest = ids[int(near[:, at].argmax())]
             name = f"intent {at} of {side}s, near item {nearest!r}"

@@ -21,7 +21,7 @@ from .batch import Triplets
 from .features import narrow_texts
 from .heads import Head, IntentAlignment
 from .losses import normalize
-from .named_intents import NamedIntents, by_prototypes, name_intents
+from .named_intents import NamedIntents, by_prototypes, name_intents, narrow
 from .ranking_loss import RankingLoss
 from .subgraph import Subgraph
 
@@ -345,15 +345,28 @@ class Recommender(FoldingRanker):
         heads = [head for _, head in self.named_heads() if isinstance(head, IntentAlignment)]
         return heads[0] if heads else None
 
+    def intent_vectors(self) -> tuple[list[str], Tensor, Tensor] | None:
+        """Names and vectors of intents, shape :math:`(n, d)`, and the items' embeddings beside
+        them, shape :math:`(I, d)`; ``None`` where there are no intents.
+        """
+        head, items = self._intent_head(), self.embed()[1]
+        prototypes = self.backbone.intents if head is None else head.student_intents
+        if self.named_intents is not None:
+            names, vectors = self.named_intents.names, self.named_intents.item
+        elif prototypes is not None:
+            vectors = prototypes.item.t()
+            names = [f"intent {at}" for at in range(len(vectors))]
+        else:
+            return None
+        return names, vectors, narrow(items, vectors.size(1))
+
     def explanations(self) -> list[str]:
         """By intents, where there are some."""
         head = self._intent_head() or self.backbone.intents
         named = head is not None or self.named_intents is not None
         return ["intents", *super().explanations()] if named else super().explanations()
 
-    def explain_by(
-        self, way: str, person: Person, item: int, k: int, score: float
-    ) -> Explanation:
+    def explain_by(self, way: str, person: Person, item: int, k: int, score: float) -> Explanation:
         """By intents that have names, else by prototypes."""
         if way != "intents":
             return super().explain_by(way, person, item, k, score)
@@ -377,8 +390,10 @@ class Recommender(FoldingRanker):
 
     def why_no_history(self) -> str:
         """Names the backbone."""
-        return super().why_no_history().replace(
-            type(self).__name__, f"A model on {type(self.backbone).__name__}"
+        return (
+            super()
+            .why_no_history()
+            .replace(type(self).__name__, f"A model on {type(self.backbone).__name__}")
         )
 
     @property

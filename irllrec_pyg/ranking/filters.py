@@ -29,7 +29,7 @@ GRAMMAR = (
 
 @dataclass(frozen=True)
 class Filters:
-    """Rules for the items of a list.
+    r"""Rules for the items of a list.
 
     Conditions and groups are about columns of the ranker's ``item_table``, a table indexed by the
     owner's item ids. An item without a row there fulfils no condition and is in no group.
@@ -45,7 +45,7 @@ class Filters:
         diversity (float, optional): From 0, the best items, to 1, items as unlike as can be:
             :math:`d` in maximal marginal relevance, `"The Use of MMR"
             <https://doi.org/10.1145/290941.291025>`_ (SIGIR 1998), which takes one item after the
-            other by :math:`(1 - d) \\, s_i - d \\max_j \\cos(i, j)` over the items :math:`j` taken
+            other by :math:`(1 - d) \, s_i - d \max_j \cos(i, j)` over the items :math:`j` taken
             before, with scores :math:`s` scaled to 0 to 1 among the best items, ten for each place
             and 100 at least. (default: ``0.0``)
 
@@ -156,7 +156,7 @@ def item_rows(ranker: "Ranker", columns: Iterable[str]) -> pd.DataFrame:
                 f"'item_table' has no column {column!r}; its columns are "
                 f"{', '.join(map(str, table.columns))}."
             )
-    return table[columns].reindex(ranker.ids("item"))
+    return table[columns].reindex(list(ranker.ids("item")))
 
 
 def _fulfils(ranker: "Ranker", where: str) -> NDArray[np.bool_]:
@@ -173,8 +173,10 @@ def _fulfils(ranker: "Ranker", where: str) -> NDArray[np.bool_]:
         values = np.array([value is True or value is np.True_ for value in values])
     if values.dtype != np.bool_:
         raise ValueError(f"'where' must be true or false for each item, got {where!r}.")
-    there = ranker.item_table.index  # type: ignore[union-attr]
-    return values & np.asarray(pd.Index(ranker.ids("item"), dtype=object).isin(there))
+    table = ranker.item_table
+    assert table is not None
+    there = pd.Series(list(ranker.ids("item")), dtype=object).isin(table.index)
+    return np.asarray(values & there.to_numpy(), dtype=np.bool_)
 
 
 def filtered_topk(
