@@ -64,13 +64,12 @@ def builders(settings: dict, epochs: int) -> dict[str, Callable[[HeteroData], Ra
         model = Recommender.from_config(
             {
                 "backbone": {"name": "lightgcn", "embedding_size": 64, "num_layers": 2},
-                "ranking_loss": {"name": "softmax", "temperature": 0.2},
-                "similarity": "validation",
-                "reg_weight": 1e-7,
+                "ranking_loss": {"name": "softmax-all", "similarity": "dot", "temperature": 1.0},
+                "reg_weight": 1e-6,
             },
             data,
         )
-        own = {"lr": 5e-3, "batch_size": 2048, "eval_every": 5, "patience": 3}
+        own = {"lr": 5e-3, "batch_size": 2048, "eval_every": 5, "patience": 2}
         fit(model, data, epochs=epochs, progress=False, **own)
         return model
 
@@ -146,7 +145,7 @@ def main() -> None:
     parser.add_argument("--dataset", default="sample", help="the sample set, or a folder of tables")
     parser.add_argument("--root", default="data", help="folder of the data sets")
     parser.add_argument("--users", type=int, default=150, help="users who are held out")
-    parser.add_argument("--epochs", type=int, default=60, help="of LightGCN at most")
+    parser.add_argument("--epochs", type=int, default=30, help="of LightGCN at most")
     parser.add_argument("--seed", type=int, default=1, help="of the split and of the users")
     parser.add_argument("--out", default="benchmarks/results/fold_in", help="folder of the figures")
     args = parser.parse_args()

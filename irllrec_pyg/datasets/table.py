@@ -264,7 +264,8 @@ class TableDataset(GraphDataset):
         for column in self.text_fields:
             if column not in table:
                 raise ValueError(f"The table of new items has no column {column!r} to embed.")
-        rows = table[self.text_fields].fillna("").astype(str)
+        rows = table[self.text_fields].astype(object)
+        rows = rows.where(rows.notna(), "").astype(str)
         texts = joined(rows, self.text_fields)
         for item, text in zip(table["item"], texts, strict=True):
             if not text:
