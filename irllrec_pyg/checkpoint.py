@@ -14,6 +14,7 @@ from .config import ConfigError
 from .edges import EDGE_TYPE
 from .linear import LinearModel
 from .nn.features import MissingTextError
+from .nn.named_intents import NamedIntents
 from .nn.recommender import ModelConfig, Recommender
 from .ranker_file import (
     EMBEDDINGS,
@@ -28,6 +29,7 @@ from .ranker_file import (
     shared_tensors,
 )
 from .ranking import Blend, FoldIn, Ranker
+from .ranking.explain import Explanation, Person
 from .ranking.fold_in import FoldingRanker
 from .registry import read_part
 from .tensor_file import CheckpointError, check_state, damaged, is_finite, write_tensors
@@ -70,6 +72,7 @@ class EmbeddingRecommender(FoldingRanker):
         self.register_buffer("item_embedding", item_embedding)
         self.info = dict(info or {})
         self.fold = fold
+        self.named_intents: NamedIntents | None = None
 
     def embed(self) -> tuple[Tensor, Tensor]:
         """The embeddings of users and items."""
@@ -87,6 +90,18 @@ class EmbeddingRecommender(FoldingRanker):
     def text_width(self) -> int | None:
         """Width of the texts, where embeddings follow from them alone."""
         return None if self.fold is None or self.fold.text is None else self.fold.text.size(1)
+
+    def explanations(self) -> list[str]:
+        """By intents, where they were named."""
+        own = super().explanations()
+        return own if self.named_intents is None else ["intents", *own]
+
+    def explain_by(self, way: str, person: Person, item: int, k: int, score: float) -> Explanation:
+        """By intents that have names."""
+        if way != "intents" or self.named_intents is None:
+            return super().explain_by(way, person, item, k, score)
+        user, what = self.embedding_of(person), f"item {self.ids('item')[item]!r}"
+        return self.named_intents.explain(user, item, self.embed(), k, score, what)
 
     def grow(self, ids: Sequence[int | str], texts: Tensor | None) -> None:
         """Adds items by their texts."""
@@ -171,6 +186,10 @@ def _describe(ranker: Ranker) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if fold is not None:
         metadata["fold"] = fold.description
         tensors |= {f"fold.{name}": value for name, value in fold.tensors.items()}
+    intents = getattr(ranker, "named_intents", None)
+    if intents is not None:
+        metadata["intents"] = intents.names
+        tensors |= {f"intents.{name}": value for name, value in intents.named_buffers()}
     return tensors, metadata
 
 
@@ -179,7 +198,8 @@ def load_ranker(path: str | Path) -> Ranker:
 
     A closed-form model and a blend come back as what they were; they score histories of new users
     too, where they did. Of a trained model the embeddings come back, as
-    :class:`EmbeddingRecommender`, with what folds new users in, where there is something. ``info`` is what was saved with it.
+    :class:`EmbeddingRecommender`, with what folds new users in, where there is something. ``info``
+    is what was saved with it.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -237,16 +257,25 @@ def _restore(
         parts = _by_prefix(tensors, ("part",))
         return cast("type[LinearModel]", cls).restore(config, parts["part"], *sizes, **shared)
     folded = {name: value for name, value in tensors.items() if name.startswith("fold.")}
-    if others := set(tensors) - set(EMBEDDINGS) - set(folded):
+    named = {name: value for name, value in tensors.items() if name.startswith("intents.")}
+    if others := set(tensors) - set(EMBEDDINGS) - set(folded) - set(named):
         raise ValueError(f"{min(others)!r} is no part of a model")
     if check_embeddings(tensors) != sizes:
         raise ValueError(f"its embeddings are not of {sizes[0]} users and {sizes[1]} items")
     users, items = (tensors[name] for name in EMBEDDINGS)
     fold = None
     if folded or "fold" in metadata:
-        parts = _by_prefix(folded, ("fold",))["fold"]
-        fold = FoldIn.restore(metadata.get("fold"), parts, items.shape)
-    return EmbeddingRecommender(users, items, **shared, fold=fold)
+        own = _by_prefix(folded, ("fold",))["fold"]
+        fold = FoldIn.restore(metadata.get("fold"), own, items.shape)
+    ranker = EmbeddingRecommender(users, items, **shared, fold=fold)
+    if named or "intents" in metadata:
+        names, own = metadata.get("intents"), _by_prefix(named, ("intents",))["intents"]
+        if not isinstance(names, list) or set(own) != {"user", "item"}:
+            raise ValueError("'intents' must have names and vectors")
+        ranker.named_intents = NamedIntents(names, **own)
+        if items.size(1) % own["user"].size(1):
+            raise ValueError("'intents' must be as wide as a layer of the embeddings")
+    return ranker
 
 
 def _by_prefix(tensors: Mapping[str, Tensor], known: Sequence[str]) -> dict[str, dict[str, Tensor]]:

@@ -239,6 +239,10 @@ class EmbeddingModel(DotProductRanker, LinearModel):
         r"""Embeddings of users by their histories, shape :math:`(B, d)`."""
         raise NotImplementedError
 
+    def history_encoder(self) -> Scorer:
+        """The encoder."""
+        return self.encode
+
     def text_items(self, texts: Tensor) -> Tensor:
         r"""Embeddings of items by their texts alone, of shape :math:`(n, d)`, for vectors of shape
         :math:`(n, T)`; models that have a :attr:`text_width` have these.

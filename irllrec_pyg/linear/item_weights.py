@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ..sparse import multiply
-
 from ..ranking.ranker import Similarity
+from ..sparse import multiply
 from .base import LinearModel
 
 BYTES = 12  # of a place of the matrix at the peak: float64, and its copy in float32

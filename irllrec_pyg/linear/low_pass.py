@@ -11,8 +11,8 @@ from torch_geometric.data import HeteroData
 
 from ..config import ConfigError, field
 from ..registry import register
-from .base import FactorModel, LinearModel, inverse_root
 from ..sparse import multiply
+from .base import FactorModel, LinearModel, inverse_root
 from .linear_filter import GraphFilter
 
 

@@ -50,9 +50,7 @@ class TextIALS(TextFactors):
         for _ in range(self.config.num_steps):
             items = self.solve(by_item, users, prior) * known.view(-1, 1)
             users = self.solve(by_user, items)
-            weight, constant = ridge_map(
-                texts[known], items[known].double(), self.config.text_reg
-            )
+            weight, constant = ridge_map(texts[known], items[known].double(), self.config.text_reg)
             mapped = texts @ weight + constant
             prior = (self.config.text_weight * mapped).float()
         assert prior is not None

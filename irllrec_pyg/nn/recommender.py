@@ -13,13 +13,15 @@ from torch_geometric.data import HeteroData
 
 from ..config import Config, ConfigError, field
 from ..edges import EDGE_TYPE
+from ..ranking.explain import Explanation, Person
 from ..ranking.fold_in import FoldIn, FoldingRanker
 from ..registry import lookup, names, read_part
 from .backbones import Backbone
 from .batch import Triplets
 from .features import narrow_texts
-from .heads import Head
+from .heads import Head, IntentAlignment
 from .losses import normalize
+from .named_intents import NamedIntents, by_prototypes, name_intents, narrow
 from .ranking_loss import RankingLoss
 from .subgraph import Subgraph
 
@@ -164,6 +166,7 @@ class Recommender(FoldingRanker):
         self.backbone = backbone
         self.heads = ModuleDict(heads if isinstance(heads, Mapping) else _labelled(heads))
         self.ranking_loss = ranking_loss
+        self.named_intents: NamedIntents | None = None
 
     @classmethod
     def from_config(cls, config: ModelConfig | Mapping[str, Any], data: HeteroData) -> Self:
@@ -320,6 +323,62 @@ class Recommender(FoldingRanker):
             fold.cosine = self.ranks_by == "cosine"
         return fold
 
+    def name_intents(self, texts: Mapping[str, Any]) -> None:
+        """Gives intents names, by which :meth:`explain` tells what a user and an item have in
+        common; they are saved with the model.
+
+        Args:
+            texts (mapping): The vector of a text by the intent's name, of the encoder that made the
+                data set's ``intent``.
+
+        Raises:
+            ValueError: If the model has no head with intents, or a vector has another width.
+        """
+        head = self._intent_head()
+        if head is None:
+            raise ValueError("The model has no 'intent' head, whose map turns texts into intents.")
+        if not texts:
+            raise ValueError("'texts' must hold a vector for each intent, got none.")
+        self.named_intents = name_intents(head, self.num_users, texts)
+
+    def _intent_head(self) -> IntentAlignment | None:
+        heads = [head for _, head in self.named_heads() if isinstance(head, IntentAlignment)]
+        return heads[0] if heads else None
+
+    def intent_vectors(self) -> tuple[list[str], Tensor, Tensor] | None:
+        """Names and vectors of intents, shape :math:`(n, d)`, and the items' embeddings beside
+        them, shape :math:`(I, d)`; ``None`` where there are no intents.
+        """
+        head, items = self._intent_head(), self.embed()[1]
+        prototypes = self.backbone.intents if head is None else head.student_intents
+        if self.named_intents is not None:
+            names, vectors = self.named_intents.names, self.named_intents.item
+        elif prototypes is not None:
+            vectors = prototypes.item.t()
+            names = [f"intent {at}" for at in range(len(vectors))]
+        else:
+            return None
+        return names, vectors, narrow(items, vectors.size(1))
+
+    def explanations(self) -> list[str]:
+        """By intents, where there are some."""
+        head = self._intent_head() or self.backbone.intents
+        named = head is not None or self.named_intents is not None
+        return ["intents", *super().explanations()] if named else super().explanations()
+
+    def explain_by(self, way: str, person: Person, item: int, k: int, score: float) -> Explanation:
+        """By intents that have names, else by prototypes."""
+        if way != "intents":
+            return super().explain_by(way, person, item, k, score)
+        user, embeddings = self.embedding_of(person), self.embed()
+        what = f"item {self.ids('item')[item]!r}"
+        if self.named_intents is not None:
+            return self.named_intents.explain(user, item, embeddings, k, score, what)
+        head = self._intent_head()
+        prototypes = self.backbone.intents if head is None else head.student_intents
+        ids = self.ids("item")
+        return by_prototypes(prototypes, user, item, embeddings, k, score, what, ids)
+
     def user_length(self, user: int) -> float:
         """Length of a user's embedding as the backbone gives it."""
         return float(self.backbone().nodes[user].norm())
@@ -331,8 +390,10 @@ class Recommender(FoldingRanker):
 
     def why_no_history(self) -> str:
         """Names the backbone."""
-        return super().why_no_history().replace(
-            type(self).__name__, f"A model on {type(self.backbone).__name__}"
+        return (
+            super()
+            .why_no_history()
+            .replace(type(self).__name__, f"A model on {type(self.backbone).__name__}")
         )
 
     @property

@@ -6,7 +6,9 @@ from .evaluate import evaluate, evaluate_users
 from .explain import Explanation
 from .filters import Filters
 from .fold_in import FoldIn
+from .index import IndexedRanker, ItemIndex
 from .metrics import LIST_METRICS, USER_METRICS
+from .plots import plot_intents, plot_profile
 from .ranker import Ranker
 
 __all__ = [
@@ -17,7 +19,11 @@ __all__ = [
     "Explanation",
     "Filters",
     "FoldIn",
+    "IndexedRanker",
+    "ItemIndex",
     "Ranker",
     "evaluate",
     "evaluate_users",
+    "plot_intents",
+    "plot_profile",
 ]

@@ -178,9 +178,7 @@ class Blend(Ranker, Configured):
         """By the parts."""
         return ["parts"]
 
-    def explain_by(
-        self, way: str, person: Person, item: int, k: int, score: float
-    ) -> Explanation:
+    def explain_by(self, way: str, person: Person, item: int, k: int, score: float) -> Explanation:
         """What each part adds to the score; the parts are explained on their own scales."""
         if person.user is None:
             scores = [part.score_history(person.rows(self.num_items)) for part in self.rankers()]

@@ -22,6 +22,12 @@ class DotProductRanker(Ranker):
         """Embeds once and scores any number of blocks of users."""
         return DotProducts(*self.embed())
 
+    def history_encoder(self) -> Scorer | None:
+        """A function that gives the embeddings of people, of shape :math:`(B, d)`, by rows of
+        histories, sparse CSR of shape :math:`(B, I)`; ``None`` where there is none.
+        """
+        return None
+
     def item_similarity(self) -> Similarity:
         """Cosines of the items' embeddings."""
         with torch.no_grad(), self.ranking():

@@ -136,9 +136,7 @@ def explain_all(
     return found
 
 
-def _by(
-    ranker: "Ranker", way: str, person: Person, item: int, k: int, score: float
-) -> Explanation:
+def _by(ranker: "Ranker", way: str, person: Person, item: int, k: int, score: float) -> Explanation:
     if way == "history":
         return by_history(ranker, person, item, k, score)
     return ranker.explain_by(way, person, item, k, score)
@@ -169,17 +167,17 @@ def score_of(ranker: "Ranker", person: Person, item: int) -> float:
     return float(ranker.score_history(person.rows(ranker.num_items))[0, item])
 
 
-def by_history(
-    ranker: "Ranker", person: Person, item: int, k: int, score: float
-) -> Explanation:
+def by_history(ranker: "Ranker", person: Person, item: int, k: int, score: float) -> Explanation:
     """The items of the history that carry a score, or that are nearest to the item."""
     found = ranker.contributions(person, item)
     if found is None:
         return _nearest(ranker, person, item, k, score)
     ids = ranker.ids("item")
     order = found.items.abs().argsort(descending=True, stable=True)
-    rows = [("item of the history", ids[int(person.items[at])], float(found.items[at]))
-            for at in order[:k].tolist()]
+    rows: list[tuple[str, Any, float]] = [
+        ("item of the history", ids[int(person.items[at])], float(found.items[at]))
+        for at in order[:k].tolist()
+    ]
     if len(order) > k:
         rows.append((OTHERS, None, float(found.items[order[k:]].sum())))
     rows += [(name, None, value) for name, value in found.further.items()]
@@ -187,7 +185,9 @@ def by_history(
 
 
 def added_up(
-    rows: list[tuple[str, Any, float]], score: float, what: str,
+    rows: list[tuple[str, Any, float]],
+    score: float,
+    what: str,
     parts: dict[str, Explanation] | None = None,
 ) -> Explanation:
     """An explanation of values that should add up to a score; says whether they do."""
@@ -217,23 +217,21 @@ def table_of(rows: list[tuple[str, Any, float]]) -> pd.DataFrame:
     return table
 
 
-def not_a_sum(
-    rows: list[tuple[str, Any, float]], score: float, text: str
-) -> Explanation:
+def not_a_sum(rows: list[tuple[str, Any, float]], score: float, text: str) -> Explanation:
     """An explanation of values that are no parts of the score."""
     table = table_of(rows)
     residual = score - float(table["value"].sum())
     return Explanation(table, score, False, residual, text)
 
 
-def _nearest(
-    ranker: "Ranker", person: Person, item: int, k: int, score: float
-) -> Explanation:
+def _nearest(ranker: "Ranker", person: Person, item: int, k: int, score: float) -> Explanation:
     similar = ranker.item_similarity()(person.items.new_tensor([item]), person.items)[0]
     order = similar.argsort(descending=True, stable=True)[:k].tolist()
     ids = ranker.ids("item")
-    rows = [("similar item of the history", ids[int(person.items[at])], float(similar[at]))
-            for at in order]
+    rows = [
+        ("similar item of the history", ids[int(person.items[at])], float(similar[at]))
+        for at in order
+    ]
     said = ", ".join(f"{own!r} {value:.3f}" for _, own, value in rows)
     return not_a_sum(
         rows,

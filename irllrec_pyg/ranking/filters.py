@@ -29,7 +29,7 @@ GRAMMAR = (
 
 @dataclass(frozen=True)
 class Filters:
-    """Rules for the items of a list.
+    r"""Rules for the items of a list.
 
     Conditions and groups are about columns of the ranker's ``item_table``, a table indexed by the
     owner's item ids. An item without a row there fulfils no condition and is in no group.
@@ -45,7 +45,7 @@ class Filters:
         diversity (float, optional): From 0, the best items, to 1, items as unlike as can be:
             :math:`d` in maximal marginal relevance, `"The Use of MMR"
             <https://doi.org/10.1145/290941.291025>`_ (SIGIR 1998), which takes one item after the
-            other by :math:`(1 - d) \\, s_i - d \\max_j \\cos(i, j)` over the items :math:`j` taken
+            other by :math:`(1 - d) \, s_i - d \max_j \cos(i, j)` over the items :math:`j` taken
             before, with scores :math:`s` scaled to 0 to 1 among the best items, ten for each place
             and 100 at least. (default: ``0.0``)
 
@@ -135,7 +135,7 @@ def _check_condition(where: str) -> None:
 
 
 def item_rows(ranker: "Ranker", columns: Iterable[str]) -> pd.DataFrame:
-    """Columns of the ranker's table by position of the items; missing where there is no row.
+    """Columns of the ranker's table.
 
     Raises:
         ValueError: If there is no table, an id stands there twice or a column is missing.
@@ -156,7 +156,7 @@ def item_rows(ranker: "Ranker", columns: Iterable[str]) -> pd.DataFrame:
                 f"'item_table' has no column {column!r}; its columns are "
                 f"{', '.join(map(str, table.columns))}."
             )
-    return table[columns].reindex(ranker.ids("item"))
+    return table[columns]
 
 
 def _fulfils(ranker: "Ranker", where: str) -> NDArray[np.bool_]:
@@ -164,17 +164,21 @@ def _fulfils(ranker: "Ranker", where: str) -> NDArray[np.bool_]:
     tree = ast.parse(re.sub(r"`[^`]*`", "True", where.strip()), mode="eval")
     names += [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
     rows = item_rows(ranker, dict.fromkeys(names))
+    ids = pd.Series(list(ranker.ids("item")), dtype=object)
+    there = ids.isin(rows.index).to_numpy()
+    rows = rows.reindex(ids[there])  # without holes, columns keep their types
     try:
         found: Any = rows.eval(where, engine="python")
     except Exception as error:  # whatever pandas makes of a condition and the values there
         raise ValueError(f"'where' cannot be evaluated, {where!r}: {error}") from None
-    values = np.broadcast_to(np.asarray(found), (ranker.num_items,))
+    values = np.broadcast_to(np.asarray(found), (len(rows),))
     if values.dtype == object:
-        values = np.array([value is True or value is np.True_ for value in values])
+        values = np.array([value is True or value is np.True_ for value in values], dtype=bool)
     if values.dtype != np.bool_:
         raise ValueError(f"'where' must be true or false for each item, got {where!r}.")
-    there = ranker.item_table.index  # type: ignore[union-attr]
-    return values & np.asarray(pd.Index(ranker.ids("item"), dtype=object).isin(there))
+    fulfilled = np.zeros(len(ids), dtype=np.bool_)
+    fulfilled[there] = values
+    return fulfilled
 
 
 def filtered_topk(
@@ -194,7 +198,8 @@ def filtered_topk(
         return ranker.topk(user, k, exclude, candidates)
     groups = []
     for column, most in filters.max_per.items():
-        codes, _ = pd.factorize(item_rows(ranker, [column])[column])
+        values = item_rows(ranker, [column])[column]
+        codes, _ = pd.factorize(values.reindex(list(ranker.ids("item"))))
         groups.append((codes, int(most)))
     items = torch.full((user.numel(), k), -1, device=ranker.seen_ptr.device)
     scores = torch.full((user.numel(), k), -torch.inf, device=items.device)

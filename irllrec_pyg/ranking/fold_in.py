@@ -13,6 +13,7 @@ from .explain import Contributions, Person
 from .topk import DotProducts, Scorer
 
 Combine = Literal["sum", "mean", "concat"]
+COMBINE = ("sum", "mean", "concat")
 TEXT = ("text", "weight_in", "bias_in", "weight_out", "bias_out")
 
 
@@ -93,7 +94,11 @@ class FoldIn(torch.nn.Module):
         }:
             raise ValueError("'fold' must be settings of how new users are folded in")
         depth, combine = settings["num_layers"], settings["combine"]
-        if type(depth) is not int or not 0 <= depth <= 100 or combine not in ("sum", "mean", "concat"):
+        if (
+            type(depth) is not int
+            or not 0 <= depth <= 100
+            or combine not in ("sum", "mean", "concat")
+        ):
             raise ValueError("'fold' must have a number of layers and say how they are combined")
         if not all(isinstance(settings[name], bool) for name in ("self_loops", "cosine")):
             raise ValueError("'fold' must have settings that are true or false")
@@ -102,9 +107,12 @@ class FoldIn(torch.nn.Module):
         items, width = shape
         if combine == "concat":  # the input is a layer too
             width = width * depth // (depth + 1)
-        wanted = {"layers": (items, width)}
+        wanted: dict[str, tuple[int, ...]] = {"layers": (items, width)}
         if "text" in tensors:
-            if any(tensors[name].dim() != len(size) for name, size in (("text", "IT"), ("weight_in", "HT"))):
+            if any(
+                tensors[name].dim() != len(size)
+                for name, size in (("text", "IT"), ("weight_in", "HT"))
+            ):
                 raise ValueError("'fold.text' must be a matrix")
             hidden, own = tensors["weight_in"].size(0), tensors["text"].size(1)
             wanted |= {
@@ -220,6 +228,10 @@ class FoldingRanker(DotProductRanker):
 
         return score
 
+    def history_encoder(self) -> Scorer | None:
+        """What folds users in."""
+        return self.fold_in()
+
     def contributions(self, person: Person, item: int) -> Contributions | None:
         """What each item of the history gives to the user's embedding, as a part of the score; for
         a user of the model, what is left comes of the user's own embedding.
@@ -252,6 +264,16 @@ class FoldingRanker(DotProductRanker):
                 further["what is the user's own"] = float(own @ target) / scale
         further = {name: scale * value for name, value in further.items()}
         return Contributions(scale * (parts @ target), further)
+
+    def embedding_of(self, person: Person) -> Tensor:
+        """A person's embedding, of shape :math:`(d,)`."""
+        if person.user is not None:
+            return self.embed()[0][person.user]
+        fold = self.fold_in()
+        if fold is None:
+            raise NotImplementedError(self.why_no_history())
+        out: Tensor = fold(person.rows(self.num_items))[0]
+        return out
 
     def user_length(self, user: int) -> float | None:
         """Length of a user's embedding before it was scaled to one; ``None`` where it is not known,

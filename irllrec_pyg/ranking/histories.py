@@ -130,7 +130,8 @@ def _from_lists(
     numbers = None
     if weights is not None:
         own = _listed(weights, "weights")
-        if several != (bool(own) and all(isinstance(one, Iterable) for one in own)):
+        inner = [not isinstance(one, (str, bytes)) and isinstance(one, Iterable) for one in own]
+        if inner and (any(inner) != several or all(inner) != several):
             raise ValueError("'weights' must be shaped like 'history'.")
         numbers = [_listed(one, "weights") for one in own] if several else [own]
         if len(numbers) != len(lists):

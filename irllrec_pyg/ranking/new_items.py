@@ -110,7 +110,7 @@ def encoded(encoder: Any, texts: list[str]) -> Tensor:
     """
     if hasattr(encoder, "encode_texts"):  # a data set
         return torch.as_tensor(encoder.encode_texts(texts))
-    if hasattr(encoder, "encode"):
+    if hasattr(encoder, "encode") and not isinstance(encoder, str):
         found: dict[str, Any] = {}
 
         def keep(batch: list[str], vectors: Any) -> None:

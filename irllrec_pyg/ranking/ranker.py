@@ -305,7 +305,9 @@ class Ranker(torch.nn.Module):
                 rule is wrong, or scores are NaN.
         """
         if history is not None or weights is not None:
-            return self.of(history, weights, user).recommend(None, k, exclude, candidates, filters=filters)
+            return self.of(history, weights, user).recommend(
+                None, k, exclude, candidates, filters=filters
+            )
         position = self.positions(user, "user")
         items = None if candidates is None else self.positions(candidates, "item")
         filters = filters or Filters()
@@ -343,13 +345,13 @@ class Ranker(torch.nn.Module):
         k: int = 20,
         filters: Filters | None = None,
     ) -> pd.DataFrame:
-        """What is most similar to an item, or to a user.
+        r"""What is most similar to an item, or to a user.
 
         Items are compared as the model sees them: by the cosine of their embeddings or factors
         (text models: of their texts); where there are item-to-item weights :math:`B`, of the rows
         of :math:`I + B`; for neighbourhoods by the neighbourhoods' own similarity; for filters on
         the graph by the cosine of the items' users, each weighted by
-        :math:`1 / \\sqrt{d_u}`; for a blend by the weighted mean of the parts'. Users are compared
+        :math:`1 / \sqrt{d_u}`; for a blend by the weighted mean of the parts'. Users are compared
         by the cosine of their embeddings, else of their training items.
 
         Args:

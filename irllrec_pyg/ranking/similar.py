@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from ..sparse import CSR
 from .filters import Filters, filtered_topk
@@ -26,9 +25,7 @@ class Neighbours(Ranker):
         side (str): ``"item"`` or ``"user"``.
     """
 
-    def __init__(
-        self, ranker: Ranker, similarity: Similarity, position: Tensor, side: str
-    ) -> None:
+    def __init__(self, ranker: Ranker, similarity: Similarity, position: Tensor, side: str) -> None:
         own = torch.stack([torch.arange(position.numel(), device=position.device), position])
         super().__init__(own, position.numel(), getattr(ranker, f"num_{side}s"))
         self.item_ids, self.item_table = getattr(ranker, f"{side}_ids"), ranker.item_table
@@ -88,9 +85,7 @@ def _user_similarity(ranker: Ranker) -> Similarity:
     size = ranker.num_users, ranker.num_items
     length = seen.ptr.diff().clamp(min=1).sqrt().float()
     value = (1 / length).repeat_interleave(seen.ptr.diff())
-    matrix = torch.sparse_csr_tensor(
-        seen.ptr, seen.col, value, size=size, check_invariants=False
-    )
+    matrix = torch.sparse_csr_tensor(seen.ptr, seen.col, value, size=size, check_invariants=False)
 
     def similarity(user: Tensor, others: Tensor | None) -> Tensor:
         row, column = seen.of(user)
@@ -100,5 +95,3 @@ def _user_similarity(ranker: Ranker) -> Similarity:
         return out if others is None else out[:, others]
 
     return similarity
-
-

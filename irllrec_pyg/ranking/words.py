@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from .ranker import Ranker
 
 
-def explain_words(
-    ranker: "Ranker", person: Person, item: int, k: int, score: float
-) -> Explanation:
+def explain_words(ranker: "Ranker", person: Person, item: int, k: int, score: float) -> Explanation:
     """Leaves out each word, and each field, of an item's text in turn.
 
     Raises:
@@ -82,8 +80,10 @@ def by_words(
     rows.sort(key=lambda row: -abs(row[2]))
     rows = rows[:k]
     said = ", ".join(f"{reason} {value:+.4g}" for reason, _, value in rows)
-    other = "" if abs(whole - score) <= TOLERANCE * max(abs(score), 1e-6) else (
-        f" By its text alone the item would score {whole:.4g}."
+    other = (
+        ""
+        if abs(whole - score) <= TOLERANCE * max(abs(score), 1e-6)
+        else (f" By its text alone the item would score {whole:.4g}.")
     )
     return not_a_sum(
         rows,

@@ -94,14 +94,14 @@ class AlphaRec(LightGCN):
         """One propagation from a history's items, and the map of the mean of their texts; see
         :class:`~irllrec_pyg.ranking.FoldIn`.
         """
-        first, last = self.mlp[0], self.mlp[2]
+        weights = {name: value.detach() for name, value in self.mlp.named_parameters()}
         item = self.features[self.graph.num_users :]
         text = {
             "text": item,
-            "weight_in": first.weight.detach(),
-            "bias_in": first.bias.detach(),
-            "weight_out": last.weight.detach(),
-            "bias_out": last.bias.detach(),
+            "weight_in": weights["0.weight"],
+            "bias_in": weights["0.bias"],
+            "weight_out": weights["2.weight"],
+            "bias_out": weights["2.bias"],
         }
         layers = item_layers(self)
         total = sum_layers(layers) if layers else item.new_zeros(len(item), self.embedding_size)
