@@ -1,10 +1,12 @@
 """One model with the best settings for one's own data, without a study around it."""
 
 import logging
+import random
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -178,7 +180,7 @@ class _Search:
                 return candidate.fit(data, settings, seed, kept, watch)
 
         own = {**candidate.description, "parts": chosen, "seed": seed if candidate.is_random else 0}
-        best = self._best(candidate, own, build) if self.trials else candidate.first(data)
+        best = self._best(candidate, own, build) if self.trials else candidate.starts(data)[0]
         return build(best), short_hash({**own, "chosen": best}), best
 
     def _best(self, candidate: Candidate, own: dict[str, Any], build: Any) -> Settings:
@@ -192,20 +194,21 @@ class _Search:
         how |= {"prune": True} if self.prune else {}
         journal = self.folder / f"{candidate.name}-{short_hash(how)}.log"
         journal.parent.mkdir(parents=True, exist_ok=True)
-        bar = tqdm(
-            total=self.trials, desc=f"settings of {candidate.name}", disable=not self.progress
-        )
+        starts, trials = candidate.starts(self.data), self.trials
+        if self.sampler == "grid":
+            starts = grid(candidate.grid(self.data), TUNING_SEED)
+            trials = min(trials, len(starts))
+        bar = tqdm(total=trials, desc=f"settings of {candidate.name}", disable=not self.progress)
         with FileLock(journal.with_suffix(".lock")), bar:
             found = tune(
                 candidate.ranges(self.data),
                 value,
                 journal,
-                trials=self.trials,
+                trials=trials,
                 seconds=self.seconds,
                 seed=TUNING_SEED,
-                first=candidate.first(self.data),
+                starts=starts,
                 report=bar.update,
-                grid=candidate.grid(self.data) if self.sampler == "grid" else None,
                 prune=self.prune,
             )
             bar.update(found.trials - bar.n)  # of an earlier run
@@ -215,6 +218,13 @@ class _Search:
         )
         self.searches[candidate.name] = found
         return found.settings
+
+
+def grid(values: Mapping[str, list[Any]], seed: int) -> list[Settings]:
+    """Every combination of values by path, in an order drawn at random."""
+    points = [dict(zip(values, point, strict=True)) for point in product(*values.values())]
+    random.Random(seed).shuffle(points)
+    return points
 
 
 def describe(ranker: Ranker) -> dict[str, Any]:

@@ -3,11 +3,9 @@
 import json
 import math
 import os
-import random
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from itertools import product
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +24,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 Settings = dict[str, Any]
 PRUNED = "stopped early: it fell behind the others"
+WAITING = optuna.trial.TrialState.WAITING
 #: What a model says of settings that do not work; such a trial counts, and has no value.
 FAILURES = (ValueError, ArithmeticError, MemoryError, RuntimeError)
 
@@ -58,13 +57,11 @@ def tune(
     trials: int,
     seconds: float | None = None,
     seed: int = 0,
-    first: Settings | None = None,
+    starts: Sequence[Settings] = (),
     report: Callable[[], object] = lambda: None,
-    grid: Mapping[str, list[Any]] | None = None,
     prune: bool = False,
 ) -> Tuning:
-    """Looks for the settings with the greatest value, by Optuna's tree-structured Parzen estimator
-    or on a grid.
+    """Looks for the settings with the greatest value, by Optuna's tree-structured Parzen estimator.
 
     A range whose end holds the best value so far is widened there, as far as the setting's bounds
     go. A search that was killed goes on: each trial is drawn from a seed of its own, so that the
@@ -78,11 +75,9 @@ def tune(
         trials (int): Budget.
         seconds (float, optional): No trial begins after so long a time of trials. (default: never)
         seed (int, optional): Of the draws. (default: ``0``)
-        first (dict, optional): Settings to try first. (default: none)
+        starts (sequence of dict, optional): Settings to try first, in this order.
+            (default: none)
         report (callable, optional): Is called after each trial.
-        grid (mapping, optional): Values by path, whose combinations are tried, in an order drawn
-            from the seed; where the budget is greater, the search ends with the last of them.
-            (default: the estimator draws from the ranges)
         prune (bool, optional): Whether to stop a trial whose best value so far lies below the
             median of the others' at the same step; see :class:`optuna.pruners.MedianPruner`.
             (default: ``False``)
@@ -98,11 +93,6 @@ def tune(
         if left.state == optuna.trial.TrialState.RUNNING:  # a killed process left it
             study.tell(left.number, state=optuna.trial.TrialState.FAIL)
     budget = trials if any(r.choices or r.low < r.high for r in ranges.values()) else 1
-    points: list[Settings] = []
-    if grid is not None:
-        points = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
-        random.Random(seed).shuffle(points)
-        budget = min(trials, len(points))
     while True:
         done = _done(study)
         spent = sum(trial.user_attrs["seconds"] for trial in done)
@@ -111,11 +101,9 @@ def tune(
         study.sampler = optuna.samplers.TPESampler(
             n_startup_trials=max(3, budget // 4), seed=seed + 7919 * len(done)
         )
-        inside = {path: found for path, found in (first or {}).items() if path in ranges}
-        if points:
-            study.enqueue_trial(points[len(done)])
-        elif not done and inside:
-            study.enqueue_trial(inside)
+        if len(done) < len(starts) and not study.get_trials(states=(WAITING,)):
+            start = starts[len(done)]
+            study.enqueue_trial({path: found for path, found in start.items() if path in ranges})
         current = _widened(ranges, done)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the first values may lie outside of the ranges
