@@ -1,5 +1,6 @@
 """A model as one folder: weights, items, description, metrics, and a card for people."""
 
+import gzip
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -140,12 +141,10 @@ def write_items(folder: Path, items: pd.DataFrame) -> None:
     """Writes the table of the items."""
     if "item" not in items:
         raise ConfigError(f"'items' must have a column 'item', got {', '.join(map(str, items))}.")
-    with atomic_path(folder / ITEMS_FILE) as temporary:
-        items.to_csv(
-            temporary,
-            index=False,
-            compression={"method": "gzip", "mtime": 1},  # the same bytes for the same table
-        )
+    with atomic_path(folder / ITEMS_FILE) as temporary, temporary.open("wb") as file:
+        # Without name and time, so that the same table is the same file.
+        with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+            items.to_csv(packed, index=False)
 
 
 def write_card(

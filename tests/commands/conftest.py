@@ -39,7 +39,7 @@ def raw_shop(tmp_path_factory):
         )
         for u in range(60)
         for i in range(32)
-        if rng.random() < (0.7 if i % 4 == u % 4 else 0.05)
+        if rng.random() < (0.9 if i % 4 == u % 4 else 0.1)
     ]
     rows[20:20] = [("", "", ""), ("", "007", "2024-01-01")]
     with (folder / "interactions.csv").open("w", encoding="utf-8", newline="") as file:
