@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from . import __version__
 
@@ -39,13 +39,21 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
 MENDABLE = (ValueError, OSError, ImportError, RuntimeError, MemoryError)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage, which is pages long for some commands."""
+
+    def error(self, message: str) -> NoReturn:
+        hint = "" if message.endswith(".") else f"; '{self.prog} --help' says what there is."
+        self.exit(2, f"{self.prog}: {message}{hint}\n")
+
+
 def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
     """The parser of the command line.
 
     Args:
         chosen (str, optional): The command whose arguments are added. (default: every command's)
     """
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="irllrec", description="Recommendation with language models on PyTorch Geometric."
     )
     parser.add_argument("--version", action="version", version=f"irllrec_pyg {__version__}")

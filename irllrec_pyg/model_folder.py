@@ -141,10 +141,13 @@ def write_items(folder: Path, items: pd.DataFrame) -> None:
     """Writes the table of the items."""
     if "item" not in items:
         raise ConfigError(f"'items' must have a column 'item', got {', '.join(map(str, items))}.")
-    with atomic_path(folder / ITEMS_FILE) as temporary, temporary.open("wb") as file:
+    with (
+        atomic_path(folder / ITEMS_FILE) as temporary,
+        temporary.open("wb") as file,
         # Without name and time, so that the same table is the same file.
-        with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
-            items.to_csv(packed, index=False)
+        gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed,
+    ):
+        items.to_csv(packed, index=False)
 
 
 def write_card(

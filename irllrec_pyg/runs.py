@@ -204,10 +204,10 @@ def run(
     place = None if folder is None else Path(folder)
     if config.ranker is not None:
         return _run_ranker(config, config.ranker, place, data, items, **options)
-    if place is not None and not (place / CONFIG_FILE).exists():
-        config.save(place / CONFIG_FILE)
     torch.manual_seed(config.training.seed)
     model = Recommender.from_config(config.model, data)
+    if place is not None and not (place / CONFIG_FILE).exists():
+        config.save(place / CONFIG_FILE)
     result = fit(model, data, config.training, folder=place, **options)
     if place is not None:
         _write_users(place, model, config.training, data)

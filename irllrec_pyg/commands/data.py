@@ -66,7 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for name, default in (("user", "user"), ("item", "item"), ("time", None)):
         convert.add_argument(
-            f"--{name}", default=default, metavar="COLUMN", help=f"of a file (default: {default})"
+            f"--{name}",
+            default=default,
+            metavar="COLUMN",
+            help=f"of a file (default: {default or 'none'})",
         )
     convert.add_argument(
         "--items",

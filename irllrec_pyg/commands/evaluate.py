@@ -76,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
     for config, folders in by_data.items():
         graph, _ = open_data(config)
         wanted = args.baselines if args.baselines or args.baselines is None else BASELINES
-        for name in tqdm(wanted or [], desc=f"baselines on {config.name}", leave=False):
+        bar = tqdm(wanted or [], desc=f"baselines on {config.name}", disable=not wanted)
+        for name in bar:
             begin = time.perf_counter()
             settings = choose_settings(name, graph).settings
             ranker = build_linear(name, graph, "", **settings)

@@ -73,6 +73,7 @@ def config_of(args: argparse.Namespace, search: dict[str, Any] | None = None) ->
     values = {
         path: found.pop(path) for path in list(found) if path.startswith(("data.", "training."))
     }
+    args.model = args.model.lower()
     known_names = [*read_arms(None), *names("linear"), *model_names(), *names("backbone")]
     backbone = args.model.partition("+")[0].partition("_")[0]
     if args.model not in known_names and backbone not in names("backbone"):

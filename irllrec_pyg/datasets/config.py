@@ -79,6 +79,11 @@ class DataConfig(Config):
             ConfigError: If there is no such folder and no such name.
         """
         path = Path(place)
+        if path.is_file():
+            raise ConfigError(
+                f"{place} is a file; make a data set's folder of it: irllrec data convert {place} "
+                "FOLDER --user COLUMN --item COLUMN."
+            )
         if not path.is_dir():
             if place not in NAMES:
                 raise ConfigError(

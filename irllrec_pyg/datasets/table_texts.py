@@ -85,7 +85,10 @@ class ItemTexts:
     def why_none(self, field: str) -> str | None:
         r"""Why a field has no text at all, and what to do; ``None`` where it has one."""
         if field == "intent" and not self._asked["intent"]:
-            return "pass intent='COLUMN' to TableDataset, a column of items with such texts."
+            return (
+                "pass intent='COLUMN' to TableDataset, or --intent COLUMN to a command, a column "
+                "of items with such texts."
+            )
         if isinstance(self.source, str):
             return f"put a table items.csv with the columns item and text into {self.source}."
         if any(self.texts(field)):
