@@ -6,8 +6,8 @@ from torch_geometric.data import HeteroData
 from ..config import field
 from ..registry import register
 from ..sparse import CSR
-from .text_ridge import TextFactors, ridge_map
-from .texts import centred_texts
+from .text_factors import TextFactors
+from .texts import centred_texts, ridge
 
 
 @register("text-ials")
@@ -46,11 +46,12 @@ class TextIALS(TextFactors):
         by_user = CSR(self.seen_ptr, self.seen_item)
         by_item = by_user.transpose(self.num_items)
         known = self.degree() > 0
+        solve = ridge(texts[known], self.config.text_reg)
         users, prior = self.first_users(), None
         for _ in range(self.config.num_steps):
             items = self.solve(by_item, users, prior) * known.view(-1, 1)
             users = self.solve(by_user, items)
-            weight, constant = ridge_map(texts[known], items[known].double(), self.config.text_reg)
+            weight, constant = solve(items[known].double())
             mapped = texts @ weight + constant
             prior = (self.config.text_weight * mapped).float()
         assert prior is not None

@@ -1,62 +1,12 @@
 """Item factors of a factorisation, and what texts say of them."""
 
-from typing import ClassVar
-
 import torch
-from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from ..config import field
 from ..registry import register
-from .ials import IALS
-from .texts import centred, centred_texts
-
-
-def ridge_map(x: Tensor, y: Tensor, reg: float) -> tuple[Tensor, Tensor]:
-    """A ridge regression of the rows of ``y`` on those of ``x``: its weights and its constant."""
-    mean_x, mean_y = x.mean(0), y.mean(0)
-    x = x - mean_x
-    gram = x.t() @ x
-    gram.diagonal().add_(reg)
-    weight = torch.cholesky_solve(x.t() @ (y - mean_y), torch.linalg.cholesky(gram))
-    return weight, mean_y - mean_x @ weight
-
-
-class TextFactors(IALS):
-    """Base class of :class:`IALS` whose items' factors follow from texts by a linear map."""
-
-    layout: ClassVar = {
-        "users": "U dim",
-        "items": "I dim",
-        "warm": "I dim",
-        "map": "width dim",
-        "constant": "dim",
-        "center": "width",
-    }
-    warm: Tensor
-    map: Tensor
-    constant: Tensor
-    center: Tensor
-
-    @property
-    def factors(self) -> Tensor:
-        """Factors of the items that those of users are solved from, before texts come in."""
-        return self.warm
-
-    @property
-    def text_width(self) -> int:
-        """Width of the texts."""
-        return self.center.numel()
-
-    def text_items(self, texts: Tensor) -> Tensor:
-        """The map of texts."""
-        mapped = centred(texts, self.center) @ self.map.double() + self.constant.double()
-        return mapped.float()
-
-    def keep(self, **parts: Tensor) -> None:
-        """Keeps tensors in single precision."""
-        for name, part in parts.items():
-            self.register_buffer(name, part.float())
+from .text_factors import TextFactors
+from .texts import centred_texts, ridge
 
 
 @register("text-ridge")
@@ -92,8 +42,8 @@ class TextRidge(TextFactors):
         texts, center = centred_texts(data)
         super().fit(data)
         has_factors = self.degree() > 0
-        known = self.items[has_factors].double()
-        weight, constant = ridge_map(texts[has_factors], known, self.config.text_reg)
+        solve = ridge(texts[has_factors], self.config.text_reg)
+        weight, constant = solve(self.items[has_factors].double())
         self.keep(warm=self.items, map=weight, constant=constant, center=center)
         share = torch.where(has_factors, self.config.text_weight, 1.0).view(-1, 1)
         predicted = texts @ weight + constant

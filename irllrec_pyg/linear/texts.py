@@ -1,5 +1,7 @@
 """The items' texts as the closed-form models take them."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -79,3 +81,28 @@ def text_prior(texts: Tensor, reg: float) -> tuple[Tensor, Tensor]:
     solved = torch.cholesky_solve(texts.t(), torch.linalg.cholesky(gram)).t()  # F A
     kappa = 1 / (1 - (solved * texts).sum(1))
     return kappa, kappa.view(-1, 1) * solved
+
+
+def ridge(x: Tensor, reg: float) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    r"""A ridge regression with a constant, factorised once for any number of targets.
+
+    Args:
+        x (Tensor): What is regressed on, shape :math:`(N, T)`.
+        reg (float): Weight of the ridge, which the constant does not have.
+
+    Returns:
+        Function of targets of shape :math:`(N, d)` to weights of shape :math:`(T, d)` and a
+        constant of shape :math:`(d,)`.
+    """
+    mean = x.mean(0)
+    x = x - mean
+    gram = x.t() @ x
+    gram.diagonal().add_(reg)
+    factor = torch.linalg.cholesky(gram)
+
+    def solve(y: Tensor) -> tuple[Tensor, Tensor]:
+        centre = y.mean(0)
+        weight = torch.cholesky_solve(x.t() @ (y - centre), factor)
+        return weight, centre - mean @ weight
+
+    return solve

@@ -196,7 +196,8 @@ def added_up(
     size = max(abs(score), float(table["value"].abs().sum()))
     adds_up = abs(residual) <= TOLERANCE * max(size, 1e-6)
     said = ", ".join(
-        f"{reason if item is None else repr(item)} {value:+.4g}" for reason, item, value in rows
+        f"{reason if item is None else repr(item)} {value + 0.0:+.4g}"
+        for reason, item, value in rows
     )
     sentence = (
         "These add up to the score."
@@ -211,7 +212,7 @@ def table_of(rows: list[tuple[str, Any, float]]) -> pd.DataFrame:
     """Reasons, items and values as a table with shares."""
     table = pd.DataFrame(rows, columns=["reason", "item", "value"])
     table["item"] = pd.Series([item for _, item, _ in rows], dtype=object)
-    table["value"] = table["value"].astype(float)
+    table["value"] = table["value"].astype(float) + 0.0  # no negative zero
     total = float(table["value"].abs().sum())
     table["share"] = table["value"] / total if total else 0.0
     return table
