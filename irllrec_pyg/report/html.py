@@ -52,7 +52,8 @@ def _own(name: str) -> str:
 
 def _board(board: Board) -> dict[str, Any]:
     """What the template shows of a table."""
-    shared = _shared([origin for row in board.rows for origin in row.origin])
+    rows = board.rows
+    shared = _shared([origin for row in rows for origin in row.origin])
     return {
         "board": board,
         "heads": heads(board),
@@ -63,15 +64,16 @@ def _board(board: Board) -> dict[str, Any]:
                 "repeats": row.repeats,
                 "cells": [_cell(board, row, metric) for metric in board.metrics],
             }
-            for row in board.rows
+            for row in rows
         ],
+        "repeats": rows[0].repeats if len({row.repeats for row in rows}) == 1 else "",
         "legend": legend(board, MARKS),
         "comparisons": [_comparison(board, one) for one in board.comparisons],
         "charts": [{"chart": chart, "drawn": chart.drawn()} for chart in board.charts],
         "shared": shared,
         "origins": [
             {"words": board.words(row.key), "runs": own}
-            for row in board.rows
+            for row in rows
             if any(own := [_without(one, shared) for one in row.origin])
         ],
     }

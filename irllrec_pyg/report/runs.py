@@ -31,7 +31,9 @@ def read_run(folder: Path) -> Source:
     config = RunConfig.load(folder / CONFIG_FILE)
     result = read_json(folder / RESULT_FILE)
     origin = read_json(folder / ORIGIN_FILE) if (folder / ORIGIN_FILE).exists() else {}
-    hashes = origin.get("data") if isinstance(origin.get("data"), dict) else {}
+    hashes = origin.get("data", {})
+    if not isinstance(hashes, dict):
+        raise CheckpointError(f"{folder / ORIGIN_FILE} is damaged ('data' must be hashes by name).")
     try:
         test = numbers(result.get("test"), "'test'")
         curves = [*_curves(result, config), *_trials(result)]
@@ -39,6 +41,7 @@ def read_run(folder: Path) -> Source:
         raise CheckpointError(
             f"{folder / RESULT_FILE} is damaged ({error}); delete it, and train again."
         ) from None
+    seal, history = _read_model(folder / MODEL_FILE)
     sees = _sees_text(config, hashes)
     row = Row(
         key=_without_seed(config),
@@ -46,8 +49,8 @@ def read_run(folder: Path) -> Source:
         model=config.name,
         text="with" if sees else "none",
         values={name: Value(value) for name, value in test.items()},
-        origin=[_origin(folder, config, result, origin)],
-        users=_users(folder),
+        origin=[_origin(folder, config, result, origin, seal)],
+        users=_users(folder, history),
         curves=curves,
     )
     known = [str(hashes[part]) for part in HELD_OUT if part in hashes]
@@ -101,7 +104,7 @@ def _trials(result: Mapping[str, Any]) -> list[Curve]:
     return [Curve("best validation value by trial", points)] if len(points) > 1 else []
 
 
-def _users(folder: Path) -> pd.DataFrame | None:
+def _users(folder: Path, history: dict[str, int] | None) -> pd.DataFrame | None:
     """The values of each test user, with the number of the user's training interactions."""
     file = folder / USERS_FILE
     if not file.exists():
@@ -114,31 +117,33 @@ def _users(folder: Path) -> pd.DataFrame | None:
         raise CheckpointError(
             f"{file} is damaged ({error}); delete it, or train again into another folder."
         ) from None
-    history = _history(folder / MODEL_FILE)
     if history is not None:
         table["history"] = table["user"].map(history)
     return table
 
 
-def _history(file: Path) -> dict[str, int] | None:
-    """Training interactions by user, where the model's file says so; weights are not read."""
+def _read_model(file: Path) -> tuple[str, dict[str, int] | None]:
+    """The hash that a model's file carries, and the training interactions by user, where it says
+    so; weights are not read.
+    """
     if not file.exists():
-        return None
+        return "", None
     try:
         with safe_open(file, "pt") as stored:
+            seal = str((stored.metadata() or {}).get("blake2b", ""))
             names = list(stored.keys())
             if "seen_ptr" not in names:
-                return None
+                return seal, None
             counts = stored.get_tensor("seen_ptr").diff().tolist()
             ids = read_ids({name: stored.get_tensor(name) for name in IDS if name in names})
             users = range(len(counts)) if ids["user_ids"] is None else ids["user_ids"]
-            return dict(zip(map(str, users), counts, strict=True))
+            return seal, dict(zip(map(str, users), counts, strict=True))
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{file} is damaged ({error}); delete it.") from None
 
 
 def _origin(
-    folder: Path, config: RunConfig, result: Mapping[str, Any], origin: Mapping[str, Any]
+    folder: Path, config: RunConfig, result: Mapping[str, Any], origin: Mapping[str, Any], seal: str
 ) -> dict[str, str]:
     """How a run was made, in words."""
     command = f"irllrec train --config {shlex.quote(str(folder / CONFIG_FILE))} --out ANOTHER"
@@ -148,11 +153,11 @@ def _origin(
         "made by": _versions(folder / CARD_FILE),
         "commit": f"{commit} with changes" if origin.get("dirty") else commit,
     }
-    found |= {f"hash of {part}": str(value) for part, value in (origin.get("data") or {}).items()}
+    found |= {f"hash of {part}": str(value) for part, value in origin.get("data", {}).items()}
     described = hashlib.sha256((folder / CONFIG_FILE).read_bytes()).hexdigest()[:16]
     found["hash of config.yaml"] = described
-    if model := result.get("model") if isinstance(result.get("model"), str) else _sealed(folder):
-        found["hash of the model"] = model[:16]
+    if seal:
+        found["hash of the model"] = seal[:16]
     seed = config.training.seed if config.ranker is None else config.ranker.seed
     found["seed"] = str(seed)
     if result.get("epochs"):
@@ -167,11 +172,3 @@ def _versions(card: Path) -> str:
     lines = card.read_text(encoding="utf-8").splitlines() if card.exists() else []
     made = [line for line in lines if line.startswith("irllrec_pyg ")]
     return made[0].partition(", commit")[0].rstrip(".") if made else "not stated"
-
-
-def _sealed(folder: Path) -> str:
-    """The hash that a model's file carries."""
-    if not (folder / MODEL_FILE).exists():
-        return ""
-    with safe_open(folder / MODEL_FILE, "pt") as stored:
-        return str((stored.metadata() or {}).get("blake2b", ""))

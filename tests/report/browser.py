@@ -64,9 +64,7 @@ class Page:
             deviceScaleFactor=1,
             mobile=self.width < 600,
         )
-        features = [
-            {"name": "prefers-color-scheme", "value": "dark" if self.dark else "light"},
-        ]
+        features = [{"name": "prefers-color-scheme", "value": "dark" if self.dark else "light"}]
         media = "print" if self.print else "screen"
         await self.call("Emulation.setEmulatedMedia", media=media, features=features)
         if not self.scripts:
