@@ -55,7 +55,7 @@ def read_run(folder: Path) -> Source:
     )
     known = [str(hashes[part]) for part in HELD_OUT if part in hashes]
     hidden = " and validation" if config.training.exclude_validation else ""
-    setting = f"split {config.data.split}, ranked without items of training{hidden}"
+    setting = f"split {config.data.split} of seed {config.data.seed}, ranked without items of training{hidden}"
     return Source(
         data=config.data.name,
         setting=setting,
@@ -99,7 +99,7 @@ def _trials(result: Mapping[str, Any]) -> list[Curve]:
         return []
     tried = list(searches.values())[-1].get("tried", [])
     values = [-np.inf if row["value"] is None else float(row["value"]) for row in tried]
-    best = np.maximum.accumulate(values) if values else []
+    best = np.maximum.accumulate(np.array(values, float)).tolist()
     points = [(float(at), float(one)) for at, one in enumerate(best, 1) if np.isfinite(one)]
     return [Curve("best validation value by trial", points)] if len(points) > 1 else []
 

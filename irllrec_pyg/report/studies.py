@@ -11,7 +11,7 @@ import pandas as pd
 from ..config import ConfigError, read_yaml
 from ..study.config import FIRST
 from ..study.page import WHERE
-from ..study.summary import QUESTIONS
+from ..study.summary import BEST, QUESTIONS
 from ..tensor_file import CheckpointError
 from .reading import COMPARISONS, NAN, PLAN, Comparison, Row, Source, Value
 
@@ -21,6 +21,7 @@ OF_PAIRS = ("difference", "low", "high", "reference", "p", "p_holm")
 NAMES_OF_PAIRS = (
     "data", "setting", "question", "model", "text", "against", "against_text", "metric", "verdict"
 )  # fmt: skip
+BEST_WORDS = "the best with texts, the best without, by validation"
 TEST = (
     "each arm against the same model without texts, by the first metric alone: two-sided, users "
     "and splits as random effects (clusters in two directions, Cameron, Gelbach and Miller 2011), "
@@ -108,7 +109,7 @@ def _comparisons(table: pd.DataFrame, first: str) -> list[Comparison]:
                 p=row["p"],
                 corrected=row["p_holm"],
                 verdict=row["verdict"],
-                question=row["question"],
+                question=BEST_WORDS if row["question"] == BEST else row["question"],
                 marked=same and row["against_text"] == "none",
             )
         )

@@ -70,7 +70,8 @@ def test_nothing_is_wider_than_the_window(pages, tmp_path, name, view, width, op
                 assert await page.ask(WIDER) <= 0
                 assert await page.ask(OUTSIDE) == 0
             size = (await page.call("Page.getLayoutMetrics"))["cssContentSize"]
-            assert size["width"] <= width and size["height"] > 500
+            assert size["width"] <= width
+            assert size["height"] > 500
             assert page.errors() == []
             assert picture.stat().st_size > 10_000
 
@@ -94,7 +95,8 @@ def test_tables_are_sorted_by_click_and_by_keyboard(pages):
     async def look():
         async with Page(pages["runs"], 1280) as page:
             before = await page.ask(NAMES)
-            assert before[0] == "ease" and before[1] == "lightgcn_int"
+            assert before[0] == "ease"
+            assert before[1] == "lightgcn_int"
             await page.ask(f"{column}.click()")
             assert [name[:4] for name in await page.ask(NAMES)] == ["ligh", HOSTILE[:4], "ease"]
             await page.ask(f"{column}.focus()")

@@ -76,11 +76,14 @@ def test_it_is_the_same_every_time(runs):
 
 
 def test_marks_stand_beside_colours(page):
-    assert "<b>" in page and "<u>" in page and "▲" in page
+    assert "<b>" in page
+    assert "<u>" in page
+    assert "▲" in page
     marks = re.findall(r'class="mark" transform="translate\(18 6\)" d="([^"]+)"', page)
     gains = page[page.index("Gain over ease") :].split("</figure>")[0]
     own = re.findall(r'class="mark" transform="translate\(18 6\)" d="([^"]+)"', gains)
-    assert len(own) == len(set(own)) == 2 and set(own) <= set(marks)
+    assert len(own) == len(set(own)) == 2
+    assert set(own) <= set(marks)
 
 
 def test_where_each_row_comes_from_is_said(page):

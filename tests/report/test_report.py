@@ -34,7 +34,8 @@ def test_baselines_come_first_and_a_gain_is_marked(runs):
     assert float(ours["difference"]) == pytest.approx(change.mean(), abs=1e-5)
     assert float(ours["difference_low"]) == pytest.approx(change.mean() - half, abs=1e-5)
     assert (ours["verdict"], ours["against"], ours["place"]) == ("gain", "ease", "1")
-    assert ease["verdict"] == "" and ease["place"] == "2"
+    assert ease["verdict"] == ""
+    assert ease["place"] == "2"
     assert "Holm" in ours["test"]
 
 
@@ -78,8 +79,10 @@ def test_formats_escape_names(tmp_path, runs):
     report = build([runs[0], tmp_path / name.replace("/", "_")])
     markdown, latex = render(report, "md"), render(report, "latex")
     assert r"a\_b \| &lt;b&gt;\*x\*&lt;\_b&gt; &amp; 50%" in markdown
-    assert r"a\_b \textbar{} \textless{}b\textgreater{}" in latex and r"\& 50\%" in latex
-    assert r"\textbf{" in latex and r"$^{+}$" in latex
+    assert r"a\_b \textbar{} \textless{}b\textgreater{}" in latex
+    assert r"\& 50\%" in latex
+    assert r"\textbf{" in latex
+    assert r"$^{+}$" in latex
     assert latex.count("{") == latex.count("}")
     lines = [line for line in markdown.splitlines() if line.startswith("|")]
     assert len({line.replace(r"\|", "").count("|") for line in lines}) == 1
@@ -100,9 +103,11 @@ def test_a_committed_study_has_its_own_verdicts():
         for row in rows
         if row["setting"].startswith("warm")
     }
-    assert asked and all(found[key] == verdict for key, verdict in asked.items())
+    assert asked
+    assert all(found[key] == verdict for key, verdict in asked.items())
     page = render(report, "html")
-    assert "irllrec study --root TABLES" in page and page == render(build([TEXTS]), "html")
+    assert "irllrec study --root TABLES" in page
+    assert page == render(build([TEXTS]), "html")
 
 
 @pytest.mark.parametrize(
@@ -124,7 +129,8 @@ def test_bad_runs_are_told_in_one_line(runs, capsys, tmp_path, file, content, sa
     path.unlink() if content is None else path.write_text(content)
     assert main(["report", *runs, "--out", str(tmp_path / "report.html")]) == 2
     error = capsys.readouterr().err
-    assert said in error and error.count("\n") == 1
+    assert said in error
+    assert error.count("\n") == 1
     assert not (tmp_path / "report.html").exists()
 
 
@@ -144,7 +150,8 @@ def test_bad_tables_are_told_in_one_line(tmp_path, capsys, table, said):
     (tmp_path / "summary.csv").write_text(table)
     assert main(["report", str(tmp_path)]) == 2
     error = capsys.readouterr().err
-    assert said in error and error.count("\n") == 1
+    assert said in error
+    assert error.count("\n") == 1
 
 
 def test_bad_arguments(runs, tmp_path, capsys):
@@ -157,7 +164,8 @@ def test_bad_arguments(runs, tmp_path, capsys):
     ):
         assert main(["report", *runs, *arguments]) == 2
         error = capsys.readouterr().err
-        assert said in error and error.count("\n") == 1
+        assert said in error
+        assert error.count("\n") == 1
 
 
 def test_the_ending_says_the_format(runs, tmp_path, capsys):
@@ -172,6 +180,8 @@ def test_the_ending_says_the_format(runs, tmp_path, capsys):
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (-0.3, 0.21), (5, 5), (1e-7, 3e-7), (0.0, 0.0)])
 def test_ticks_are_round_and_hold_the_values(low, high):
     found = ticks(low, high)
-    assert found[0] <= low and high <= found[-1] and 2 <= len(found) <= 8
+    assert found[0] <= low
+    assert high <= found[-1]
+    assert 2 <= len(found) <= 8
     steps = np.diff(found)
     assert steps == pytest.approx(steps[0])
