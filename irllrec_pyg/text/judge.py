@@ -7,14 +7,13 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import psutil  # type: ignore[import-untyped]
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import HeteroData
 from tqdm import tqdm
 
-from ..config import Config
-from ..config import field as setting
 from ..linear import EASE, L3AE, Popularity, TextMean
 from ..linear.ease import without_own
 from ..linear.item_weights import inverse_
@@ -24,7 +23,8 @@ from ..ranking import evaluate_users
 from ..ranking.ranker import Ranker, ranker_arguments
 from .embeddings import unit_length
 from .encoding import Vectors
-from .judge_data import TITLE, Judged, Sample, draw
+from .judge_config import JudgeConfig
+from .judge_data import TITLE, Judged, JudgeError, Sample, draw
 from .text_faults import Faults, find_faults
 from .views import AnyEncoder, fitted
 
@@ -32,6 +32,7 @@ from .views import AnyEncoder, fitted
 METRICS = ("ndcg@20", "recall@20")
 RETRIEVAL, ADDS = "retrieval", "adds"
 POPULARITY, INTERACTIONS = "popularity", "interactions"
+BYTES = 48  # a pair of items at the peak: two matrices of float64, and a float32 a ridge
 #: Settings: where the search begins, the factor of a step, and the bounds. The texts' weight is the
 #: paper's, which unlike L3AE's own setting stays where it is best when the ridge moves.
 STEPS = {
@@ -39,15 +40,6 @@ STEPS = {
     "text_weight": (640.0, 4.0, 2.5, 40960.0),
     "text_reg": (10.0, 5.0, 0.4, 1250.0),
 }
-
-
-class JudgeConfig(Config):
-    """How much is looked at."""
-
-    users: int = setting(3000, ge=2, help="users whose held-out items are looked for, at most")
-    items: int = setting(5000, ge=2, help="items that are ranked, at most")
-    resamples: int = setting(2000, ge=100, help="bootstrap samples of the users")
-    seed: int = setting(0, ge=0, help="seed of sample, permutation and bootstrap")
 
 
 @dataclass(frozen=True)
@@ -125,8 +117,7 @@ def judge(
         progress (bool, optional): Whether to show a bar. (default: ``True``)
 
     Raises:
-        ValueError: If there is nothing to judge; says what to do.
-        MemoryError: If the sampled items are too many for the memory.
+        ValueError: If there is nothing to judge, or too many items for the memory; says what to do.
     """
     config = config or JudgeConfig()
     sample = draw(judged, config.users, config.items, config.seed)
@@ -181,10 +172,15 @@ class Adds:
     def __init__(self, sample: Sample, bar: "tqdm[Any]") -> None:
         self.sample, self.bar = sample, bar
         size = int(sample.data["item"].num_nodes)
+        needed, free = BYTES * size**2, psutil.virtual_memory().available
+        if needed > free:
+            raise JudgeError(
+                f"{size} items need {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are "
+                "available; judge fewer items (--judge-items)."
+            )
         self.ranker = EASE.restore(
             {}, {"weight": torch.zeros(size, size)}, **ranker_arguments(sample.data)
         )
-        self.ranker.check_memory()
         bar.set_description("ranking by interactions")
         self.gram = self.ranker.gram()
         self.inverses: dict[float, Tensor] = {}

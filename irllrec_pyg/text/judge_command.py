@@ -4,13 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .chat import Endpoint
-from .engine import RunSettings
-from .judge import JudgeConfig, judge
-from .judge_data import JudgeError, read
-from .judge_report import report, write
-from .judge_statistics import compare
-from .views import build_views
+from .judge_config import JudgeConfig
 
 SIZES = ("users", "items", "resamples")  # settings with flags; the seed is the split's too
 
@@ -51,8 +45,14 @@ def add_arguments(group: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Judges, prints the verdict and writes it into ``--out``."""
+    from . import Endpoint, RunSettings, build_views
+    from .judge import judge
+    from .judge_data import read
+    from .judge_report import report, write
+    from .judge_statistics import compare
+
     if args.root is None or args.name is None:
-        raise JudgeError("judge needs --root and --name: a folder of tables, or of irllrec texts.")
+        raise ValueError("judge needs --root and --name: a folder of tables, or of irllrec texts.")
     sizes = {name: getattr(args, f"judge_{name}") for name in SIZES}
     config = JudgeConfig(seed=args.seed or 0, **sizes)
     names = list(dict.fromkeys(args.encoders or [args.encoder]))

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from ..study.statistics import holm, verdict
-from .judge import ADDS, INTERACTIONS, METRICS, RETRIEVAL, Arm, Findings, JudgeConfig, Key
+from .judge import ADDS, INTERACTIONS, METRICS, RETRIEVAL, Arm, Findings, Key
+from .judge_config import JudgeConfig
 from .judge_data import TITLE
 
 #: Share of the reference that counts as no difference.

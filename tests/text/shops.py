@@ -25,7 +25,7 @@ def write_shop(root: Path, columns: dict[str, list[str]] | None = None, users: i
     """
     rng, folder = np.random.default_rng(0), root / "shop"
     folder.mkdir(parents=True)
-    size = 120
+    size = 240
     colour = np.arange(size) % len(COLOURS)
     liked = [
         rng.choice(np.flatnonzero(colour == user % len(COLOURS)), 5, False) for user in range(users)

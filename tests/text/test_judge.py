@@ -21,11 +21,11 @@ from irllrec_pyg.text.judge import (
     Adds,
     Arm,
     Findings,
-    JudgeConfig,
     climb,
     judge,
     with_texts,
 )
+from irllrec_pyg.text.judge_config import JudgeConfig
 from irllrec_pyg.text.judge_data import JudgeError, draw, read
 from irllrec_pyg.text.judge_report import FIRST, report, verdict
 from irllrec_pyg.text.judge_statistics import Comparison, compare
@@ -202,19 +202,29 @@ def test_of_many_items_popular_ones_are_drawn(tmp_path: Path) -> None:
     held_out = {(u, place[i]) for u, i in edges.edge_label_index.t().tolist() if i in place}
     assert {*map(tuple, sample.test.t().tolist())} <= held_out
     assert any("40 are drawn" in note for note in data.notes)
-    degree = np.bincount(edges.edge_index[1], minlength=120)
+    degree = np.bincount(edges.edge_index[1], minlength=data.data["item"].num_nodes)
     drawn = [draw(data, 40, 40, seed).items for seed in range(20)]
     assert np.mean([degree[items].mean() for items in drawn]) > degree.mean()
 
 
 def test_items_that_were_not_asked_for_are_left_out(tmp_path: Path) -> None:
-    some = [f"A {COLOURS[item % 10]} thing" if item < 80 else "" for item in range(120)]
+    some = [f"A {COLOURS[item % 10]} thing" if item < 160 else "" for item in range(240)]
     write_shop(tmp_path, {"llm_text": some})
     data = read(str(tmp_path), "shop", k_core=1)
     sample = draw(data, 1000, 1000, 0)
-    assert [data.texts["llm_text"][item] != "" for item in sample.items] == [True] * 80
-    assert any("'llm_text' is missing for 40 of 120 items" in note for note in data.notes)
-    write_shop(tmp_path / "b", {"none": [""] * 120})
+    asked = [at for at, text in enumerate(data.texts["llm_text"]) if text]
+    assert 0 < len(asked) < data.data["item"].num_nodes
+    assert sample.items.tolist() == asked
+    missing = data.data["item"].num_nodes - len(asked)
+    assert any(f"'llm_text' is missing for {missing} of" in note for note in data.notes)
+    write_shop(tmp_path / "b", {"none": [""] * 240})
     nothing = read(str(tmp_path / "b"), "shop", ("none",), k_core=1)
     with pytest.raises(JudgeError, match="'none' has no text for any item"):
         draw(nothing, 100, 100, 0)
+
+
+def test_too_many_items_for_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_shop(tmp_path, users=30)
+    monkeypatch.setattr("irllrec_pyg.text.judge.BYTES", 10**12)
+    with pytest.raises(JudgeError, match=r"items need .* GB are available; judge fewer items"):
+        judged(tmp_path)

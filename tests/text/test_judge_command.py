@@ -12,7 +12,7 @@ pytest.importorskip("sklearn")
 from irllrec_pyg.cli import main
 from tests.text.shops import COLOURS, write_shop
 
-SIZE = 120
+SIZE = 240
 
 
 def judge(root: Path, *arguments: str) -> int:
@@ -78,8 +78,8 @@ STRANGE = [chr(0x4E00 + item) + "\u2028\x0b🎲 e\u0301" for item in range(SIZE)
 @pytest.mark.parametrize(
     ("texts", "said"),
     [
-        (["The same for all"] * SIZE, "120 the same as another"),
-        (["nan"] * SIZE, "120 refused"),
+        (["The same for all"] * SIZE, "240 the same as another"),
+        (["nan"] * SIZE, "240 refused"),
         (LONG, f"{sum(map(len, LONG))} characters"),
         (STRANGE, "none empty, refused or twice"),
         ([f"x{item}" if item % 12 else "" for item in range(SIZE)], "empty"),
