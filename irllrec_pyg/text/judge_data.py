@@ -132,6 +132,9 @@ def _column(spec: str, items: pd.DataFrame, made: str, source: str) -> list[str]
     if (path := Path(spec, TEXTS_FILE)).exists():
         source, columns = str(path), [made]
         table = rows_by_position(path, "item", items["item"].tolist(), warn=False)
+        if (origin := f"{made}_from") in table and made in table:
+            # What stands in for a text that was not asked for says nothing of the model's.
+            table[made] = table[made].where(table[origin] == "model", "")
     for column in columns:
         if column not in table:
             raise JudgeError(
@@ -166,7 +169,7 @@ def draw(judged: Judged, users: int, items: int, seed: int) -> Sample:
 
     Args:
         judged (Judged): Split and texts.
-        users (int): Users at most, for validation and for test each.
+        users (int): Users at most for test; for validation, which is ranked many times, a third.
         items (int): Items at most.
         seed (int): Seed of the draw.
 
@@ -205,7 +208,7 @@ def draw(judged: Judged, users: int, items: int, seed: int) -> Sample:
     train = pairs.pop("edge_index")
     known = np.bincount(train[0], minlength=int(data["user"].num_nodes)) > 0
     drawn = []
-    for part in pairs.values():
+    for part, most in zip(pairs.values(), (-(-users // 3), users), strict=True):
         part = part[:, known[part[0]]]
         able = np.unique(part[0])
         if len(able) < 2:
@@ -214,7 +217,7 @@ def draw(judged: Judged, users: int, items: int, seed: int) -> Sample:
                 f"{len(places)} items that have texts; at least 2 are needed, and some hundred to "
                 "learn anything."
             )
-        some = rng.permutation(able)[:users]
+        some = rng.permutation(able)[:most]
         drawn.append(torch.from_numpy(part[:, np.isin(part[0], some)]))
     graph = HeteroData()
     graph["user"].num_nodes, graph["item"].num_nodes = data["user"].num_nodes, len(places)

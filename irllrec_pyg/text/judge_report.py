@@ -14,6 +14,8 @@ from .judge import ADDS, INTERACTIONS, METRICS, POPULARITY, RETRIEVAL, Arm, Find
 from .judge_statistics import ALONE, ONE_VIEW, PERMUTED, TITLES, Comparison
 
 FIRST = METRICS[0]
+#: A gain of fewer percent is called small, however sure it is.
+SMALL = 3.0
 
 
 def report(findings: Findings, comparisons: list[Comparison]) -> list[str]:
@@ -75,9 +77,10 @@ def verdict(first: list[Comparison]) -> list[str]:
 
 def _worth(plain: list[Comparison], real: list[Comparison]) -> str:
     best = max(real, key=lambda row: row.mean)
+    grade = "Worth having" if best.change >= SMALL else "A small gain"
     told = (
-        f"Worth having: {best.text!r} by {best.encoder} adds most to interactions, {_of(best)}, "
-        "for users with a history."
+        f"{grade}: {best.text!r} by {best.encoder} adds most to interactions, {_of(best)}, for "
+        "users with a history."
     )
     for row in plain:
         if _arm(row) == _arm(best) and row.against == TITLES:

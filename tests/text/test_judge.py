@@ -180,6 +180,8 @@ def test_the_verdict_follows_the_figures() -> None:
     assert "what they add is less than 1 % ('text' by e, the best: +0.0 %" in verdict(level[:3])[0]
     worse = compare(judged_values(base, base * 0.8), QUICK)
     assert "they harm" in verdict([row for row in worse if row.metric == FIRST])[0]
+    little = compare(judged_values(base, base * 1.02), QUICK)
+    assert verdict(little[:3])[0].startswith("A small gain: 'text' by e adds most")
     findings = judged_values(base, base * 1.2)
     better = compare(findings, QUICK)
     said = report(findings, better)
@@ -193,6 +195,7 @@ def test_of_many_items_popular_ones_are_drawn(tmp_path: Path) -> None:
     sample = draw(data, 40, 40, 0)
     assert (len(sample.items), sample.data["item"].num_nodes) == (40, 40)
     assert len(sample.test[0].unique()) <= 40
+    assert len(sample.val[0].unique()) <= 14
     edges = data.data["user", "rates", "item"]
     place = {item: at for at, item in enumerate(sample.items.tolist())}
     kept = [(u, place[i]) for u, i in edges.edge_index.t().tolist() if i in place]

@@ -62,10 +62,17 @@ def test_a_folder_of_texts_stands_for_its_profiles_and_intents(
     items = pd.read_csv(shop / "items.csv", dtype=str)
     made = tmp_path / "made"
     made.mkdir()
-    pd.DataFrame(
+    texts = pd.DataFrame(
         {"item": items["item"], "profile": items["text"], "intent": items["text"].str[:9]}
-    ).to_csv(made / "item_texts.csv", index=False)
+    )
+    asked = np.arange(SIZE) % 3 > 0
+    texts["profile_from"] = texts["intent_from"] = np.where(asked, "model", "attributes")
+    texts.to_csv(made / "item_texts.csv", index=False)
     assert judge(tmp_path, "--texts", str(made)) == 0
+    told = json.loads((tmp_path / "out" / "judge.json").read_text())
+    assert told["sample"]["items"] < told["sample"]["items of the data set"]
+    assert all("left out" in note for note in told["notes"])
+    assert told["texts"][str(made)]["empty"] == 0
     table = pd.read_csv(tmp_path / "out" / "judge.csv", keep_default_na=False)
     assert set(table.text) == {"title", str(made)}
     assert set(table.intents) == {"", str(made)}
