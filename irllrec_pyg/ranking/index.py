@@ -139,7 +139,7 @@ class IndexedRanker(DotProductRanker):
         ValueError: If the model's scores are no dot products.
 
     Example:
-        >>> fast = IndexedRanker(model)
+        >>> fast = IndexedRanker(build_model("lightgcn", data))
         >>> fast.recommend(7, k=2)["rank"].tolist()
         [1, 2]
     """

@@ -310,7 +310,7 @@ class Ranker(torch.nn.Module):
             )
         position = self.positions(user, "user")
         items = None if candidates is None else self.positions(candidates, "item")
-        filters = filters or Filters()
+        filters = check_filters(filters)
         check_length(k)
         items = filters.candidates(self, items)
         listed, score = filtered_topk(self, position, k, exclude, items, filters)
@@ -523,6 +523,17 @@ class Ranker(torch.nn.Module):
     def share_index(self, other: "Ranker") -> None:
         """Takes the positions of another ranker's items, which are this one's too."""
         self._owners["item"] = other.owners("item")
+
+
+def check_filters(filters: Any) -> Filters:
+    """Checks rules; none are rules that allow everything.
+
+    Raises:
+        TypeError: If they are something else.
+    """
+    if filters is not None and not isinstance(filters, Filters):
+        raise TypeError(f"'filters' must be Filters(…), got {type(filters).__name__}.")
+    return filters or Filters()
 
 
 def check_length(k: Any) -> None:
