@@ -11,7 +11,8 @@ from torch_geometric.data import InMemoryDataset
 from .config import Config, ConfigError, field, read_yaml, write_yaml
 from .datasets import IRLLRecDataset, MovieLensText, TableDataset
 from .datasets.splits import Kind, check_shares
-from .nn.recommender import ModelConfig, Recommender
+from .nn.model_config import ModelConfig
+from .nn.recommender import Recommender
 from .published import model_config, published_settings
 from .training import FitResult, TrainingConfig, fit
 

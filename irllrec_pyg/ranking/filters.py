@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from .ranker import Exclude, Ranker
+    from .positions import Exclude
+    from .ranker import Ranker
 
 POOL = 100  # items at least among which a list is made diverse, and 10 for each place of it
 LONGEST = 2000  # characters of a condition

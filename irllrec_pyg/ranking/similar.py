@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ..sparse import CSR
 from .filters import Filters, filtered_topk
-from .ranker import Ranker, Similarity, check_filters, check_length
+from .positions import check_length
+from .ranker import Ranker, Similarity, check_filters
 
 if TYPE_CHECKING:
     Ids = Hashable | Iterable[Hashable] | None
