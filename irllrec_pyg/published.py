@@ -17,7 +17,8 @@ from torch_geometric.data import HeteroData
 
 from .config import ConfigError, read_yaml, unknown_name
 from .nn import IntentAlignment
-from .nn.recommender import ModelConfig, Recommender
+from .nn.model_config import ModelConfig
+from .nn.recommender import Recommender
 from .registry import lookup, names
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,8 @@ from ..datasets.interactions import from_interactions
 from ..linear import LinearModel
 from ..nn.features import MissingTextError
 from ..nn.heads.base import TextHead
-from ..nn.recommender import ModelConfig, Recommender
+from ..nn.model_config import ModelConfig
+from ..nn.recommender import Recommender
 from ..published import model_config, published_grid, published_settings, split_name
 from ..ranking import Blend, Ranker
 from ..registry import lookup
