@@ -169,11 +169,11 @@ def published_grid(model: str) -> dict[str, list[Any]]:
     for other, row in published_table().items():
         own, _, their = other.partition("_")
         for name, value in row.items():
-            path = known.get(name, "")
-            if own == backbone or (their == variant and path.startswith("heads.")):
+            path = known.get(name)
+            if path and (own == backbone or (their == variant and path.startswith("heads."))):
                 values = value.values() if isinstance(value, Mapping) else [value]
                 found.setdefault(path, set()).update(values)
-    return {path: sorted(values) for path, values in found.items() if path}
+    return {path: sorted(values) for path, values in found.items()}
 
 
 def aliases(model: str) -> dict[str, str]:
