@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable
 
 from ..study.statistics import GAIN, LOSS, SAME
-from .boards import MARGIN, Board, Report, shown
+from .boards import Board, Report, shown
+from .comparing import MARGIN
 from .reading import NAN, Row, Value
 
 #: Beside a value: what its test says.

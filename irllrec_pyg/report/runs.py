@@ -55,10 +55,10 @@ def read_run(folder: Path) -> Source:
     )
     known = [str(hashes[part]) for part in HELD_OUT if part in hashes]
     hidden = " and validation" if config.training.exclude_validation else ""
-    setting = f"split {config.data.split} of seed {config.data.seed}, ranked without items of training{hidden}"
+    split = f"split {config.data.split} of seed {config.data.seed}"
     return Source(
         data=config.data.name,
-        setting=setting,
+        setting=f"{split}, ranked without items of training{hidden}",
         hash=" ".join(known),
         rows=[row],
         path=folder,
