@@ -73,7 +73,8 @@ def graph(name: str, matrix: Tensor) -> onnx.ModelProto:
         matrix (Tensor): By which this input is multiplied, float32 of shape :math:`(d, I)`.
     """
     width, count = matrix.shape
-    rows, listed = ["people", count], ["people", "k"]
+    rows: list[str | int | None] = ["people", count]
+    listed = ["people", "k"]
     return helper.make_model(
         helper.make_graph(
             [
