@@ -52,7 +52,7 @@ class ItemIndex:
         self.cells = min(self.config.cells or int(4 * count**0.5), most)
         self._index: Any
         self._quantizer: Any = faiss.IndexFlatIP(width)
-        self._probing = faiss.SearchParametersIVF
+        self._probing: Any = faiss.SearchParametersIVF
         if count <= SMALL or self.cells == 1:
             self.cells, self._index = 1, self._quantizer
         else:

@@ -36,7 +36,7 @@ def recommend(served: Served, request: m.RecommendRequest, limits: Limits) -> di
     options: dict[str, Any] = {"k": request.k, "exclude": exclude, "filters": rules}
     # Lists that are reordered are made of deep ones, which would take memory for all at once.
     step = 1 if rules is not None and rules.reorders else limits.max_batch
-    lists = []
+    lists: list[dict[str, Any]] = []
     for at in range(0, len(request.users), step):
         users = request.users[at : at + step]
         table = served.lists.recommend(list(dict.fromkeys(users)), **options)
@@ -44,7 +44,10 @@ def recommend(served: Served, request: m.RecommendRequest, limits: Limits) -> di
         lists += [{"user": user, "items": found.get(user, [])} for user in users]
     for at in range(0, len(request.histories), step):
         histories = request.histories[at : at + step]
-        given = {"history": [one.items for one in histories], "weights": _weights(histories)}
+        given: dict[str, Any] = {
+            "history": [one.items for one in histories],
+            "weights": _weights(histories),
+        }
         found = _by(served.lists.recommend(**given, **options), "user", "score", served)
         lists += [
             {"user": one.label, "items": found.get(place, [])}
