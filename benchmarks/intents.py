@@ -34,13 +34,8 @@ def wishes(folder: Path, field: str = "wishes") -> dict[str, Tensor]:
         name: intent[field] if isinstance(intent[field], str) else ", ".join(intent[field])
         for name, intent in intents.items()
     }
-    found: dict[str, Tensor] = {}
-
-    def keep(batch: list[str], vectors: np.ndarray) -> None:
-        found.update(zip(batch, torch.from_numpy(vectors), strict=True))
-
-    WordLlamaEncoder().encode(list(texts.values()), keep)
-    return {name: normalize(found[text], dim=0) for name, text in texts.items()}
+    vectors = normalize(torch.as_tensor(WordLlamaEncoder().encode(list(texts.values()))), dim=1)
+    return dict(zip(texts, vectors, strict=True))
 
 
 def named_rate(

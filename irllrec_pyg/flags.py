@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 
 from .config import alternatives, bounds_of, read_scalar, settings_of
 from .datasets.config import NOT_OF_TABLES, DataConfig
-from .nn.recommender import ModelConfig
+from .nn.model_config import ModelConfig
 from .published import ALIASES, OWN_ALIASES, aliases, split_name
 from .registry import lookup, names
 from .training import TrainingConfig

@@ -9,12 +9,13 @@ from typing import Any, cast
 import pandas as pd
 from torch_geometric.data import HeteroData
 
-from .checkpoint import EmbeddingRecommender, load_model, load_ranker, save_ranker
+from .checkpoint import load_model, load_ranker, save_ranker
 from .config import ConfigError, write_yaml
 from .datasets.base import GraphDataset
 from .datasets.tables import read_table
 from .files import atomic_path, write_text
 from .model_card import card
+from .nn.embedding_recommender import EmbeddingRecommender
 from .nn.features import MissingTextError
 from .ranking import Ranker
 from .tensor_file import CheckpointError

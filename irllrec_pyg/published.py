@@ -17,7 +17,8 @@ from torch_geometric.data import HeteroData
 
 from .config import ConfigError, read_yaml, unknown_name
 from .nn import IntentAlignment
-from .nn.recommender import ModelConfig, Recommender
+from .nn.model_config import ModelConfig
+from .nn.recommender import Recommender
 from .registry import lookup, names
 
 log = logging.getLogger(__name__)
@@ -168,11 +169,11 @@ def published_grid(model: str) -> dict[str, list[Any]]:
     for other, row in published_table().items():
         own, _, their = other.partition("_")
         for name, value in row.items():
-            path = known.get(name, "")
-            if own == backbone or (their == variant and path.startswith("heads.")):
+            path = known.get(name)
+            if path and (own == backbone or (their == variant and path.startswith("heads."))):
                 values = value.values() if isinstance(value, Mapping) else [value]
                 found.setdefault(path, set()).update(values)
-    return {path: sorted(values) for path, values in found.items() if path}
+    return {path: sorted(values) for path, values in found.items()}
 
 
 def aliases(model: str) -> dict[str, str]:

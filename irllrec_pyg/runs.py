@@ -21,7 +21,8 @@ from .model_folder import (
     write_card,
     write_items,
 )
-from .nn.recommender import ModelConfig, Recommender
+from .nn.model_config import ModelConfig
+from .nn.recommender import Recommender
 from .provenance import provenance, write_users
 from .published import model_config, published_settings
 from .ranking import USER_METRICS, Ranker, evaluate, evaluate_users

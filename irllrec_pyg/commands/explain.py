@@ -10,6 +10,7 @@ sentence below the table says so.
 import argparse
 from typing import TYPE_CHECKING
 
+from ..config import ConfigError
 from ..ranking import Ranker
 from .common import (
     RUN_HELP,
@@ -62,14 +63,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints the reasons, or writes their table."""
     check_out(args.out)
-    ranker = load(args.run_folder, args)
-    (item,) = ids_of(ranker, "item", [args.item])
-    if args.history:
-        history, weights = history_of(args, ranker)
-        found = ranker.explain(item=item, k=args.k, history=history, weights=weights, by=args.by)
-    else:
-        (user,) = ids_of(ranker, "user", [args.user])
-        found = ranker.explain(user, item, args.k, by=args.by)
+    try:
+        found, ranker = _explained(args)
+    except NotImplementedError as error:
+        hint = "" if args.with_data else " Some reasons need the data set: add --with-data."
+        raise ConfigError(f"{error}{hint}") from None
     if args.out is not None:
         show(with_titles(found.table, ranker), args.out)
         return 0
@@ -78,6 +76,18 @@ def run(args: argparse.Namespace) -> int:
         print(f"\n{name}")
         _print(part, ranker)
     return 0
+
+
+def _explained(args: argparse.Namespace) -> "tuple[Explanation, Ranker]":
+    ranker = load(args.run_folder, args)
+    (item,) = ids_of(ranker, "item", [args.item])
+    if args.history:
+        history, weights = history_of(args, ranker)
+        found = ranker.explain(item=item, k=args.k, history=history, weights=weights, by=args.by)
+    else:
+        (user,) = ids_of(ranker, "user", [args.user])
+        found = ranker.explain(user, item, args.k, by=args.by)
+    return found, ranker
 
 
 def _print(found: "Explanation", ranker: Ranker) -> None:

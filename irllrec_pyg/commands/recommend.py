@@ -91,7 +91,9 @@ def run(args: argparse.Namespace) -> int:
     if args.new:
         if ranker.text_encoder is None:
             raise ConfigError("--new needs the encoder of the data set's texts: add --with-data.")
-        ranker.add_items(read_table(args.new, ["item"]))
+        new = read_table(args.new, ["item"])
+        ranker.add_items(new)
+        ranker.item_table = pd.concat([ranker.item_table, new.set_index("item")])
     filters = filters_of(args, ranker)
     exclude = None if args.exclude == "none" else args.exclude
     if args.history:

@@ -107,19 +107,33 @@ class L3AE(ItemWeights):
     def weights(self, data: HeteroData) -> Tensor:
         r"""The matrix :math:`\mathbf{B}`."""
         texts, center = centred_texts(data)
-        kappa, right = text_prior(texts, self.config.text_reg)
-        weight = self.config.text_weight * self.config.reg
         gram = self.gram()
         gram.diagonal().add_(self.config.reg)
         inverse = inverse_(gram)
-        own, left = inverse.diagonal().clone(), inverse @ texts
-        # PC = P (I - diag kappa) + (PF) H'
-        prior_own = own * (1 - kappa) + (left * right).sum(1)
         solved = texts.t() @ texts  # A, with which new items are added
         solved.diagonal().add_(self.config.text_reg)
         inverse_(solved)
-        parts = {"texts": texts, "prior": weight * (left @ solved), "solved": solved}
-        for name, part in {**parts, "center": center}.items():
+        left = inverse @ texts
+        prior = self.config.text_weight * self.config.reg * (left @ solved)
+        parts = {"texts": texts, "prior": prior, "solved": solved, "center": center}
+        for name, part in parts.items():
             self.register_buffer(name, part.float())
-        inverse.mul_(weight * (1 - kappa) - (1 + weight * prior_own) / own)
-        return inverse.addmm_(left, right.t(), alpha=weight).fill_diagonal_(0.0)
+        return corrected_(inverse, left, texts, self.config)
+
+
+def corrected_(inverse: Tensor, left: Tensor, texts: Tensor, config: L3AE.Config) -> Tensor:
+    r"""The weights of :class:`L3AE`, in the memory of the inverse.
+
+    Args:
+        inverse (Tensor): :math:`\mathbf{P}` of the ridge ``config.reg``, shape :math:`(I, I)`.
+        left (Tensor): :math:`\mathbf{P} \mathbf{F}`, shape :math:`(I, T)`.
+        texts (Tensor): :math:`\mathbf{F}` of the same type, shape :math:`(I, T)`.
+        config (L3AE.Config): The settings.
+    """
+    kappa, right = text_prior(texts, config.text_reg)
+    weight = config.text_weight * config.reg
+    own = inverse.diagonal().clone()
+    # PC = P (I - diag kappa) + (PF) H'
+    prior_own = own * (1 - kappa) + (left * right).sum(1)
+    inverse.mul_(weight * (1 - kappa) - (1 + weight * prior_own) / own)
+    return inverse.addmm_(left, right.t(), alpha=weight).fill_diagonal_(0.0)

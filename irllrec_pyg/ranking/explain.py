@@ -99,7 +99,7 @@ def explain(
     by: str | None,
 ) -> Explanation:
     """See :meth:`Ranker.explain`."""
-    from .ranker import check_length
+    from .positions import check_length
 
     if item is None:
         raise ValueError("'item' is missing: the item whose score is explained.")

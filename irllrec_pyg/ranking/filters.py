@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from .ranker import Exclude, Ranker
+    from .positions import Exclude
+    from .ranker import Ranker
 
 POOL = 100  # items at least among which a list is made diverse, and 10 for each place of it
+LONGEST = 2000  # characters of a condition
 #: What a condition may be made of: columns, values, comparisons, arithmetic, 'and', 'or', 'not'.
 #: Neither calls nor attributes: a condition may come from a stranger's request.
 GRAMMAR = (
@@ -122,6 +124,8 @@ def _mask(position: Tensor, like: Tensor) -> Tensor:
 def _check_condition(where: str) -> None:
     if not isinstance(where, str):
         raise ValueError(f"'where' must be a condition such as 'price < 20', got {where!r}.")
+    if len(where) > LONGEST:
+        raise ValueError(f"'where' must have at most {LONGEST} characters, got {len(where)}.")
     try:
         tree = ast.parse(re.sub(r"`[^`]*`", "column", where.strip()), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -158,6 +162,13 @@ def item_rows(ranker: "Ranker", columns: Iterable[str]) -> pd.DataFrame:
                 f"'item_table' has no column {column!r}; its columns are "
                 f"{', '.join(map(str, table.columns))}."
             )
+    known = ranker.owners("item")
+    if not any(label in known for label in table.index):
+        first, own = next(iter(table.index), None), next(iter(ranker.ids("item")))
+        raise ValueError(
+            f"'item_table' has no row of any item: its index holds {first!r}, items are called "
+            f"{own!r} here. Is it indexed by item id, in the same way written?"
+        )
     return table[columns]
 
 
@@ -208,7 +219,12 @@ def filtered_topk(
     groups = []
     for column, most in filters.max_per.items():
         values = item_rows(ranker, [column])[column]
-        codes, _ = pd.factorize(values.reindex(list(ranker.ids("item"))))
+        try:
+            codes, _ = pd.factorize(values.reindex(list(ranker.ids("item"))))
+        except TypeError:
+            raise ValueError(
+                f"'max_per' needs one value an item; the column {column!r} holds lists or such."
+            ) from None
         groups.append((codes, int(most)))
     items = torch.full((user.numel(), k), -1, device=ranker.seen_ptr.device)
     scores = torch.full((user.numel(), k), -torch.inf, device=items.device)

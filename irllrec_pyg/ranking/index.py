@@ -10,7 +10,8 @@ from ..config import Settings, field
 from ..sparse import CSR
 from .dot_product import DotProductRanker
 from .histories import HistoryRanker
-from .ranker import Exclude, Ranker, check_length
+from .positions import Exclude, check_length
+from .ranker import Ranker
 
 BLOCK = 256  # users who are looked for at once
 SMALL = 4096  # items up to which cells bring nothing
@@ -141,7 +142,7 @@ class IndexedRanker(DotProductRanker):
         ValueError: If the model's scores are no dot products.
 
     Example:
-        >>> fast = IndexedRanker(model)
+        >>> fast = IndexedRanker(build_model("lightgcn", data))
         >>> fast.recommend(7, k=2)["rank"].tolist()
         [1, 2]
     """

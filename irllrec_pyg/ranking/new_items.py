@@ -111,13 +111,7 @@ def encoded(encoder: Any, texts: list[str]) -> Tensor:
     if hasattr(encoder, "encode_texts"):  # a data set
         return torch.as_tensor(encoder.encode_texts(texts))
     if hasattr(encoder, "encode") and not isinstance(encoder, str):
-        found: dict[str, Any] = {}
-
-        def keep(batch: list[str], vectors: Any) -> None:
-            found.update(zip(batch, np.asarray(vectors, np.float32), strict=True))
-
-        encoder.encode(list(dict.fromkeys(texts)), keep)
-        rows = torch.from_numpy(np.stack([found[text] for text in texts]))
+        rows = torch.as_tensor(np.asarray(encoder.encode(texts), np.float32))
         return torch.nn.functional.normalize(rows, dim=1)
     if not callable(encoder):
         raise TypeError(

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ..sparse import CSR
 from .filters import Filters, filtered_topk
-from .ranker import Ranker, Similarity, check_length
+from .positions import check_length
+from .ranker import Ranker, Similarity, check_filters
 
 if TYPE_CHECKING:
     Ids = Hashable | Iterable[Hashable] | None
@@ -57,7 +58,7 @@ def similar(
     with ranker.ranking():
         similarity = ranker.item_similarity() if side == "item" else _user_similarity(ranker)
         lists = Neighbours(ranker, similarity, position, side)
-        filters = filters or Filters()
+        filters = check_filters(filters)
         everyone = torch.arange(position.numel(), device=position.device)
         allowed = filters.candidates(lists)
         listed, score = filtered_topk(lists, everyone, k, "train", allowed, filters)

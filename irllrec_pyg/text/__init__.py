@@ -11,6 +11,7 @@ except ImportError as error:
 from .chat import ChatSettings, Endpoint
 from .embeddings import Embedder
 from .encoders import EndpointEncoder, SentenceTransformerEncoder, WordLlamaEncoder
+from .encoding import Encoder, FunctionEncoder
 from .engine import RunSettings, RunStopped
 from .manifest import plan, write_manifest
 from .pipeline import PipelineError, TextPipeline
@@ -24,8 +25,10 @@ __all__ = [
     "STEPS",
     "ChatSettings",
     "Embedder",
+    "Encoder",
     "Endpoint",
     "EndpointEncoder",
+    "FunctionEncoder",
     "LeakageError",
     "PipelineError",
     "PromptSet",

@@ -12,6 +12,7 @@ from torch_geometric.data import HeteroData
 
 from ..datasets.formats import plain_id
 from ..datasets.tables import find_table
+from . import judge_command
 from .chat import ChatSettings, Endpoint, ResponseFormat
 from .embeddings import Embedder
 from .encoders import Encoder, build_encoder
@@ -32,6 +33,7 @@ ACTIONS: dict[str, tuple[StepName, ...]] = {
     "plan": STEPS,
     "status": STEPS,
     "show": STEPS,
+    "judge": (),
     "batch-write": STEPS,
     "batch-submit": STEPS,
     "batch-poll": STEPS,
@@ -78,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   intents   intents of items and users         embed   embeddings of both texts, and all files
   run       all four, one after the other      plan    counts, tokens and cost; asks nothing
   status    where each step stands             show    one node's prompts and answers
+  judge     whether texts of a folder of tables are any good, before a model is trained
   batch-…   a step through the Batch API: batch-write, -submit, -poll, -collect with --step
 
 Every step can be stopped and run again: what is answered stays. A folder remembers the options
@@ -96,13 +99,14 @@ that concern data, prompts and model. Keys come from environment variables only.
     _chat_arguments(parser.add_argument_group("chat model"))
     _run_arguments(parser.add_argument_group("run"))
     _encoder_arguments(parser.add_argument_group("encoder"))
+    judge_command.add_arguments(parser.add_argument_group("judge"))
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command; problems that a user can mend are one line, not a traceback."""
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     try:
-        return _run(args)
+        return judge_command.run(args) if args.action == "judge" else _run(args)
     except (ValueError, ImportError, FileNotFoundError, RunStopped) as error:
         print(f"irllrec texts: {error}", file=sys.stderr)
         return 1

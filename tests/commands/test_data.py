@@ -91,6 +91,7 @@ def test_a_file_with_other_names_becomes_a_folder(tmp_path, capsys):
     assert "no column 'customer'; its columns are isbn, who, when" in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("ignore:Data set 'again' has no")
 def test_the_published_layout_and_back_keep_ids_splits_and_texts(shop, tmp_path):
     published, tables, again = (tmp_path / name for name in ("published", "tables", "again"))
     arguments = ["--k-core", "2", "--encoder", "none", "--split", "time"]

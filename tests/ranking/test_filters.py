@@ -76,6 +76,7 @@ def test_conditions_on_columns(ranker, where, expected):
         "price <",
         "price = 3",
         "",
+        "price < 1 or " * 200 + "price < 2",
         7,
     ],
 )
@@ -107,6 +108,15 @@ def test_wrong_rules_are_named(ranker):
     ranker.item_table = pd.concat([ranker.item_table, ranker.item_table[:1]])
     with pytest.raises(ValueError, match="one row an item, got 'i0' more than once"):
         ranker.recommend(3, filters=Filters(where="price < 3"))
+    ranker.item_table = pd.DataFrame({"tags": [["a"]] * 9}, index=IDS)
+    with pytest.raises(ValueError, match="the column 'tags' holds lists"):
+        ranker.recommend(3, filters=Filters(max_per={"tags": 1}))
+    ranker.item_table = pd.DataFrame({"price": [1]}, index=[0])
+    with pytest.raises(ValueError, match=r"no row of any item: its index holds 0, items .* 'i0'"):
+        ranker.recommend(3, filters=Filters(where="price < 3"))
+    for ask in (ranker.recommend, ranker.similar):
+        with pytest.raises(TypeError, match="'filters' must be Filters"):
+            ask("i3" if ask == ranker.similar else 3, filters={"deny": ["i1"]})
     ranker.item_table = None
     with pytest.raises(ValueError, match=r"'price' is looked for .* set 'ranker\.item_table'"):
         ranker.recommend(3, filters=Filters(where="price < 3"))

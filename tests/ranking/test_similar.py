@@ -85,7 +85,9 @@ def test_a_blend_is_the_mean_of_its_parts(data):
         parts[2].similar("i2")
 
 
-@pytest.mark.parametrize("name", [*sorted(set(names("linear")) - {"popularity"}), "lightgcn"])
+@pytest.mark.parametrize(
+    "name", [*sorted(set(names("linear")) - {"popularity", "text-popularity"}), "lightgcn"]
+)
 def test_rules_hold_and_nothing_is_like_itself(data, name):
     model = build_model(name, data) if name == "lightgcn" else build(name, data)
     filters = Filters(deny=["i1", "i2"])
