@@ -20,6 +20,7 @@ from ..config import ConfigError, Settings
 from ..ranking import Ranker
 from . import answers
 from . import messages as m
+from .batches import Batches
 from .guard import Guard, Metrics, problem
 from .limits import Limits
 from .served import Shelf
@@ -100,6 +101,8 @@ def _add_routes(app: FastAPI, shelf: Shelf, limits: Limits) -> None:
         "dependencies": [Security(APIKeyHeader(name="X-API-Key", auto_error=False))]
     }
 
+    batches = Batches(shelf, limits)
+
     @app.get("/health", tags=["service"], response_model=m.Health)
     async def health() -> JSONResponse:
         """Whether the server is there, and what it serves."""
@@ -120,9 +123,9 @@ def _add_routes(app: FastAPI, shelf: Shelf, limits: Limits) -> None:
         return Response(generate_latest(app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     @app.post("/recommend", tags=["lists"], response_model=m.RecommendAnswer, **by_key)
-    def recommend(request: m.RecommendRequest) -> JSONResponse:
+    async def recommend(request: m.RecommendRequest) -> JSONResponse:
         """Lists for users of the data set, and for people by what they have."""
-        return JSONResponse(answers.recommend(shelf.current, request, limits))
+        return JSONResponse(await batches.answer(request))
 
     @app.post("/similar", tags=["lists"], response_model=m.SimilarAnswer, **by_key)
     def similar(request: m.SimilarRequest) -> JSONResponse:

@@ -1,12 +1,16 @@
 """Answers over HTTP are those of the model."""
 
+import asyncio
+
 import pytest
 import torch
 
 from irllrec_pyg import build_model
-from irllrec_pyg.linear import TextMean
+from irllrec_pyg.linear import EASE, TextMean
 from irllrec_pyg.ranking import Filters
+from irllrec_pyg.serving import Limits, Shelf, answers
 from irllrec_pyg.serving import messages as m
+from irllrec_pyg.serving.batches import Batches
 
 
 def rows(table, value="score"):
@@ -137,6 +141,42 @@ def test_new_items_are_listed_and_may_be_filtered(blend, ask):
         answer = client.post("/items", json={"items": body})
         assert (answer.status_code, said in answer.json()["error"]) == (422, True), answer.text
     assert client.get("/health").json()["items"] == 10
+
+
+def test_requests_that_wait_are_answered_together_and_apart(ease, monkeypatch):
+    calls, batches = [], Batches(Shelf(ease), Limits(threads=1, max_batch=9))
+    recommend = EASE.recommend
+
+    def counted(self, users=None, *arguments, **options):
+        calls.append(users)
+        return recommend(self, users, *arguments, **options)
+
+    monkeypatch.setattr(EASE, "recommend", counted)
+    bodies = [
+        *({"users": [f"u{at}"], "k": 3} for at in (1, 2, 2, 5)),
+        {"users": ["nobody"], "k": 2},
+        {"users": ["u3", "u4"], "k": 2},
+        {"users": ["u6"], "k": 3, "exclude": "none"},
+        {"users": ["u1"], "k": 3, "filters": {"deny": ["001"]}},
+        {"histories": [{"items": ["001"]}], "k": 3},
+        {"users": ["u1"] * 10, "k": 3},
+    ]
+
+    async def ask_all():
+        requests = [m.RecommendRequest(**body) for body in bodies]
+        waiting = [batches.answer(request) for request in requests]
+        return await asyncio.gather(*waiting, return_exceptions=True)
+
+    found = asyncio.run(ask_all())
+    assert ["u1", "u2", "u5"] in calls
+    assert isinstance(found[4], KeyError)
+    assert "There may be 9" in str(found[-1])
+    for body, answer in list(zip(bodies, found, strict=True))[:-1]:
+        if answer is found[4]:
+            continue
+        expected = answers.recommend(batches.shelf.current, m.RecommendRequest(**body), Limits())
+        assert answer == expected
+    assert batches.free == 1
 
 
 def test_what_a_model_cannot_do_it_says(folder, shop, ask):
