@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ..linear.item_weights import ItemWeights
 from ..ranking import Ranker
-from ..ranking.ranker import Exclude, check_length
+from ..ranking.positions import Exclude, check_length
 from .folder import embeddings
 
 BLOCK = 1024  # users whose lists are made and written at once
