@@ -31,6 +31,8 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "similar": ("irllrec_pyg.commands.similar", "items or users that are like others"),
     "explain": ("irllrec_pyg.commands.explain", "why an item is recommended"),
     "report": ("irllrec_pyg.commands.report", "runs and studies side by side, as a page or tables"),
+    "export": ("irllrec_pyg.commands.export", "a model as tables, index, ONNX or for a hub"),
+    "serve": ("irllrec_pyg.commands.serve", "answer requests over HTTP"),
     "study": ("irllrec_pyg.study.command", "compare models with and without texts on tables"),
     "settings": ("irllrec_pyg.settings", "list every setting with its type, default and bounds"),
     "completion": ("irllrec_pyg.commands.completion", "completion of commands for the shell"),

@@ -131,7 +131,7 @@ def explain_all(
     found = _by(ranker, by or ways[0], person, item, k, score)
     if by is None:
         for way in ways[1:]:
-            with contextlib.suppress(ValueError):  # an item may lack a text
+            with contextlib.suppress(ValueError, NotImplementedError):  # no text, or no such map
                 found.parts[way] = _by(ranker, way, person, item, k, score)
     return found
 

@@ -131,6 +131,8 @@ def _check_condition(where: str) -> None:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise ValueError(f"'where' is no condition such as 'price < 20': {where!r}.") from None
     for node in ast.walk(tree):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult) and _has_text(node):
+            raise ValueError(f"'where' may not multiply texts, got {where!r}.")  # to fill memory
         if not isinstance(node, GRAMMAR) or (isinstance(node, ast.Name) and "__" in node.id):
             raise ValueError(
                 f"'where' may hold columns, values and comparisons alone, joined by 'and', 'or' "
@@ -168,6 +170,13 @@ def item_rows(ranker: "Ranker", columns: Iterable[str]) -> pd.DataFrame:
             f"{own!r} here. Is it indexed by item id, in the same way written?"
         )
     return table[columns]
+
+
+def _has_text(tree: ast.AST) -> bool:
+    return any(
+        isinstance(node, ast.Constant) and isinstance(node.value, (str, bytes))
+        for node in ast.walk(tree)
+    )
 
 
 def _fulfils(ranker: "Ranker", where: str) -> NDArray[np.bool_]:

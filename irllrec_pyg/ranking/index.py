@@ -53,6 +53,7 @@ class ItemIndex:
         self.cells = min(self.config.cells or int(4 * count**0.5), most)
         self._index: Any
         self._quantizer: Any = faiss.IndexFlatIP(width)
+        self._probing: Any = faiss.SearchParametersIVF
         if count <= SMALL or self.cells == 1:
             self.cells, self._index = 1, self._quantizer
         else:
@@ -98,9 +99,10 @@ class ItemIndex:
     ) -> tuple[Tensor, Tensor, Tensor]:
         more = 0 if hidden is None else int((hidden.ptr[user + 1] - hidden.ptr[user]).max())
         depth = min(k + more, len(self.items))
-        if self.cells > 1:
-            self._index.nprobe = min(probes, self.cells)
-        found = torch.from_numpy(self._index.search(queries[user].numpy(), depth)[1])
+        options = {}
+        if self.cells > 1:  # not an attribute of the index: others may search it at the same time
+            options["params"] = self._probing(nprobe=min(probes, self.cells))
+        found = torch.from_numpy(self._index.search(queries[user].numpy(), depth, **options)[1])
         found = found.sort(1).values  # equal scores are listed by ascending item
         there = found >= 0
         if hidden is not None:
@@ -214,4 +216,4 @@ class IndexedRanker(DotProductRanker):
             users = encode(people.rows(everyone, self.num_items).to(self.items.dtype))
         twin = type(self).__new__(type(self))
         twin._build(exact, users, self.items, self.index)
-        return twin
+        return twin.train(self.training)

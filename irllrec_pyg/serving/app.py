@@ -1,0 +1,217 @@
+"""The application: routes, errors, documentation."""
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+from fastapi import FastAPI, Request, Response, Security
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.security import APIKeyHeader
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+
+from .. import __version__
+from ..config import ConfigError, Settings
+from ..ranking import Ranker
+from . import answers
+from . import messages as m
+from .batches import Batches
+from .guard import Guard, Metrics, problem
+from .limits import Limits
+from .served import Shelf
+
+KEY = "IRLLREC_API_KEY"
+LONGEST = 500  # characters of an error, which may hold what was asked for
+
+
+def create_app(
+    source: str | Path | Ranker | Callable[[], Ranker],
+    limits: Limits | Settings = None,
+    index: bool = False,
+) -> FastAPI:
+    """An application that recommends, finds similar items and explains, for any ASGI server.
+
+    Where the environment has ``IRLLREC_API_KEY``, every request needs it, but for ``/health`` and
+    the documentation.
+
+    Args:
+        source (str, Path, Ranker or callable): The folder of a model; a model; or what loads one.
+        limits (Limits or mapping, optional): What one request may ask for.
+            (default: the defaults)
+        index (bool, optional): Whether lists come from an approximate index of the items, as
+            :class:`irllrec_pyg.ranking.IndexedRanker` has it. (default: ``False``)
+
+    Returns:
+        The application; ``app.state.shelf`` holds the model.
+
+    Raises:
+        ConfigError: If the key is there and empty.
+        FileNotFoundError, CheckpointError: If there is no such model.
+
+    Example:
+        >>> app = create_app(EASE(data), {"max_k": 100})
+        >>> app.state.shelf.current.version
+        1
+    """
+    limits = Limits.read(limits)
+    key = os.environ.get(KEY)
+    if key is not None and not key.strip():
+        raise ConfigError(f"{KEY} is empty; set it to a secret, or unset it to need none.")
+    shelf = Shelf(source, index)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # More threads than cores only wait for each other, each with memory for its scores.
+        threads = limits.threads or os.cpu_count() or 1
+        anyio.to_thread.current_default_thread_limiter().total_tokens = threads
+        yield
+
+    app = FastAPI(
+        title="irllrec",
+        version=__version__,
+        summary="Recommendations, what is similar, and why, in the owner's ids.",
+        lifespan=lifespan,
+        redoc_url=None,
+        responses={
+            code: {"model": m.Problem, "description": said}
+            for code, said in (
+                (401, "The key is missing or wrong."),
+                (404, "An id is unknown."),
+                (413, "The body is too large."),
+                (422, "Something in the request is wrong, or too much."),
+                (501, "The model cannot do this."),
+            )
+        },
+    )
+    app.state.shelf, app.state.metrics = shelf, Metrics(shelf)
+    app.add_middleware(Guard, metrics=app.state.metrics, max_body=limits.max_body, key=key)
+    _add_errors(app)
+    _add_routes(app, shelf, limits)
+    _add_changes(app, shelf, limits)
+    return app
+
+
+def _add_routes(app: FastAPI, shelf: Shelf, limits: Limits) -> None:
+    by_key: dict[str, Any] = {
+        "dependencies": [Security(APIKeyHeader(name="X-API-Key", auto_error=False))]
+    }
+
+    batches = Batches(shelf, limits)
+
+    @app.get("/health", tags=["service"], response_model=m.Health)
+    async def health() -> JSONResponse:
+        """Whether the server is there, and what it serves."""
+        served = shelf.current
+        about = m.Health(
+            model=type(served.ranker).__name__,
+            version=served.version,
+            users=served.ranker.num_users,
+            items=served.ranker.num_items,
+            takes_histories=served.ranker.takes_history,
+            takes_new_items=served.takes_new_items,
+        )
+        return JSONResponse(about.model_dump())
+
+    @app.get("/metrics", tags=["service"], response_class=Response, **by_key)
+    async def metrics() -> Response:
+        """Counts and times in Prometheus's text format."""
+        return Response(generate_latest(app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.post("/recommend", tags=["lists"], response_model=m.RecommendAnswer, **by_key)
+    async def recommend(request: m.RecommendRequest) -> JSONResponse:
+        """Lists for users of the data set, and for people by what they have."""
+        return JSONResponse(await batches.answer(request))
+
+    @app.post("/similar", tags=["lists"], response_model=m.SimilarAnswer, **by_key)
+    def similar(request: m.SimilarRequest) -> JSONResponse:
+        """What is like items, or like users, as the model sees them."""
+        return JSONResponse(answers.similar(shelf.current, request, limits))
+
+    @app.post("/explain", tags=["lists"], response_model=m.ExplainAnswer, **by_key)
+    def explain(request: m.ExplainRequest) -> JSONResponse:
+        """Why an item has its score; says whether the reasons add up to it."""
+        return JSONResponse(answers.explain(shelf.current, request, limits))
+
+
+def _add_changes(app: FastAPI, shelf: Shelf, limits: Limits) -> None:
+    options: dict[str, Any] = {
+        "tags": ["changes"],
+        "dependencies": [Security(APIKeyHeader(name="X-API-Key", auto_error=False))],
+    }
+    # Changes wait for each other, not for the threads that rank, and hold none of these.
+    own = anyio.CapacityLimiter(1)
+
+    @app.post("/items", response_model=m.AddItemsAnswer, **options)
+    async def add_items(request: m.AddItemsRequest) -> JSONResponse:
+        """Adds items by their texts, until the server ends; nothing is trained."""
+        answers.check_count(request.items, limits.max_batch, "'items'", "max-batch")
+        rows = [item.model_dump() for item in request.items]
+        served = await anyio.to_thread.run_sync(partial(shelf.add_items, rows), limiter=own)
+        answer = {"added": len(rows), "items": served.ranker.num_items, "version": served.version}
+        return JSONResponse(answer)
+
+    @app.post("/reload", response_model=m.ReloadAnswer, **options)
+    async def reload() -> JSONResponse:
+        """Loads the folder again; requests before that are answered by the old model."""
+        served, again = await anyio.to_thread.run_sync(shelf.reload, limiter=own)
+        answer = {
+            "model": type(served.ranker).__name__,
+            "added": again,
+            "items": served.ranker.num_items,
+            "version": served.version,
+        }
+        return JSONResponse(answer)
+
+
+def _add_errors(app: FastAPI) -> None:
+    for error, status in (
+        (KeyError, 404),
+        (ValueError, 422),
+        (NotImplementedError, 501),
+        (ImportError, 501),
+        (OSError, 503),
+        (MemoryError, 503),
+    ):
+        app.add_exception_handler(error, _known(status))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        said = [_said(one) for one in error.errors()]
+        more = f" ({len(said) - 3} more problems)" if len(said) > 3 else ""
+        return problem(422, " ".join(said[:3]) + more)
+
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code in (404, 405):
+            what = f"{request.method} {request.url.path}"[:LONGEST]
+            return problem(error.status_code, f"There is no {what}; /docs says what there is.")
+        return problem(error.status_code, str(error.detail))
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> JSONResponse:
+        return problem(500, "The server made a mistake; its log says which.")
+
+
+def _known(status: int) -> Callable[[Request, Exception], Any]:
+    """What to say of an error whose message is for people."""
+
+    async def handle(request: Request, error: Exception) -> JSONResponse:
+        if isinstance(error, MemoryError):
+            return problem(status, "The memory does not suffice for this; ask for less at once.")
+        text = " ".join(str(error.args[0] if isinstance(error, KeyError) else error).split())
+        return problem(status, text if len(text) <= LONGEST else text[:LONGEST] + " …")
+
+    return handle
+
+
+def _said(error: dict[str, Any]) -> str:
+    """What pydantic found, in one sentence."""
+    if error["type"] == "json_invalid":
+        return f"The body is no JSON: {error['ctx']['error']}."
+    place = ".".join(str(part) for part in error["loc"][1:]) or "the body"
+    return f"{place[:100]!r}: {error['msg']}, got {repr(error.get('input'))[:60]}."

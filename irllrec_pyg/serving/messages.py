@@ -1,0 +1,220 @@
+"""Requests and answers, as OpenAPI shows them."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, model_validator
+
+Id = Annotated[StrictStr, Field(max_length=1000)] | StrictInt
+Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Rules(_Request):
+    """Which items may be listed; see :class:`irllrec_pyg.ranking.Filters`."""
+
+    allow: list[Id] | None = Field(None, description="only these items")
+    deny: list[Id] | None = Field(None, description="none of these items")
+    where: str | None = Field(
+        None,
+        max_length=1000,
+        description="a condition on columns of the items' table",
+        examples=["price < 20 and in_stock == True"],
+    )
+    max_per: dict[str, Annotated[StrictInt, Field(ge=1)]] = Field(
+        {}, description="at most so many of a value of a column", examples=[{"author": 2}]
+    )
+    diversity: float = Field(
+        0.0, ge=0, le=1, description="0: the best items; 1: items as unlike as can be"
+    )
+
+
+class History(_Request):
+    """A person whom the model need not know."""
+
+    items: list[Id] = Field(min_length=1, description="what the person has")
+    weights: list[Weight] | None = Field(None, description="how much each of the items counts")
+    label: Id | None = Field(None, description="what the answer calls the person")
+
+
+class RecommendRequest(_Request):
+    """People to recommend to: users of the data set, others by their histories, or both."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"users": ["ann", "007"], "k": 5},
+                {
+                    "histories": [{"items": ["00042", "00107"], "weights": [1, 2]}],
+                    "k": 10,
+                    "filters": {"where": "price < 20", "max_per": {"author": 2}},
+                },
+            ]
+        },
+    )
+    users: list[Id] = Field([], description="users of the data set, by the owner's ids")
+    histories: list[History] = Field([], description="people by what they have")
+    k: int = Field(20, ge=1, description="length of the lists")
+    exclude: Literal["known", "train", "none"] = Field(
+        "known",
+        description="what is left out: all that the data set knows of a user or the items of the "
+        "history, the training interactions, or nothing",
+    )
+    filters: Rules | None = None
+
+
+class SimilarRequest(_Request):
+    """Items, or users, that others are compared with."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"items": ["00042"], "k": 5}]}
+    )
+    items: list[Id] = Field([], description="of these items, by the owner's ids")
+    users: list[Id] = Field([], description="or of these users")
+    k: int = Field(20, ge=1, description="how many of each")
+    filters: Rules | None = None
+
+
+class ExplainRequest(_Request):
+    """A score to explain."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"user": "ann", "item": "00042"}]}
+    )
+    user: Id | None = Field(None, description="a user of the data set")
+    history: History | None = Field(None, description="or a person by a history")
+    item: Id = Field(description="the item whose score is explained")
+    k: int = Field(5, ge=1, description="number of reasons")
+    by: Literal["history", "intents", "parts", "words"] | None = Field(
+        None, description="kind of reasons; default: what the model has first"
+    )
+
+
+class NewItem(BaseModel):
+    """An item with its texts and whatever columns the table of the items has."""
+
+    model_config = ConfigDict(extra="allow")
+    item: Id = Field(description="its id, which the model must not have yet")
+
+    @model_validator(mode="after")
+    def _plain(self) -> Self:
+        for name, value in (self.model_extra or {}).items():
+            if isinstance(value, (dict, list)):
+                raise ValueError(f"{name!r} must be a text, a number, true or false")
+        return self
+
+
+class AddItemsRequest(_Request):
+    """New items, which are listed by their texts from now on; nothing is trained."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"items": [{"item": "00999", "title": "a novel of lighthouses"}]}]
+        },
+    )
+    items: list[NewItem] = Field(min_length=1)
+
+
+class Listed(BaseModel):
+    """An item, or a user, of a list."""
+
+    id: int | str
+    rank: int
+    score: float
+    title: str | None = None
+
+
+class PersonList(BaseModel):
+    """The list of a person."""
+
+    user: int | str | None = Field(description="the user's id, or the label of the history")
+    items: list[Listed]
+
+
+class RecommendAnswer(BaseModel):
+    """A list for each person, in the order of the request: users, then histories."""
+
+    version: int = Field(description="of the model: it grows with each change")
+    lists: list[PersonList]
+
+
+class SimilarList(BaseModel):
+    """What is like one of the items, or users."""
+
+    of: int | str
+    similar: list[Listed]
+
+
+class SimilarAnswer(BaseModel):
+    """A list for each item or user, in the order of the request."""
+
+    version: int
+    lists: list[SimilarList]
+
+
+class Reason(BaseModel):
+    """A part of an explanation."""
+
+    reason: str
+    item: int | str | None
+    value: float | None
+    share: float | None
+
+
+class ExplainAnswer(BaseModel):
+    """Why an item has its score."""
+
+    version: int
+    score: float | None
+    adds_up: bool = Field(description="whether the values add up to the score")
+    text: str
+    reasons: list[Reason]
+    parts: dict[str, "ExplainPart"] = {}
+
+
+class ExplainPart(BaseModel):
+    """An explanation by other means, or of a part of a blend."""
+
+    score: float | None
+    adds_up: bool
+    text: str
+    reasons: list[Reason]
+
+
+class AddItemsAnswer(BaseModel):
+    """What the model holds now."""
+
+    version: int
+    added: int
+    items: int
+
+
+class ReloadAnswer(AddItemsAnswer):
+    """The new model. ``added`` are items of earlier requests that it did not know."""
+
+    model: str
+
+
+class Health(BaseModel):
+    """What is served."""
+
+    status: Literal["ok"] = "ok"
+    model: str
+    version: int
+    users: int
+    items: int
+    takes_histories: bool
+    takes_new_items: bool
+
+
+class Problem(BaseModel):
+    """What is wrong, and what to do."""
+
+    error: str
+
+
+ExplainAnswer.model_rebuild()

@@ -1,0 +1,179 @@
+"""The model that is served, and how another one takes its place."""
+
+import copy
+import functools
+import threading
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from ..config import ConfigError
+from ..model_folder import load_folder
+from ..ranking import Blend, IndexedRanker, Ranker
+
+#: What a ranker computes anew when it is asked, because it might be trained in between.
+KEPT = ("embed", "fold_in", "item_similarity")
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model that does not change any more; a request works on one from its begin to its end.
+
+    Args:
+        ranker (Ranker): The model.
+        lists (Ranker): What makes lists: the model, or an index of its items.
+        version (int): Grows with each change.
+    """
+
+    ranker: Ranker
+    lists: Ranker
+    version: int
+
+    @functools.cached_property
+    def titles(self) -> dict[Hashable, Any] | None:
+        """Titles of the items by their ids, where there is a table with some."""
+        table = self.ranker.item_table
+        return None if table is None or "title" not in table else table["title"].to_dict()
+
+    @property
+    def takes_new_items(self) -> bool:
+        """Whether items can be added by their texts."""
+        return self.ranker.text_width is not None and self.ranker.text_encoder is not None
+
+
+class Shelf:
+    """Holds the model that is served; changes are made on another one, which then takes its place.
+
+    Args:
+        source (str, Path, Ranker or callable): A model's folder, what loads a model, or a model,
+            which must not be changed afterwards.
+        index (bool, optional): Whether lists come from an index of the items.
+            (default: ``False``)
+
+    Raises:
+        FileNotFoundError, CheckpointError: If there is no such model.
+        ValueError: If there shall be an index, and scores are no dot products.
+    """
+
+    def __init__(
+        self, source: str | Path | Ranker | Callable[[], Ranker], index: bool = False
+    ) -> None:
+        if isinstance(source, Ranker):
+            fixed = source
+            self._load: Callable[[], Ranker] | None = None
+        elif callable(source):
+            self._load = source
+        else:
+            self._load = functools.partial(load_folder, source)
+        self._index = index
+        self._changes = threading.Lock()
+        self._added: list[dict[str, Any]] = []
+        ranker = fixed if self._load is None else self._load()
+        self._current = self._serve(ranker, 1)
+
+    @property
+    def current(self) -> Served:
+        """The model, as it is now."""
+        return self._current
+
+    def add_items(self, rows: Sequence[Mapping[str, Any]]) -> Served:
+        """Adds items by their texts to a copy of the model, which then takes its place.
+
+        Raises:
+            ConfigError: If there is no encoder of texts.
+            NotImplementedError: If the model does not rank items by texts alone.
+            ValueError: If an item is there already or has no text; nothing has changed then.
+        """
+        with self._changes:
+            before = self.current
+            grown = _grown(before.ranker, rows)
+            self._current = self._serve(grown, before.version + 1)
+            self._added += [dict(row) for row in rows]
+            return self._current
+
+    def reload(self) -> tuple[Served, int]:
+        """Loads the model again, which then takes the place of the old one.
+
+        Items that were added and that the new model does not know are added again.
+
+        Returns:
+            The model, and the number of items that were added again.
+
+        Raises:
+            ConfigError: If the model was not loaded from a folder.
+            FileNotFoundError, CheckpointError: If there is no such model any more; the old one
+                stays.
+        """
+        if self._load is None:
+            raise ConfigError("This model was not loaded from a folder, and cannot be again.")
+        with self._changes:
+            ranker = self._load()
+            known = ranker.owners("item")
+            again = [row for row in self._added if row["item"] not in known]
+            if again:
+                ranker = _grown(ranker, again)
+            self._current = self._serve(ranker, self.current.version + 1)
+            self._added = again
+            return self._current, len(again)
+
+    def _serve(self, ranker: Ranker, version: int) -> Served:
+        ranker.eval()
+        settle(ranker)
+        return Served(ranker, IndexedRanker(ranker).eval() if self._index else ranker, version)
+
+
+def _grown(ranker: Ranker, rows: Sequence[Mapping[str, Any]]) -> Ranker:
+    """A copy with more items."""
+    if ranker.text_width is not None and ranker.text_encoder is None:
+        raise ConfigError(
+            "New items are ranked by their texts, and the server has no encoder of these; start it "
+            "with --with-data."
+        )
+    # The encoder is large, and is not changed.
+    twin = copy.deepcopy(ranker, {id(ranker.text_encoder): ranker.text_encoder})
+    unsettle(twin)
+    table = pd.DataFrame([dict(row) for row in rows])
+    twin.add_items(table)
+    if twin.item_table is not None:
+        own = table.set_index("item")
+        own = own[[column for column in own if column in twin.item_table]]
+        twin.item_table = pd.concat([twin.item_table, own.reindex(columns=twin.item_table.columns)])
+    return twin
+
+
+def settle(ranker: Ranker) -> None:
+    """Lets a model compute embeddings and similarities once: nothing trains it any more."""
+    for part in _parts(ranker):
+        for name in KEPT:
+            if hasattr(part, name):
+                part.__dict__[name] = functools.cache(_without_gradients(getattr(part, name)))
+    with torch.no_grad(), ranker.ranking():
+        for part in _parts(ranker):
+            part.embed()
+
+
+def unsettle(ranker: Ranker) -> None:
+    """Takes :func:`settle` back."""
+    for part in _parts(ranker):
+        for name in KEPT:
+            part.__dict__.pop(name, None)
+
+
+def _parts(ranker: Ranker) -> list[Ranker]:
+    parts = [ranker]
+    if isinstance(ranker, Blend):
+        for part in ranker.rankers():
+            parts += _parts(part)
+    return parts
+
+
+def _without_gradients(compute: Callable[[], Any]) -> Callable[[], Any]:
+    def computed() -> Any:
+        with torch.no_grad():
+            return compute()
+
+    return computed
