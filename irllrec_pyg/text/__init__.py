@@ -8,10 +8,12 @@ except ImportError as error:
         f"irllrec_pyg.text needs {error.name}: pip install 'irllrec_pyg[text]'."
     ) from None
 
-from .chat import ChatSettings, Endpoint
+from .chat import ChatClient, ChatSettings, Reply, Usage
+from .client import Endpoint
 from .embeddings import Embedder
 from .encoders import EndpointEncoder, SentenceTransformerEncoder, WordLlamaEncoder
-from .engine import RunSettings, RunStopped
+from .engine import Budget, RunStopped
+from .limits import CallError, RunSettings
 from .manifest import plan, write_manifest
 from .pipeline import PipelineError, TextPipeline
 from .profiles import Sampling
@@ -22,6 +24,9 @@ from .words import WordsEncoder
 
 __all__ = [
     "STEPS",
+    "Budget",
+    "CallError",
+    "ChatClient",
     "ChatSettings",
     "Embedder",
     "Endpoint",
@@ -29,12 +34,14 @@ __all__ = [
     "LeakageError",
     "PipelineError",
     "PromptSet",
+    "Reply",
     "RunSettings",
     "RunStopped",
     "Sampling",
     "SentenceTransformerEncoder",
     "TextPipeline",
     "TrainingTexts",
+    "Usage",
     "Views",
     "WordLlamaEncoder",
     "WordsEncoder",

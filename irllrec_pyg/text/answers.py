@@ -115,7 +115,9 @@ def extract_json(content: str) -> Any:
     Raises:
         AnswerError: If there is none.
     """
-    text = re.sub(r"<think>.*?</think>", "", content, flags=re.DOTALL).strip()
+    # Only up to the last end of a thought: there every beginning finds its end, in linear time.
+    thoughts, end, rest = content.rpartition("</think>")
+    text = (re.sub(r"<think>.*?</think>", "", thoughts + end, flags=re.DOTALL) + rest).strip()
     if not text:
         raise AnswerError("the answer is empty")
     start = text.find("{")
@@ -125,6 +127,8 @@ def extract_json(content: str) -> Any:
         return json.JSONDecoder().raw_decode(text, start)[0]
     except ValueError as error:
         raise AnswerError(f"the answer is not valid JSON: {error}") from None
+    except RecursionError:
+        raise AnswerError("the answer is nested too deeply") from None
 
 
 def trim_words(text: str, limit: int) -> str:

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .chat import CallError, Endpoint, classify
-from .engine import RunSettings, RunStopped, run_coroutine
-from .limits import Backoff, RateLimiter, estimate_tokens
+from .client import Endpoint, post
+from .engine import RunStopped, run_coroutine
+from .limits import CallError, RateLimiter, RunSettings, estimate_tokens, patiently
 from .redaction import Redactor, public_url
 
 Vectors = NDArray[np.float32]
@@ -149,48 +149,34 @@ class EndpointEncoder:
                 await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _batch(self, client: Any, batch: list[str], limiter: RateLimiter) -> Vectors:
-        import openai
+        # The client's own default, base64, is unknown to some servers.
+        body: dict[str, Any] = {"model": self.model, "input": batch, "encoding_format": "float"}
+        if self.dimensions:
+            body["dimensions"] = self.dimensions
 
-        backoff = Backoff(self.run_settings.backoff, self.run_settings.longest_wait)
-        extra = {"dimensions": self.dimensions} if self.dimensions else {}
-        attempt = 0
-        while True:
-            await limiter.acquire(sum(map(estimate_tokens, batch)))
+        async def ask() -> list[Any]:
+            answer = await post(client, "/embeddings", body)
             try:
-                # The client's own default, base64, is unknown to some servers.
-                answer = await client.embeddings.create(
-                    model=self.model, input=batch, encoding_format="float", **extra
-                )
-                return self._read(answer, batch)
-            except EncoderError:
-                raise
-            except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
-                failure: CallError = classify(error)
-                wait = failure.wait
-                if (
-                    not failure.retry
-                    or attempt == self.run_settings.retries
-                    or (wait or 0) > self.run_settings.longest_wait
-                ):
-                    raise RunStopped(
-                        f"The encoder {self.name!r} stopped: "
-                        f"{self.redactor.message(failure.reason)}. What was embedded is kept; run "
-                        "again to go on."
-                    ) from None
-            if wait is None:
-                await asyncio.sleep(backoff.wait(attempt))
-            else:
-                limiter.pause(wait)
-            attempt += 1
+                rows = sorted(answer["data"], key=lambda row: int(row["index"]))
+                return [(row["index"], row["embedding"]) for row in rows]
+            except (LookupError, TypeError, ValueError):
+                raise CallError(f"no embeddings: {str(answer)[:300]}", retry=True) from None
 
-    def _read(self, answer: Any, batch: list[str]) -> Vectors:
-        rows = sorted(answer.data, key=lambda row: row.index)
-        if [row.index for row in rows] != list(range(len(batch))):
+        try:
+            rows = await patiently(
+                ask, self.run_settings, limiter, sum(map(estimate_tokens, batch))
+            )
+        except CallError as error:
+            raise RunStopped(
+                f"The encoder {self.name!r} stopped: {self.redactor.message(error.reason)}. "
+                "What was embedded is kept; run again to go on."
+            ) from None
+        if [index for index, _ in rows] != list(range(len(batch))):
             raise EncoderError(
                 f"The encoder {self.name!r} was given {len(batch)} texts and "
                 f"answered with {len(rows)} embeddings."
             )
-        return check([row.embedding for row in rows], batch, self.name)
+        return check([row for _, row in rows], batch, self.name)
 
 
 def build_encoder(name: str, **endpoint: Any) -> Encoder:

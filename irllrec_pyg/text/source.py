@@ -3,6 +3,7 @@ r"""What the prompts may see: item texts, and the training interactions with the
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -118,15 +119,12 @@ class TrainingTexts:
         """The owner's id of a node."""
         return (self.user_ids if side == "user" else self.item_ids)[node]
 
+    @cached_property
     def text_hash(self) -> str:
-        """SHA-256 of every text the prompts can see; for the manifest."""
+        """SHA-256 of every text the prompts can see."""
         digest = hashlib.sha256()
-        for rows in (
-            self.titles,
-            self.descriptions,
-            self.attributes,
-            sorted(self._reviews.items()),
-        ):
+        reviews = sorted(self._reviews.items())
+        for rows in (self.titles, self.descriptions, self.attributes, reviews):
             digest.update(repr(rows).encode())
         return digest.hexdigest()
 
@@ -250,7 +248,8 @@ def _text(value: object) -> str:
         return "" if np.isnan(value) else str(int(value) if value.is_integer() else value)
     if isinstance(value, list | tuple):
         return ", ".join(filter(None, map(_text, value)))
-    return str(value).strip()
+    # Half a character cannot be sent to anybody.
+    return str(value).strip().encode("utf-8", "replace").decode()
 
 
 def _require(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:

@@ -3,7 +3,6 @@
 import json
 import socket
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +11,10 @@ from werkzeug import Request as Received
 from werkzeug import Response
 
 from irllrec_pyg.text import ChatSettings, Endpoint, RunSettings, RunStopped
-from irllrec_pyg.text.chat import Request
+from irllrec_pyg.text.chat import OpenAIChat, Request
 from irllrec_pyg.text.engine import ChatEngine, run_coroutine
-from irllrec_pyg.text.journal import Journal
 from irllrec_pyg.text.limits import RateLimiter
 from irllrec_pyg.text.prompts import PromptSet
-from tests.text.conftest import journal_lines
 from tests.text.stub import StubServer
 
 PATH = "/v1/chat/completions"
@@ -101,15 +98,25 @@ def requests(count: int, chat: ChatSettings) -> Iterator[Request]:
 
 
 def ask(
-    url: str, path: Path, count: int = 1, timeout: float = 30.0, **run: Any
-) -> list[dict[str, Any]]:
+    url: str,
+    count: int = 1,
+    timeout: float = 30.0,
+    known: dict[int, dict[str, Any]] | None = None,
+    **run: Any,
+) -> dict[int, dict[str, Any]]:
+    """What the engine books for each node, and what was known before it."""
     chat = ChatSettings("m", Endpoint(url.rstrip("/") + "/v1", timeout=timeout), max_tokens=100)
     settings = RunSettings(
         **({"concurrency": 1, "retries": 2, "repairs": 2, "backoff": 0.01} | run)
     )
-    with Journal(path) as journal:
-        ChatEngine(chat, settings).run(requests(count, chat), journal)
-    return journal_lines(path)
+    found = {} if known is None else known
+    engine = ChatEngine(OpenAIChat(chat.endpoint), settings)
+    engine.run(
+        requests(count, chat),
+        lambda request, record: found.__setitem__(request.node, record),
+        lambda request: found.get(request.node, {}).get("kind") == "ok",
+    )
+    return found
 
 
 GOOD_ANSWER = completion(GOOD)
@@ -157,15 +164,15 @@ FAULTS: dict[str, tuple[list[Handler], str, int]] = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_faults(name: str, httpserver: HTTPServer, tmp_path: Path) -> None:
+def test_faults(name: str, httpserver: HTTPServer) -> None:
     handlers, expected, calls = FAULTS[name]
     for seconds in SHORT if slow in handlers else (30.0,):
         httpserver.clear()
         bodies = serve(httpserver, *handlers)
-        (line,) = ask(httpserver.url_for(""), tmp_path / f"{seconds}.jsonl", timeout=seconds)
+        line = ask(httpserver.url_for(""), timeout=seconds)[0]
         if line["calls"] == len(bodies) == calls:
             break
-    assert line.get("kind", line["status"]) == expected
+    assert line["kind"] == expected
     assert line["calls"] == len(bodies) == calls
     if expected == "ok":
         assert line["answer"] == json.loads(GOOD)
@@ -178,20 +185,18 @@ def test_faults(name: str, httpserver: HTTPServer, tmp_path: Path) -> None:
     [(401, "invalid_api_key"), (403, "x"), (404, "model_not_found"), (429, "insufficient_quota")],
 )
 def test_what_no_request_survives_stops_the_run(
-    status: int, code: str, httpserver: HTTPServer, tmp_path: Path
+    status: int, code: str, httpserver: HTTPServer
 ) -> None:
-    bodies = serve(httpserver, error(status, code))
+    bodies, found = serve(httpserver, error(status, code)), {}  # type: ignore[var-annotated]
     with pytest.raises(RunStopped, match=f"HTTP {status}"):
-        ask(httpserver.url_for(""), tmp_path / "j.jsonl", count=20, concurrency=2)
+        ask(httpserver.url_for(""), 20, known=found, concurrency=2)
     assert len(bodies) <= 2
-    assert journal_lines(tmp_path / "j.jsonl") == []
+    assert not found
 
 
-def test_a_repair_shows_the_answer_and_what_is_wrong(
-    httpserver: HTTPServer, tmp_path: Path
-) -> None:
+def test_a_repair_shows_the_answer_and_what_is_wrong(httpserver: HTTPServer) -> None:
     bodies = serve(httpserver, completion('{"reasoning": 3}'), completion(""), GOOD_ANSWER)
-    (line,) = ask(httpserver.url_for(""), tmp_path / "j.jsonl")
+    line = ask(httpserver.url_for(""))[0]
     first, second, third = (body["messages"] for body in bodies)
     assert second[:2] == third[:2] == first
     assert second[2] == {"role": "assistant", "content": '{"reasoning": 3}'}
@@ -201,63 +206,58 @@ def test_a_repair_shows_the_answer_and_what_is_wrong(
     assert line["usage"] == {"prompt": 33, "completion": 21}
 
 
-def test_a_cut_answer_gets_more_room(httpserver: HTTPServer, tmp_path: Path) -> None:
+def test_a_cut_answer_gets_more_room(httpserver: HTTPServer) -> None:
     bodies = serve(httpserver, completion("{", "length"), completion("{", "length"), GOOD_ANSWER)
-    ask(httpserver.url_for(""), tmp_path / "j.jsonl")
+    ask(httpserver.url_for(""))
     assert [body["max_tokens"] for body in bodies] == [100, 200, 400]
     assert all(len(body["messages"]) == 2 for body in bodies)
 
 
-def test_an_answer_that_stays_too_long_is_cut(httpserver: HTTPServer, tmp_path: Path) -> None:
+def test_an_answer_that_stays_too_long_is_cut(httpserver: HTTPServer) -> None:
     long = json.dumps({"reasoning": "r", "summarization": "A short sentence. " * 100})
     bodies = serve(httpserver, completion(long))
-    (line,) = ask(httpserver.url_for(""), tmp_path / "j.jsonl")
+    line = ask(httpserver.url_for(""))[0]
     assert len(bodies) == 3
     assert line["cut"] == ["summarization"]
     assert len(line["answer"]["summarization"].split()) <= 200
 
 
 def test_retry_after_holds_everybody_back(
-    httpserver: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
     monkeypatch.setattr(RateLimiter, "pause", lambda self, seconds: pauses.append(seconds))
     serve(httpserver, error(429, retry_after="7"), error(503, retry_after_ms="1500"), GOOD_ANSWER)
-    ask(httpserver.url_for(""), tmp_path / "j.jsonl")
+    ask(httpserver.url_for(""))
     assert pauses == [7.0, 1.5]
 
 
-def test_a_server_that_dies_halfway(tmp_path: Path) -> None:
-    path = tmp_path / "j.jsonl"
+def test_a_server_that_dies_halfway() -> None:
+    found: dict[int, dict[str, Any]] = {}
     with StubServer() as first:
         url = first.url.removesuffix("/v1")
-        ask(url, path, count=10)
+        ask(url, 10, known=found)
     with pytest.raises(RunStopped, match=r"5 requests in a row failed.*no connection"):
-        ask(url, path, count=30, retries=1, give_up_after=5)
-    before = {line["node"] for line in journal_lines(path) if line["status"] == "ok"}
-    assert before == set(range(10))
+        ask(url, 30, known=found, retries=1, give_up_after=5)
+    assert {node for node, record in found.items() if record["kind"] == "ok"} == set(range(10))
     with StubServer() as second:
-        chat = ChatSettings("m", Endpoint(second.url), max_tokens=100)
-        with Journal(path) as journal:
-            waiting = (r for r in requests(30, chat) if r.node not in before)
-            ChatEngine(chat, RunSettings(concurrency=4)).run(waiting, journal)
+        ask(second.url.removesuffix("/v1"), 30, known=found, concurrency=4)
         assert sum(second.asked.values()) == 20
-    assert {r["node"] for r in Journal(path) if r["status"] == "ok"} == set(range(30))
+    assert {node for node, record in found.items() if record["kind"] == "ok"} == set(range(30))
 
 
-def test_a_run_of_failures_stops(httpserver: HTTPServer, tmp_path: Path) -> None:
+def test_a_run_of_failures_stops(httpserver: HTTPServer) -> None:
     bodies = serve(httpserver, error(400))
     with pytest.raises(RunStopped, match="7 requests in a row failed"):
-        ask(httpserver.url_for(""), tmp_path / "j.jsonl", count=100, give_up_after=7)
+        ask(httpserver.url_for(""), 100, give_up_after=7)
     assert len(bodies) == 7
 
 
 @pytest.mark.parametrize("concurrency", [1, 6])
-def test_requests_in_flight(concurrency: int, tmp_path: Path) -> None:
+def test_requests_in_flight(concurrency: int) -> None:
     with StubServer(delay=0.2) as stub:
-        ask(stub.url.removesuffix("/v1"), tmp_path / "j.jsonl", 12, concurrency=concurrency)
+        assert len(ask(stub.url.removesuffix("/v1"), 12, concurrency=concurrency)) == 12
         assert stub.most_in_flight == concurrency
-    assert len(journal_lines(tmp_path / "j.jsonl")) == 12
 
 
 @pytest.mark.parametrize(
@@ -278,9 +278,7 @@ def test_requests_in_flight(concurrency: int, tmp_path: Path) -> None:
         ("none", None),
     ],
 )
-def test_how_the_form_is_told(
-    form: Any, sent: object, httpserver: HTTPServer, tmp_path: Path
-) -> None:
+def test_how_the_form_is_told(form: Any, sent: object, httpserver: HTTPServer) -> None:
     bodies = serve(httpserver, GOOD_ANSWER)
     chat = ChatSettings(
         "m",
@@ -291,8 +289,7 @@ def test_how_the_form_is_told(
         tokens_parameter="max_completion_tokens",
         extra={"top_k": 3},
     )
-    with Journal(tmp_path / "j.jsonl") as journal:
-        ChatEngine(chat).run(requests(1, chat), journal)
+    ChatEngine(OpenAIChat(chat.endpoint)).run(requests(1, chat), lambda request, record: None)
     (body,) = bodies
     assert body.pop("messages")
     assert body.pop("response_format", None) == sent
@@ -305,13 +302,13 @@ def test_how_the_form_is_told(
     }
 
 
-def test_runs_where_a_loop_is_running_already(httpserver: HTTPServer, tmp_path: Path) -> None:
+def test_runs_where_a_loop_is_running_already(httpserver: HTTPServer) -> None:
     serve(httpserver, GOOD_ANSWER)
 
-    async def notebook() -> list[dict[str, Any]]:
-        return ask(httpserver.url_for(""), tmp_path / "j.jsonl")
+    async def notebook() -> dict[int, dict[str, Any]]:
+        return ask(httpserver.url_for(""))
 
-    assert run_coroutine(notebook)[0]["status"] == "ok"
+    assert run_coroutine(notebook)[0]["kind"] == "ok"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from werkzeug import Response
 from irllrec_pyg.cli import main
 from irllrec_pyg.text import ChatSettings, Endpoint, EndpointEncoder
 from irllrec_pyg.text.redaction import Redactor, public_url
-from tests.text.conftest import make_data, make_items, reviews_of
+from tests.text.conftest import make_data, make_items, records, reviews_of
 from tests.text.stub import StubServer
 
 KEY = "sk-proj-THE-KEY-0123456789abcdef"
@@ -104,7 +104,7 @@ def test_the_key_is_sent_and_not_written(
         == 0
     )
     printed = capsys.readouterr()
-    assert "[key removed]" in (tmp_path / "out" / "journal" / "item_profile.jsonl").read_text()
+    assert "[key removed]" in str(records(tmp_path / "out", "user_profile"))
     nowhere(KEY, tmp_path, printed.out, printed.err, caplog.text)
 
 
