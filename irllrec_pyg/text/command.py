@@ -196,7 +196,7 @@ def _status(folder: Path) -> None:
     """Where each step stood after the last command that wrote the folder; reads no table."""
     store = open_store(folder)
     sizes = store.get("nodes") or {}
-    if not store.exists and not sizes:
+    if not sizes:
         raise ValueError(f"Nothing was made in {folder} yet.")
     rows: list[list[Any]] = [["step", "nodes", *states(store.counts("", 0)), "calls", "tokens"]]
     for step in STEPS:

@@ -54,6 +54,8 @@ def import_files(store: Store, folder: Path) -> None:
         for path in sorted((folder / "batch").glob("*.json")):
             _import_batches(store, path)
         import_rows(store, folder / "embeddings")
+        # So many are known of; the next run says how many there are.
+        store.set("nodes", dict(store.rows("SELECT step, max(node) + 1 FROM nodes GROUP BY step")))
         store.set("imported", True)
 
 
