@@ -22,7 +22,7 @@ T = TypeVar("T")
 Record = dict[str, Any]
 FailureKind = Literal["transport", "request", "answer", "refused"]
 REPAIR = (
-    "Your answer could not be used: {error}. Answer again with one JSON object that follows "
+    "Your answer could not be used: {reason}. Answer again with one JSON object that follows "
     "the schema, and with nothing else."
 )
 #: Characters of an unusable answer that are kept.
@@ -193,11 +193,12 @@ class ChatEngine:
                 parameters = parameters | {limit: 2 * parameters[limit]}
             else:
                 messages = [*request.messages]
-                if reply.content:
-                    said = {"role": "assistant", "content": reply.content[:KEPT]}
-                    messages.append(said)
-                asked = REPAIR.format(error=record["reason"])
-                messages.append({"role": "user", "content": asked})
+                parts = {"assistant": reply.content[:KEPT], "user": REPAIR.format(**record)}
+                messages += [
+                    {"role": role, "content": part.encode("utf-8", "replace").decode()}
+                    for role, part in parts.items()
+                    if part
+                ]
         raise AssertionError("unreachable")
 
     async def _reply(

@@ -276,6 +276,7 @@ class Store:
                 place, timeout=60, isolation_level=None, check_same_thread=False, uri=True
             )
         self.run("PRAGMA cache_size = -65536")
+        self.run("PRAGMA synchronous = NORMAL")
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

@@ -33,6 +33,13 @@ def record(number: int, kind: str = "ok") -> dict[str, object]:
     return {"kind": kind, "answer": {"a": f"é\n\u2028{number}"}}
 
 
+def write(store: Store, *numbers: int) -> None:
+    for number in numbers:
+        with store.transaction():
+            store.put(key(number), record(number))
+            store.note("item_profile", number, key(number), "ok")
+
+
 def test_nothing_is_written_before_it_is_claimed(tmp_path: Path) -> None:
     store = Store(tmp_path / "sub" / "texts.sqlite")
     assert store.answer(key(1)) is None
@@ -55,10 +62,10 @@ def test_one_process_writes(store: Store) -> None:
 
 
 def test_a_block_is_written_whole_or_not_at_all(store: Store) -> None:
-    with pytest.raises(KeyError), store.transaction():
-        store.put(key(1), record(1))
-        store.note("item_profile", 0, key(1), "ok")
-        raise KeyError
+    store.run("DROP TABLE nodes")
+    with pytest.raises(StoreError, match="no such table"):
+        write(store, 1)
+    store.run("CREATE TABLE nodes(step, node, key, kind)")
     assert store.answer(key(1)) is None
     assert store.counts("item_profile", 3) == {"open": 3}
 
@@ -114,8 +121,8 @@ def test_a_changed_answer_is_asked_again(pipeline: TextPipeline, stub: StubServe
 
 @pytest.mark.parametrize("damage", ["head", "text"])
 def test_a_damaged_file_is_named(damage: str, store: Store) -> None:
-    for number in range(2000):
-        store.put(key(number), record(number))
+    with store.transaction():
+        write(store, *range(2000))
     store.close()
     size = store.path.stat().st_size
     with open(store.path, "r+b") as file:
@@ -133,9 +140,7 @@ def test_a_full_disk_keeps_what_was_there(store: Store) -> None:
     (pages,) = store.run("PRAGMA page_count").fetchone()
     store.run(f"PRAGMA max_page_count = {pages + 3}")
     with pytest.raises(StoreError, match=r"texts\.sqlite: the disk is full.*free some space"):
-        for number in range(2, 2000):
-            with store.transaction():
-                store.put(key(number), record(number))
+        write(store, *range(2, 2000))
     store.run("PRAGMA max_page_count = 100000")
     store.put(key(3000), record(3000))
     assert store.answer(key(1)) == record(1)
