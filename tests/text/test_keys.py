@@ -4,6 +4,7 @@ import json
 import logging
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from pytest_httpserver import HTTPServer
@@ -193,6 +194,32 @@ def test_what_looks_like_a_key_is_taken_out_of_messages(text: str) -> None:
     shown = Redactor().message(text)
     assert "[key removed]" in shown
     assert not [part for part in ("abc12345", "abcdefgh12345", "abcdefghijkl") if part in shown]
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        KEY,
+        KEY[:-3],
+        KEY[4:],
+        KEY[5:20],
+        f"{KEY[:9]}",
+        quote("ab/cd+ef==9182736450/xyz", ""),
+        quote("ab/cd+ef==9182736450/xyz", "").lower(),
+        "cd+ef==9182",
+    ],
+)
+def test_echoes_of_a_key_in_parts_or_encoded(echo: str) -> None:
+    redactor = Redactor(KEY, "ab/cd+ef==9182736450/xyz")
+    for shown in (redactor.message(f"said <{echo}> here"), redactor.exact(f"said <{echo}> here")):
+        assert shown == "said <[key removed]> here" or echo.islower()
+    assert redactor.message(f"said <{echo}> here") == "said <[key removed]> here"
+
+
+def test_words_of_a_text_are_no_keys() -> None:
+    redactor = Redactor("recommendations", KEY)
+    text = "Fans of recommending, of THE KEY and of 0123."
+    assert redactor.exact(text) == text
 
 
 def test_public_urls() -> None:
