@@ -2,8 +2,13 @@
 
 from typing import NamedTuple, Self
 
+import numpy as np
+import scipy.sparse as sp
 import torch
+from scipy.sparse.linalg import svds
 from torch import Tensor
+
+from .config import ConfigError
 
 
 def pointers(sorted_index: Tensor, num_rows: int) -> Tensor:
@@ -188,3 +193,33 @@ def _check_size(num_rows: int, num_cols: int) -> None:
             f"A matrix must have fewer than 2^63 places, got {num_rows} rows and {num_cols} "
             "columns."
         )
+
+
+def singular_vectors(matrix: sp.csr_array, rank: int) -> tuple[Tensor, Tensor, Tensor]:
+    r"""The greatest singular values of interactions, and their vectors.
+
+    Args:
+        matrix (csr_array): Users over items, of shape :math:`(U, I)`, float32 or float64.
+        rank (int): Their number :math:`k`.
+
+    Returns:
+        Left vectors of shape :math:`(U, k)`, values in descending order, right vectors of shape
+        :math:`(I, k)`, of the matrix's type. The same matrix always gives the same.
+
+    Raises:
+        ConfigError: If there are not so many.
+    """
+    if rank >= min(matrix.shape):
+        users, items = matrix.shape
+        raise ConfigError(
+            f"'rank' must be less than the {users} users and the {items} items, got {rank}.", "rank"
+        )
+    # A random start of scipy's own would give other signs at each call.
+    start = np.random.default_rng(0).standard_normal(min(matrix.shape)).astype(matrix.dtype)
+    left, value, right = svds(matrix, k=rank, v0=start)
+    order = np.argsort(-value, kind="stable")
+    return (
+        torch.from_numpy(left[:, order]),
+        torch.from_numpy(value[order]),
+        torch.from_numpy(right[order].T),
+    )

@@ -20,7 +20,7 @@ class IALS(EmbeddingModel):
     r"""Matrix factorisation by alternating least squares, `"Collaborative Filtering for Implicit
     Feedback Datasets" <https://doi.org/10.1109/ICDM.2008.22>`_ (Hu et al., ICDM 2008), with the
     regularisation by frequency of `"Revisiting the Performance of iALS on Item Recommendation
-    Benchmarks" <https://arxiv.org/abs/2110.14037>`_ (Rendle et al., RecSys 2022, eq. 2 to 5).
+    Benchmarks" <https://arxiv.org/abs/2110.14037>`_ (Rendle et al., RecSys 2022).
 
     .. math::
         \min_{\mathbf{W}, \mathbf{H}} \sum_{(u, i) \in \mathcal{S}} (\mathbf{w}_u^{\top}
@@ -33,7 +33,7 @@ class IALS(EmbeddingModel):
     and for those who are given by a history. An item without an interaction is zero.
 
     The steps are our own: ``implicit`` has one ridge for all rows, and ``irspack``, which scales
-    it, runs on the CPU alone and brings ten other packages with it.
+    it, brings ten other packages with it.
     """
 
     class Config(EmbeddingModel.Config):

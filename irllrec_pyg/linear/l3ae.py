@@ -55,14 +55,23 @@ class L3AE(ItemWeights):
 
     def weights(self, data: HeteroData) -> Tensor:
         r"""The matrix :math:`\mathbf{B}`."""
-        texts = item_texts(data)
-        kappa, right = text_prior(texts, self.config.text_reg)
-        weight = self.config.text_weight * self.config.reg
         gram = self.gram()
         gram.diagonal().add_(self.config.reg)
-        inverse = inverse_(gram)
-        own, left = inverse.diagonal().clone(), inverse @ texts
-        # PC = P (I - diag kappa) + (PF) H'
-        prior_own = own * (1 - kappa) + (left * right).sum(1)
-        inverse.mul_(weight * (1 - kappa) - (1 + weight * prior_own) / own)
-        return inverse.addmm_(left, right.t(), alpha=weight).fill_diagonal_(0.0)
+        return corrected_(inverse_(gram), item_texts(data), self.config)
+
+
+def corrected_(inverse: Tensor, texts: Tensor, config: L3AE.Config) -> Tensor:
+    r"""The weights of :class:`L3AE`, in the memory of the inverse.
+
+    Args:
+        inverse (Tensor): :math:`\mathbf{P}` of the ridge ``config.reg``, shape :math:`(I, I)`.
+        texts (Tensor): :math:`\mathbf{F}` of the same type, shape :math:`(I, T)`.
+        config (L3AE.Config): The settings.
+    """
+    kappa, right = text_prior(texts, config.text_reg)
+    weight = config.text_weight * config.reg
+    own, left = inverse.diagonal().clone(), inverse @ texts
+    # PC = P (I - diag kappa) + (PF) H'
+    prior_own = own * (1 - kappa) + (left * right).sum(1)
+    inverse.mul_(weight * (1 - kappa) - (1 + weight * prior_own) / own)
+    return inverse.addmm_(left, right.t(), alpha=weight).fill_diagonal_(0.0)

@@ -22,6 +22,7 @@ class GraphFilter(LinearModel):
         """Makes the graph of the training interactions."""
         pairs = torch.stack([expand(self.seen_ptr), self.seen_item])
         self.graph = InteractionGraph(pairs, self.num_users, self.num_items)
+        self.popularity = self.degree()
 
     def filtered(
         self, columns: Tensor, history: float = 0.5, user: float = 1.0, item: float = 0.5
@@ -39,13 +40,19 @@ class GraphFilter(LinearModel):
                 (default: ``0.5``)
         """
         adjacency = self.graph.adjacency(columns.dtype)  # has the default exponents
-        users = columns.new_zeros(self.graph.num_nodes, 1)
-        users[: self.num_users, 0] = self.seen_ptr.diff().clamp(min=1).to(columns.dtype)
-        items = self.degree().clamp(min=1).to(columns.dtype).view(-1, 1)
+        count = self.seen_ptr.diff()
         x = columns.new_zeros(self.graph.num_nodes, columns.size(1))
-        x[self.num_users :] = columns * items ** (0.5 - history)
-        x = spmm(adjacency, spmm(adjacency, x) * users ** (1 - user))  # items to users and back
-        return x[self.num_users :] * items ** (0.5 - item)
+        x[self.num_users :] = _scaled(columns, self.popularity, 0.5 - history)
+        x = spmm(adjacency, x)  # items to users
+        x[: self.num_users] = _scaled(x[: self.num_users], count, 1 - user)
+        return _scaled(spmm(adjacency, x)[self.num_users :], self.popularity, 0.5 - item)
+
+
+def _scaled(rows: Tensor, degree: Tensor, exponent: float) -> Tensor:
+    """Rows times powers of their degrees; the power 0 costs nothing."""
+    if exponent == 0:
+        return rows
+    return rows * degree.clamp(min=1).to(rows.dtype).view(-1, 1) ** exponent
 
 
 @register("linear-filter")

@@ -1,12 +1,14 @@
 """EASE for large catalogues, of low rank."""
 
+import numpy as np
 import torch
 from torch_geometric.data import HeteroData
 
 from ..config import field
 from ..registry import register
+from ..sparse import singular_vectors
 from .base import FactorModel
-from .low_pass import LowRankModel, singular_vectors
+from .low_pass import LowRankModel
 
 
 @register("low-rank-ease")
@@ -43,7 +45,8 @@ class LowRankEASE(LowRankModel, FactorModel):
 
     def fit(self, data: HeteroData) -> None:
         """Finds the singular vectors, and inverts."""
-        value, right = singular_vectors(self.interactions(), self.config.rank)
+        matrix = self.interactions().astype(np.float32)
+        _, value, right = (x.double() for x in singular_vectors(matrix, self.config.rank))
         square = value.square()
         rest = self.degree().cpu().double() - right.square() @ square
         delta = self.config.reg + rest.clamp(min=0)

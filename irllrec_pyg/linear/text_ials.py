@@ -10,8 +10,7 @@ from ..config import field
 from ..registry import register
 from ..sparse import CSR
 from .ials import IALS
-from .text_ridge import ridge
-from .texts import item_texts
+from .texts import item_texts, ridge
 
 
 @register("text-ials")
@@ -53,11 +52,12 @@ class TextIALS(IALS):
         by_user = CSR(self.seen_ptr, self.seen_item)
         by_item = by_user.transpose(self.num_items)
         known = self.degree() > 0
+        predict = ridge(texts[known], texts, self.config.text_reg)
         users, prior = self.first_users(), None
         for _ in range(self.config.num_steps):
             items = self.solve(by_item, users, prior) * known.view(-1, 1)
             users = self.solve(by_user, items)
-            mapped = ridge(texts[known], items[known].double(), texts, self.config.text_reg)
+            mapped = predict(items[known].double())
             prior = (self.config.text_weight * mapped).float()
         assert prior is not None
         self.register_buffer("users", users)

@@ -9,7 +9,7 @@ from torch_geometric.data import HeteroData
 from ..config import field
 from ..registry import register
 from .ials import IALS
-from .texts import item_texts
+from .texts import item_texts, ridge
 
 
 @register("text-ridge")
@@ -49,9 +49,8 @@ class TextRidge(IALS):
         super().fit(data)
         self.register_buffer("warm", self.items)
         has_factors = self.degree() > 0
-        predicted = ridge(
-            texts[has_factors], self.items[has_factors].double(), texts, self.config.text_reg
-        )
+        predict = ridge(texts[has_factors], texts, self.config.text_reg)
+        predicted = predict(self.items[has_factors].double())
         share = torch.where(has_factors, self.config.text_weight, 1.0).view(-1, 1)
         self.items = torch.lerp(self.items.double(), predicted, share.double()).float()
 
@@ -59,13 +58,3 @@ class TextRidge(IALS):
     def factors(self) -> Tensor:
         """Factors of the items that those of users are solved from: those before texts came in."""
         return self.warm
-
-
-def ridge(x: Tensor, y: Tensor, at: Tensor, reg: float) -> Tensor:
-    """A ridge regression of the rows of ``y`` on those of ``x``, with a constant, at other rows."""
-    mean_x, mean_y = x.mean(0), y.mean(0)
-    x = x - mean_x
-    gram = x.t() @ x
-    gram.diagonal().add_(reg)
-    weight = torch.cholesky_solve(x.t() @ (y - mean_y), torch.linalg.cholesky(gram))
-    return mean_y + (at - mean_x) @ weight

@@ -1,5 +1,7 @@
 """The items' texts as the closed-form models take them."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -58,3 +60,27 @@ def text_prior(texts: Tensor, reg: float) -> tuple[Tensor, Tensor]:
     solved = torch.cholesky_solve(texts.t(), torch.linalg.cholesky(gram)).t()  # F A
     kappa = 1 / (1 - (solved * texts).sum(1))
     return kappa, kappa.view(-1, 1) * solved
+
+
+def ridge(x: Tensor, at: Tensor, reg: float) -> Callable[[Tensor], Tensor]:
+    r"""A ridge regression with a constant, factorised once for any number of targets.
+
+    Args:
+        x (Tensor): What is regressed on, shape :math:`(N, T)`.
+        at (Tensor): The rows that are predicted, shape :math:`(M, T)`.
+        reg (float): Weight of the ridge, which the constant does not have.
+
+    Returns:
+        Function of targets of shape :math:`(N, d)` to predictions of shape :math:`(M, d)`.
+    """
+    mean = x.mean(0)
+    x, at = x - mean, at - mean
+    gram = x.t() @ x
+    gram.diagonal().add_(reg)
+    factor = torch.linalg.cholesky(gram)
+
+    def predict(y: Tensor) -> Tensor:
+        centre = y.mean(0)
+        return centre + at @ torch.cholesky_solve(x.t() @ (y - centre), factor)
+
+    return predict

@@ -3,7 +3,6 @@
 from typing import Any, Literal
 
 import torch
-from pydantic import model_validator
 from torch import Tensor
 
 from ..config import Settings, field
@@ -76,15 +75,6 @@ class InBatchSoftmax(RankingLoss):
             search=(0.0, 1.0),
         )
 
-        @model_validator(mode="before")
-        @classmethod
-        def _read_former_name(cls, values: Any) -> Any:
-            """It was ``log_popularity``, on or off."""
-            if isinstance(values, dict) and isinstance(values.get("log_popularity"), bool):
-                values = dict(values)
-                values.setdefault("popularity", float(values.pop("log_popularity")))
-            return values
-
     config: Config
 
     def forward(self, encoding: Encoding, batch: Triplets, ranker: Ranker) -> Tensor:
@@ -105,9 +95,11 @@ class InBatchSoftmax(RankingLoss):
         column[item] = torch.arange(item.numel(), device=item.device)
         row, seen = ranker.seen(user)
         hits = torch.stack([row, column[seen]])
-        degree = torch.bincount(ranker.seen_item, minlength=ranker.num_items)
-        share = degree.clamp(min=1) / (degree.sum() / ranker.num_items)
-        share = share**self.config.popularity
+        share = torch.ones(ranker.num_items, device=item.device)
+        if self.config.popularity > 0:
+            degree = torch.bincount(ranker.seen_item, minlength=ranker.num_items)
+            share = degree.clamp(min=1) / (degree.sum() / ranker.num_items)
+            share = share**self.config.popularity
         return softmax_loss(
             nodes.index_select(0, batch.user),
             nodes.index_select(0, batch.pos_node),

@@ -170,7 +170,7 @@ def _run(
     }
     with ranker.ranking():
         for chunk, item, _ in ranked_lists(ranker, user, max(k), hidden, candidates, block_size):
-            hit = _hits(relevant, chunk, item)
+            hit = hits(relevant, chunk, item)
             for name in per_user:
                 for top in dict.fromkeys(k):
                     value = USER_METRICS[name](hit[:, :top], count[chunk])
@@ -186,8 +186,17 @@ def _run(
     return table, {f"{name}@{top}": metric.compute() for (name, top), metric in overall.items()}
 
 
-def _hits(relevant: CSR, user: Tensor, item: Tensor) -> Tensor:
-    """One where an item of the users' lists is relevant, zero elsewhere, of shape ``(B, k)``."""
+def hits(relevant: CSR, user: Tensor, item: Tensor) -> Tensor:
+    """Which listed items are relevant.
+
+    Args:
+        relevant (CSR): The relevant items of each user.
+        user (Tensor): User positions, int64 of shape :math:`(B,)`.
+        item (Tensor): Their lists, int64 of shape :math:`(B, k)`.
+
+    Returns:
+        One where an item of a list is relevant, zero elsewhere, float64 of shape :math:`(B, k)`.
+    """
     hit = torch.zeros_like(item, dtype=torch.double)
     row, wanted = relevant.of(user)
     # Each relevant item is looked for in its user's list: they are fewer than the listed ones.

@@ -67,7 +67,7 @@ class Candidate:
     def _declared(self, data: HeteroData) -> dict[str, Range]:
         raise NotImplementedError
 
-    def first(self, data: HeteroData) -> Settings:
+    def starts(self, data: HeteroData) -> list[Settings]:
         """What a search tries first: the values that hold where nothing is searched."""
         raise NotImplementedError
 
@@ -147,9 +147,11 @@ class BlendCandidate(Candidate):
             return {}
         return {f"weights.{part.name}": Range(0.0, 1.0).within(0.0, 1.0) for part in self.parts}
 
-    def first(self, data: HeteroData) -> Settings:
-        """Equal weights."""
-        return dict.fromkeys(self.ranges(data), 0.5)
+    def starts(self, data: HeteroData) -> list[Settings]:
+        """Equal weights, and each part alone, which random weights never are."""
+        paths = list(self.ranges(data))
+        alone = [{path: float(path == part) for path in paths} for part in paths]
+        return [dict.fromkeys(paths, 0.5), *alone]
 
     def blend(self, rankers: Sequence[Ranker], settings: Settings) -> Blend:
         """The parts, in their order, with the weights that were chosen."""
@@ -196,11 +198,11 @@ class LinearCandidate(Candidate):
         }
         return {path: found for path, found in declared.items() if found is not None}
 
-    def first(self, data: HeteroData) -> Settings:
+    def starts(self, data: HeteroData) -> list[Settings]:
         """The defaults, where the data set allows them."""
         limits, fields = self.cls.limits(data), self.cls.Config.model_fields
         found = {path: fields[path].default for path in self.ranges(data)}
-        return {path: min(value, limits.get(path, value)) for path, value in found.items()}
+        return [{path: min(value, limits.get(path, value)) for path, value in found.items()}]
 
     @property
     def is_random(self) -> bool:
@@ -255,7 +257,7 @@ class GraphCandidate(Candidate):
         }
         return {path: found for path, found in declared.items() if found is not None}
 
-    def first(self, data: HeteroData) -> Settings:
+    def starts(self, data: HeteroData) -> list[Settings]:
         """The published values."""
         own = self.all_settings(data, {})
         config = model_config(self.model, own).to_dict()
@@ -266,7 +268,7 @@ class GraphCandidate(Candidate):
             for part in path.split("."):
                 value = value[part]
             found[path] = value
-        return found
+        return [found]
 
     @property
     def is_random(self) -> bool:

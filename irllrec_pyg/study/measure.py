@@ -11,6 +11,7 @@ from torch_geometric.data import HeteroData
 
 from ..edges import EDGE_TYPE, SPLITS
 from ..ranking import USER_METRICS, Blend, DotProductRanker, Ranker
+from ..ranking.evaluate import hits
 from ..ranking.topk import Scorer
 from .config import LENGTHS
 
@@ -82,13 +83,11 @@ def _measure(
     ranker: Ranker, data: HeteroData, pairs: Tensor, candidates: Tensor | None, groups: int
 ) -> Measured:
     longest, num_items = max(LENGTHS), ranker.num_items
-    pairs = pairs.to(ranker.seen_ptr.device)
-    key = (pairs[0] * num_items + pairs[1]).unique()
-    user, item = key // num_items, key % num_items
-    users, row, count = user.unique(return_inverse=True, return_counts=True)
+    relevant = ranker.check_pairs(pairs.to(ranker.seen_ptr.device), "data")
+    users, row = relevant.rows().unique(return_inverse=True)
+    item, count = relevant.col, relevant.ptr.diff()[users]
     listed, _ = ranker.topk(users, longest, exclude="train", candidates=candidates)
-    at = torch.searchsorted(key, users[:, None] * num_items + listed).clamp(max=len(key) - 1)
-    hit = ((key[at] == users[:, None] * num_items + listed) & (listed >= 0)).double()
+    hit = hits(relevant, users, listed)
     history = ranker.seen_ptr.diff()[users]
     table = {
         "user": users.cpu().numpy(),

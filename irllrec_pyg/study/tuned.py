@@ -120,7 +120,7 @@ def _tuned(
             journal,
             trials=trials,
             seed=TUNING_SEED,
-            first=candidate.first(data),
+            starts=candidate.starts(data),
             report=bar.update,
         )
         bar.update(found.trials - bar.n)  # of an earlier run

@@ -5,7 +5,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 Settings = dict[str, Any]
+WAITING = optuna.trial.TrialState.WAITING
 #: What a model says of settings that do not work; such a trial counts, and has no value.
 FAILURES = (ValueError, ArithmeticError, MemoryError, RuntimeError)
 
@@ -55,7 +56,7 @@ def tune(
     trials: int,
     seconds: float | None = None,
     seed: int = 0,
-    first: Settings | None = None,
+    starts: Sequence[Settings] = (),
     report: Callable[[], object] = lambda: None,
 ) -> Tuning:
     """Looks for the settings with the greatest value, by Optuna's tree-structured Parzen estimator.
@@ -71,7 +72,8 @@ def tune(
         trials (int): Budget.
         seconds (float, optional): No trial begins after so long a time of trials. (default: never)
         seed (int, optional): Of the draws. (default: ``0``)
-        first (dict, optional): Settings to try first. (default: none)
+        starts (sequence of dict, optional): Settings to try first, in this order.
+            (default: none)
         report (callable, optional): Is called after each trial.
 
     Raises:
@@ -106,9 +108,9 @@ def tune(
         study.sampler = optuna.samplers.TPESampler(
             n_startup_trials=max(3, budget // 4), seed=seed + 7919 * len(done)
         )
-        inside = {path: found for path, found in (first or {}).items() if path in ranges}
-        if not done and inside:
-            study.enqueue_trial(inside)
+        if len(done) < len(starts) and not study.get_trials(states=(WAITING,)):
+            start = starts[len(done)]
+            study.enqueue_trial({path: found for path, found in start.items() if path in ranges})
         current = _widened(ranges, done)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the first values may lie outside of the ranges

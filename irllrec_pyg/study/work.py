@@ -117,7 +117,7 @@ class Work:
             trials=self.rules.trials,
             seconds=self.rules.seconds,
             seed=TUNING_SEED,
-            first=arm.candidate.first(data),
+            starts=arm.candidate.starts(data),
         )
         content = {**_names(arm), "split": TUNING_SPLIT, **tuning._asdict(), **self.origin}
         self.units.write(unit, content)

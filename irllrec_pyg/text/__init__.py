@@ -12,6 +12,7 @@ from .chat import ChatClient, ChatSettings, Reply, Usage
 from .client import Endpoint
 from .embeddings import Embedder
 from .encoders import EndpointEncoder, SentenceTransformerEncoder, WordLlamaEncoder
+from .encoding import Encoder, FunctionEncoder
 from .engine import Budget, RunStopped
 from .limits import CallError, RunSettings
 from .manifest import plan, write_manifest
@@ -29,8 +30,10 @@ __all__ = [
     "ChatClient",
     "ChatSettings",
     "Embedder",
+    "Encoder",
     "Endpoint",
     "EndpointEncoder",
+    "FunctionEncoder",
     "LeakageError",
     "PipelineError",
     "PromptSet",

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
+from . import judge_command
 from .chat import ChatSettings, ResponseFormat
 from .client import Endpoint
 from .engine import Budget, RunStopped
@@ -30,6 +31,7 @@ ACTIONS: dict[str, tuple[StepName, ...]] = {
     "users": ("user_profile",),
     "intents": ("item_intent", "user_intent"),
     "embed": (),
+    "judge": (),
     **dict.fromkeys(("plan", "status", "show"), STEPS),
     **dict.fromkeys(("batch-write", "batch-submit", "batch-poll", "batch-collect"), STEPS),
 }
@@ -118,6 +120,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   intents   intents of items and users         embed   embeddings of both texts, and all files
   run       all four, one after the other      plan    counts, tokens and cost; asks nothing
   status    where each step stands             show    one node's prompts and answers
+  judge     whether texts of a folder of tables are any good, before a model is trained
   batch-…   a step through the Batch API: batch-write, -submit, -poll, -collect with --step
 
 Every step can be stopped and run again: what is answered stays. A folder remembers the options
@@ -137,13 +140,14 @@ that concern data, prompts and model. Keys come from environment variables only.
         group = parser.add_argument_group(title)
         for name, option in options.items():
             group.add_argument(f"--{name.replace('_', '-')}", **option)
+    judge_command.add_arguments(parser.add_argument_group("judge"))
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command; problems that a user can mend are one line, not a traceback."""
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     try:
-        _status(args.out) if args.action == "status" else _run(args)
+        {"status": _status, "judge": judge_command.run}.get(args.action, _run)(args)
     except (ValueError, ImportError, OSError, RunStopped) as error:
         print(f"irllrec texts: {error}", file=sys.stderr)
         return 1
@@ -192,12 +196,12 @@ def _run(args: argparse.Namespace) -> None:
     _report(pipeline)
 
 
-def _status(folder: Path) -> None:
+def _status(args: argparse.Namespace) -> None:
     """Where each step stood after the last command that wrote the folder; reads no table."""
-    store = open_store(folder)
+    store = open_store(args.out)
     sizes = store.get("nodes") or {}
     if not sizes:
-        raise ValueError(f"Nothing was made in {folder} yet.")
+        raise ValueError(f"Nothing was made in {args.out} yet.")
     rows: list[list[Any]] = [["step", "nodes", *states(store.counts("", 0)), "calls", "tokens"]]
     for step in STEPS:
         calls, prompt, completion = store.used(step)

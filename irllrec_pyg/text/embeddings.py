@@ -21,7 +21,7 @@ from ..datasets.base import read_only
 from ..datasets.formats import EMBEDDINGS
 from ..datasets.writing import write_published
 from ..files import atomic_path
-from .encoders import Encoder
+from .encoding import Encoder, TextsToVectors, as_encoder
 from .fallbacks import Origin, fill_missing
 from .imports import import_files
 from .pipeline import PipelineError, TextPipeline
@@ -50,7 +50,7 @@ class Embedder:
 
     Args:
         pipeline (TextPipeline): The texts.
-        encoder (Encoder): For the profiles.
+        encoder (Encoder): For the profiles: whatever has ``name`` and ``encode(texts)``.
         intent_encoder (Encoder, optional): For the intent texts.
             (default: ``None``, the same one)
         normalize (bool): Scale every embedding to length 1, as the published ones are.
@@ -64,15 +64,16 @@ class Embedder:
     def __init__(
         self,
         pipeline: TextPipeline,
-        encoder: Encoder,
-        intent_encoder: Encoder | None = None,
+        encoder: TextsToVectors,
+        intent_encoder: TextsToVectors | None = None,
         normalize: bool = True,
         allow_incomplete: bool = False,
         progress: bool = True,
         half: bool = False,
     ) -> None:
         self.pipeline, self.normalize, self._progress = pipeline, normalize, progress
-        self.encoders: dict[str, Encoder] = {"x": encoder, "intent": intent_encoder or encoder}
+        encoders = {"x": encoder, "intent": intent_encoder or encoder}
+        self.encoders = {field: as_encoder(found) for field, found in encoders.items()}
         self._allow_incomplete, self._type = allow_incomplete, np.float16 if half else np.float32
         self.origins: dict[str, dict[Side, list[Origin | None]]] = {}
         self._vectors: dict[str, dict[Side, NDArray[Any]]] = {}

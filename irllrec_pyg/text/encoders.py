@@ -1,40 +1,37 @@
-r"""Text encoders: an OpenAI-compatible endpoint, sentence-transformers, or wordllama."""
+r"""Text encoders: an OpenAI-compatible endpoint, sentence-transformers, wordllama."""
 
 import asyncio
 from collections.abc import Callable
 from functools import cached_property
 from importlib import metadata, util
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from .client import Endpoint, post
+from .encoding import Encoder, EncoderError, OnBatch, Vectors, check
 from .engine import RunStopped, run_coroutine
 from .limits import CallError, RateLimiter, RunSettings, estimate_tokens, patiently
 from .redaction import Redactor, public_url
 
-Vectors = NDArray[np.float32]
+__all__ = [
+    "Encoder",
+    "EncoderError",
+    "EndpointEncoder",
+    "OnBatch",
+    "SentenceTransformerEncoder",
+    "Vectors",
+    "WordLlamaEncoder",
+    "build_encoder",
+    "check",
+    "check_installed",
+]
+
 ENCODERS = "wordllama, openai:MODEL or sentence-transformers:MODEL"
-OnBatch = Callable[[list[str], Vectors], None]
 
 
-class EncoderError(ValueError):
-    """An encoder that gave something other than one finite vector a text."""
-
-
-class Encoder(Protocol):
-    """What the pipeline asks of an encoder."""
-
-    #: A name that changes whenever the result may change.
-    name: str
-
-    def encode(self, texts: list[str], on_batch: OnBatch) -> None:
-        """Hands over each batch of texts and its embeddings as soon as they are there."""
-
-
-class WordLlamaEncoder:
+class WordLlamaEncoder(Encoder):
     r"""The 256-wide model that comes in the wheel of wordllama: small, fast, and offline.
 
     Args:
@@ -44,7 +41,7 @@ class WordLlamaEncoder:
     def __init__(self, batch_size: int = 1024) -> None:
         check_installed("wordllama", "encode")
         self.name = f"wordllama-{metadata.version('wordllama')}-256"
-        self._batch_size = batch_size
+        self.batch_size = batch_size
 
     @cached_property
     def _model(self) -> Any:  # loaded when the first text comes: most are embedded already
@@ -55,14 +52,12 @@ class WordLlamaEncoder:
             cache_dir=Path(wordllama.__file__).parent, disable_download=True
         )
 
-    def encode(self, texts: list[str], on_batch: OnBatch) -> None:
+    def vectors(self, texts: list[str]) -> ArrayLike:
         """See :class:`Encoder`."""
-        for start in range(0, len(texts), self._batch_size):
-            batch = texts[start : start + self._batch_size]
-            on_batch(batch, check(self._model.embed(batch, norm=False), batch, self.name))
+        return self._model.embed(texts, norm=False)  # type: ignore[no-any-return]
 
 
-class SentenceTransformerEncoder:
+class SentenceTransformerEncoder(Encoder):
     r"""Any model of sentence-transformers.
 
     Args:
@@ -74,7 +69,7 @@ class SentenceTransformerEncoder:
     def __init__(self, model: str, device: str | None = None, batch_size: int = 64) -> None:
         check_installed("sentence_transformers", "sentence-transformers")
         self.name = f"sentence-transformers-{model}"
-        self._source, self._device, self._batch_size = model, device, batch_size
+        self._source, self._device, self.batch_size = model, device, batch_size
 
     @cached_property
     def _model(self) -> Any:
@@ -82,21 +77,15 @@ class SentenceTransformerEncoder:
 
         return SentenceTransformer(self._source, device=self._device)
 
-    def encode(self, texts: list[str], on_batch: OnBatch) -> None:
+    def vectors(self, texts: list[str]) -> ArrayLike:
         """See :class:`Encoder`."""
-        for start in range(0, len(texts), self._batch_size):
-            batch = texts[start : start + self._batch_size]
-            on_batch(
-                batch,
-                check(
-                    self._model.encode(batch, batch_size=self._batch_size, show_progress_bar=False),
-                    batch,
-                    self.name,
-                ),
-            )
+        vectors: ArrayLike = self._model.encode(
+            texts, batch_size=self.batch_size, show_progress_bar=False
+        )
+        return vectors
 
 
-class EndpointEncoder:
+class EndpointEncoder(Encoder):
     r"""The ``/v1/embeddings`` of an OpenAI-compatible server.
 
     Args:
@@ -123,22 +112,18 @@ class EndpointEncoder:
         host = public_url(self.endpoint.base_url) or "openai"
         self.name = f"{host}-{model}" + (f"-{dimensions}" if dimensions else "")
 
-    def encode(self, texts: list[str], on_batch: OnBatch) -> None:
-        """See :class:`Encoder`."""
-        batches = [
-            texts[start : start + self.batch_size]
-            for start in range(0, len(texts), self.batch_size)
-        ]
-        run_coroutine(lambda: self._encode(batches, on_batch))
+    def run(self, inputs: list[list[str]], keep: Callable[[int, ArrayLike], None]) -> None:
+        """See :class:`Encoder`; several requests are in flight."""
+        run_coroutine(lambda: self._ask(inputs, keep))
 
-    async def _encode(self, batches: list[list[str]], on_batch: OnBatch) -> None:
+    async def _ask(self, inputs: list[list[str]], keep: Callable[[int, ArrayLike], None]) -> None:
         limiter = RateLimiter(self.run_settings.rpm, self.run_settings.tpm)
-        waiting = iter(batches)
+        waiting = iter(enumerate(inputs))
         async with self.endpoint.client() as client:
 
             async def worker() -> None:
-                for batch in waiting:
-                    on_batch(batch, await self._batch(client, batch, limiter))
+                for number, batch in waiting:
+                    keep(number, await self._batch(client, batch, limiter))
 
             tasks = [asyncio.create_task(worker()) for _ in range(self.run_settings.concurrency)]
             try:
@@ -148,7 +133,7 @@ class EndpointEncoder:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _batch(self, client: Any, batch: list[str], limiter: RateLimiter) -> Vectors:
+    async def _batch(self, client: Any, batch: list[str], limiter: RateLimiter) -> ArrayLike:
         # The client's own default, base64, is unknown to some servers.
         body: dict[str, Any] = {"model": self.model, "input": batch, "encoding_format": "float"}
         if self.dimensions:
@@ -176,7 +161,7 @@ class EndpointEncoder:
                 f"The encoder {self.name!r} was given {len(batch)} texts and "
                 f"answered with {len(rows)} embeddings."
             )
-        return check([row for _, row in rows], batch, self.name)
+        return [row for _, row in rows]
 
 
 def build_encoder(name: str, **endpoint: Any) -> Encoder:
@@ -218,30 +203,3 @@ def check_installed(package: str, extra: str) -> None:
     if util.find_spec(package) is None:
         name = "scikit-learn" if package == "sklearn" else package.replace("_", "-")
         raise ImportError(f"This encoder needs {name}: pip install 'irllrec_pyg[{extra}]'.")
-
-
-def check(vectors: Any, texts: list[str], name: str) -> Vectors:
-    r"""Makes sure that there is one finite vector a text.
-
-    Raises:
-        EncoderError: If not; a chat model at an embeddings endpoint, for one, may answer with
-            one vector a token.
-    """
-    try:
-        result = np.asarray(vectors, np.float32)
-    except (ValueError, TypeError):
-        raise EncoderError(
-            f"The encoder {name!r} gave vectors of several widths, or none."
-        ) from None
-    if result.ndim != 2 or result.shape[0] != len(texts) or not result.shape[1]:
-        raise EncoderError(
-            f"The encoder {name!r} gave an array of shape {result.shape} for "
-            f"{len(texts)} texts; one vector a text is needed. Is it a chat model "
-            "at an embeddings endpoint?"
-        )
-    if not np.isfinite(result).all():
-        row = int(np.flatnonzero(~np.isfinite(result).all(axis=1))[0])
-        raise EncoderError(
-            f"The encoder {name!r} gave NaN or infinity for the text {texts[row][:80]!r}."
-        )
-    return result

@@ -6,7 +6,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from .embeddings import unit_length, unit_vectors
-from .encoders import Encoder, Vectors, build_encoder
+from .encoders import build_encoder
+from .encoding import Encoder, TextsToVectors, Vectors, as_encoder
 from .words import WordsEncoder
 
 
@@ -28,23 +29,26 @@ class Views:
     side are scaled to length 1 again. Two texts' similarity is then the mean of the views'.
 
     Args:
-        views (list of Encoder or CorpusEncoder): The encoders.
+        views (list): Encoders: an :class:`~irllrec_pyg.text.encoding.Encoder`, whatever has a
+            ``name`` and ``encode(texts)``, or a :class:`CorpusEncoder`.
 
     Raises:
+        TypeError: If one of them is no encoder.
         ValueError: If there is none, or one twice.
     """
 
-    def __init__(self, views: "list[Encoder | CorpusEncoder]") -> None:
-        names = [view.name for view in views]
+    def __init__(self, views: "list[TextsToVectors | CorpusEncoder]") -> None:
+        self.views = [v if isinstance(v, CorpusEncoder) else as_encoder(v) for v in views]
+        names = [view.name for view in self.views]
         if not views or len(set(names)) < len(names):
             raise ValueError(f"'views' must be different encoders, got {', '.join(names) or None}.")
-        self.views, self.name = views, "+".join(names)
+        self.name = "+".join(names)
 
 
-AnyEncoder = Encoder | CorpusEncoder | Views
+AnyEncoder = TextsToVectors | CorpusEncoder | Views
 
 
-def build_views(name: str, **endpoint: Any) -> AnyEncoder:
+def build_views(name: str, **endpoint: Any) -> Encoder | CorpusEncoder | Views:
     r"""The encoder of a name, or the views of names joined by "+".
 
     Args:
@@ -56,25 +60,27 @@ def build_views(name: str, **endpoint: Any) -> AnyEncoder:
         ValueError: If there is no such encoder, or one is named twice.
         ImportError: If a package is not installed; says what to install.
     """
-    views: list[Encoder | CorpusEncoder] = []
-    for part in name.split("+"):
-        views.append(WordsEncoder() if part == "words" else build_encoder(part, **endpoint))
-    return views[0] if len(views) == 1 else Views(views)
+    views: list[TextsToVectors | CorpusEncoder] = [
+        WordsEncoder() if part == "words" else build_encoder(part, **endpoint)
+        for part in name.split("+")
+    ]
+    found = Views(views)
+    return found.views[0] if len(views) == 1 else found
 
 
 def fitted(encoder: AnyEncoder, corpus: list[str], folder: str) -> Callable[[list[str]], Vectors]:
     r"""What turns texts into vectors of length 1; zeros for empty texts.
 
-    Vectors of an :class:`~irllrec_pyg.text.encoders.Encoder` are kept by their texts' hash as by
+    Vectors of an encoder are kept by their texts' hash as by
     :func:`~irllrec_pyg.text.embeddings.unit_vectors`. What is fitted is computed anew, in
     seconds: it changes with every text of the corpus.
 
     Args:
-        encoder (Encoder, CorpusEncoder or Views): One view or several.
+        encoder (AnyEncoder): One view or several.
         corpus (list of str): The texts of the items, which a :class:`CorpusEncoder` is fitted on.
         folder (str): The folder that the embeddings belong to.
     """
-    views = encoder.views if isinstance(encoder, Views) else [encoder]
+    views = (encoder if isinstance(encoder, Views) else Views([encoder])).views
     parts = [_fitted(view, corpus, folder) for view in views]
 
     def vectors(texts: list[str]) -> Vectors:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .embeddings import unit_length
-from .encoders import EncoderError, Vectors, check_installed
+from .encoders import check_installed
+from .encoding import EncoderError, Vectors
 
 #: A word in more of the texts than this tells little of one, such as "the".
 MOST = 0.3

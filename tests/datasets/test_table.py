@@ -14,13 +14,14 @@ from irllrec_pyg.datasets import DataFileError, TableDataset
 from irllrec_pyg.edges import EDGE_TYPE
 from irllrec_pyg.nn.features import principal_components
 from irllrec_pyg.runs import DataConfig, RunConfig, run
+from irllrec_pyg.text.encoding import Encoder
 from irllrec_pyg.text.views import Views
 from irllrec_pyg.text.words import WordsEncoder
 
 NUM_USERS, NUM_ITEMS = 20, 15
 
 
-class Letters:
+class Letters(Encoder):
     r"""Counts letters, and remembers what it was asked for."""
 
     name = "letters"
@@ -28,13 +29,13 @@ class Letters:
     def __init__(self, dies_after=None):
         self.asked, self.dies_after = [], dies_after
 
-    def encode(self, texts, on_batch):
-        for start in range(0, len(texts), 4):
-            batch = texts[start : start + 4]
-            if self.dies_after is not None and len(self.asked) >= self.dies_after:
-                raise RuntimeError("the power is gone")
-            self.asked += batch
-            on_batch(batch, letters(batch))
+    batch_size = 4
+
+    def vectors(self, texts):
+        if self.dies_after is not None and len(self.asked) >= self.dies_after:
+            raise RuntimeError("the power is gone")
+        self.asked += texts
+        return letters(texts)
 
 
 def letters(texts):

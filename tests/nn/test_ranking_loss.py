@@ -125,11 +125,6 @@ def test_temperature_must_be_positive():
         InBatchSoftmax(temperature=0.0)
 
 
-@pytest.mark.parametrize(("former", "strength"), [(True, 1.0), (False, 0.0)])
-def test_the_former_name_of_the_correction_is_still_read(former, strength):
-    assert InBatchSoftmax({"log_popularity": former}).popularity == strength
-
-
 def naive_over_all_items(model, user, pos, tau, similarity):
     """Every item for every pair, one at a time."""
     users, items = model.embed()

@@ -14,7 +14,7 @@ from irllrec_pyg.study.ranges import Range
 def test_every_closed_form_model_can_be_named(name, tiny_data, tmp_path):
     candidate = named(name)
     assert candidate.takes_text is (name in WITH_TEXT)
-    first, ranges = candidate.first(tiny_data), candidate.ranges(tiny_data)
+    (first,), ranges = candidate.starts(tiny_data), candidate.ranges(tiny_data)
     assert list(first) == list(ranges)
     assert candidate.fit(tiny_data, first, 0, tmp_path).num_items == 9
     textless = candidate.textless(named)
@@ -72,9 +72,16 @@ def test_a_backbone_of_texts_has_no_form_without(tiny_data):
 
 def test_the_first_settings_of_a_graph_model_are_its_published_ones(published_folder):
     data = IRLLRecDataset(published_folder.parents[1], "tiny")[0]
-    first = named("lightgcn_plus").first(data)
+    (first,) = named("lightgcn_plus").starts(data)
     assert first["heads.profile.weight"] == 0.01
     assert first["training.lr"] == 0.001
+
+
+def test_a_blend_begins_with_each_part_alone(tiny_data):
+    mixed = read_candidate("mixed", {"blend": ["ease", "item-knn"]})
+    weights = [tuple(start.values()) for start in mixed.starts(tiny_data)]
+    assert list(mixed.starts(tiny_data)[0]) == ["weights.ease", "weights.item-knn"]
+    assert weights == [(0.5, 0.5), (1.0, 0.0), (0.0, 1.0)]
 
 
 def test_a_graph_model_is_trained_from_its_seed(tiny_data, tmp_path):

@@ -16,8 +16,11 @@ class Killed(BaseException):
     """What a killed process is to the search."""
 
 
+STARTS = [{"a": 0.5, "b": 4}, {"a": 0.25, "b": 2}]
+
+
 def test_an_interrupted_search_ends_as_one_that_was_not(tmp_path):
-    whole = tune(RANGES, value, tmp_path / "whole.log", trials=8, first={"a": 0.5, "b": 4})
+    whole = tune(RANGES, value, tmp_path / "whole.log", trials=8, starts=STARTS)
 
     def interrupted(settings):
         calls.append(settings)
@@ -28,10 +31,10 @@ def test_an_interrupted_search_ends_as_one_that_was_not(tmp_path):
     calls = []
     for _ in range(3):
         with pytest.raises(Killed):
-            tune(RANGES, interrupted, tmp_path / "b.log", trials=8, first={"a": 0.5, "b": 4})
-    found = tune(RANGES, interrupted, tmp_path / "b.log", trials=8, first={"a": 0.5, "b": 4})
+            tune(RANGES, interrupted, tmp_path / "b.log", trials=8, starts=STARTS)
+    found = tune(RANGES, interrupted, tmp_path / "b.log", trials=8, starts=STARTS)
     assert [row["settings"] for row in found.tried] == [row["settings"] for row in whole.tried]
-    assert found.tried[0]["settings"] == {"a": 0.5, "b": 4}
+    assert [row["settings"] for row in found.tried[:2]] == STARTS
     assert len(calls) == 8 + 3
     again = tune(RANGES, interrupted, tmp_path / "b.log", trials=8)
     assert again == found

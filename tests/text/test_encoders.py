@@ -17,9 +17,11 @@ FAST = RunSettings(concurrency=2, retries=2, backoff=0.01)
 
 
 def encode(encoder: Encoder, texts: list[str]) -> np.ndarray:
+    """The array, and what is handed over by batches is the same."""
     found: dict[str, Any] = {}
-    encoder.encode(texts, lambda batch, rows: found.update(zip(batch, rows, strict=True)))
-    return np.stack([found[text] for text in texts])
+    rows = encoder.encode(texts, lambda batch, part: found.update(zip(batch, part, strict=True)))
+    np.testing.assert_array_equal(rows, np.stack([found[text] for text in texts]))
+    return rows
 
 
 def test_wordllama_knows_what_is_alike() -> None:

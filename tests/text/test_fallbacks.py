@@ -7,7 +7,6 @@ import pytest
 from torch_geometric.data import HeteroData
 
 from irllrec_pyg.text import Embedder, RunSettings, TextPipeline, TrainingTexts
-from irllrec_pyg.text.encoders import OnBatch, check
 from irllrec_pyg.text.fallbacks import fallback_text, fill_missing
 from irllrec_pyg.text.source import Side
 from tests.text.conftest import NUM_ITEMS, NUM_USERS, chat_settings, make_items
@@ -19,8 +18,8 @@ class Lengths:
 
     name = "lengths"
 
-    def encode(self, texts: list[str], on_batch: OnBatch) -> None:
-        on_batch(texts, check([[len(text), 1.0] for text in texts], texts, self.name))
+    def encode(self, texts: list[str]) -> list[list[float]]:
+        return [[len(text), 1.0] for text in texts]
 
 
 def silent(items: object, *nodes: int) -> object:

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import random
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,10 +25,10 @@ Process = multiprocessing.context.ForkProcess
 
 
 def run(arguments: list[str], said: Path) -> None:
-    handle = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(handle, 1)
-    os.dup2(handle, 2)
-    os._exit(main(arguments))
+    with open(said, "a") as sys.stdout:
+        sys.stderr = sys.stdout
+        status = main(arguments)
+    os._exit(status)
 
 
 def start(action: str, stub: StubServer, folder: Path, *more: str) -> Process:

@@ -2,15 +2,14 @@
 
 from typing import Any
 
-import numpy as np
 import scipy.sparse as sp
 import torch
-from scipy.sparse.linalg import svds
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ...config import ConfigError, Settings, field
+from ...config import Settings, field
 from ...registry import register
+from ...sparse import singular_vectors
 from ..batch import Triplets
 from ..graph import InteractionGraph
 from .base import Encoding
@@ -58,12 +57,6 @@ class LightGCL(LightGCN):
     def __init__(self, data: HeteroData, config: Settings = None, **settings: Any) -> None:
         super().__init__(data, config, **settings)
         graph, rank = self.graph, self.config.rank
-        if rank >= min(graph.num_users, graph.num_items):
-            raise ConfigError(
-                f"'rank' must be less than the {graph.num_users} users and the {graph.num_items} "
-                f"items, got {rank}.",
-                "rank",
-            )
         upper = graph.row < graph.num_users
         col = graph.col[upper] - graph.num_users
         value = graph.normalized(torch.float64)[upper]
@@ -71,12 +64,10 @@ class LightGCL(LightGCN):
             tuple(part.cpu().numpy() for part in (value, col, graph.rowptr[: graph.num_users + 1])),
             shape=(graph.num_users, graph.num_items),
         )
-        # Always from the same start, so that the same data gives the same vectors.
-        start = np.random.default_rng(0).standard_normal(min(matrix.shape))
-        u, s, vt = svds(matrix, k=rank, v0=start)
-        root = np.sqrt(s)
-        for name, factor in (("user_factor", u * root), ("item_factor", vt.T * root)):
-            self.register_buffer(name, torch.from_numpy(factor.astype(np.float32)))
+        left, value, right = singular_vectors(matrix, rank)
+        root = value.sqrt()
+        self.register_buffer("user_factor", (left * root).float())
+        self.register_buffer("item_factor", (right * root).float())
 
     def encode(self, batch: Triplets, x: Tensor) -> Encoding:
         """Adds the view through the singular vectors."""
