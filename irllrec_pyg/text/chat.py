@@ -3,9 +3,9 @@ r"""Chat models: settings, requests, answers, and what a client must do."""
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, Protocol, Self, get_args
+from typing import Any, Literal, Protocol, get_args
 
 from .answers import AnswerSchema
 from .client import Endpoint, post
@@ -13,6 +13,7 @@ from .limits import CallError, estimate_tokens
 from .prompts import Message
 from .redaction import check_no_key
 
+TOKENS = ("prompt_tokens", "completion_tokens")
 ResponseFormat = Literal["json_schema", "json_object", "none"]
 
 
@@ -25,10 +26,8 @@ class Usage:
 
     def add(self, other: "Usage") -> None:
         """Adds those of another call."""
-        self.prompt, self.completion = (
-            self.prompt + other.prompt,
-            self.completion + other.completion,
-        )
+        self.prompt += other.prompt
+        self.completion += other.completion
 
 
 @dataclass
@@ -122,10 +121,6 @@ class ChatSettings:
             body["response_format"] = {"type": "json_object", "schema": schema.sent(strict=False)}
         return body | dict(self.extra)
 
-    def public(self) -> dict[str, Any]:
-        """For the manifest."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Request:
@@ -156,10 +151,8 @@ class Request:
     @property
     def prompt_tokens(self) -> int:
         """About how many tokens are sent."""
-        schema = json.dumps(self.parameters.get("response_format", ""))
-        return sum(estimate_tokens(m["content"]) + 4 for m in self.messages) + estimate_tokens(
-            schema
-        )
+        form = json.dumps(self.parameters.get("response_format", ""))
+        return estimate_tokens(form) + sum(estimate_tokens(m["content"]) + 4 for m in self.messages)
 
 
 class OpenAIChat:
@@ -170,19 +163,18 @@ class OpenAIChat:
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
+        self.client = endpoint.client()
 
-    async def __aenter__(self) -> Self:
-        self._client = await self.endpoint.client().__aenter__()
-        return self
+    async def __aenter__(self) -> None:
+        """Nothing is opened before the first question."""
 
     async def __aexit__(self, *error: object) -> None:
-        await self._client.close()
+        await self.client.close()
 
     async def ask(self, messages: list[Message], parameters: Mapping[str, Any]) -> Reply:
         """See :class:`ChatClient`."""
         body = {**parameters, "messages": messages}
-        return read_completion(await post(self._client, "/chat/completions", body))
+        return read_completion(await post(self.client, "/chat/completions", body))
 
 
 def read_completion(completion: Any) -> Reply:
@@ -200,17 +192,12 @@ def read_completion(completion: Any) -> Reply:
         reason = f"not a chat answer: {said or 'it has no choices'}"[:600]
         raise CallError(reason, retry=True, paid=True) from None
     usage = completion.get("usage")
+    counts = usage if isinstance(usage, dict) else {}
+    # More than any model reads: a nonsensical count must not spend a whole budget, or overflow.
+    found = [n for name in TOKENS if type(n := counts.get(name)) is int and 0 < n < 1 << 32]
     return Reply(
         content if isinstance(content, str) else "",
         str(choice.get("finish_reason") or ""),
-        Usage(*(_count(usage, f"{what}_tokens") for what in ("prompt", "completion")))
-        if isinstance(usage, dict)
-        else None,
+        Usage(*found) if len(found) == len(TOKENS) else None,
         refusal if isinstance(refusal, str) else "",
     )
-
-
-def _count(usage: Mapping[str, Any], name: str) -> int:
-    count = usage.get(name)
-    # More than any model reads: a nonsensical count must not spend a whole budget, or overflow.
-    return count if isinstance(count, int) and 0 < count < 1 << 32 else 0

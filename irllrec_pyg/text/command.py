@@ -21,21 +21,18 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch_geometric.data import HeteroData
 
-    from .encoders import Encoder
     from .pipeline import TextPipeline
     from .source import TrainingTexts
 
 ACTIONS: dict[str, tuple[StepName, ...]] = {
-    "run": STEPS,
-    "items": ("item_profile",),
-    "users": ("user_profile",),
-    "intents": ("item_intent", "user_intent"),
-    "embed": (),
-    "judge": (),
-    **dict.fromkeys(("plan", "status", "show"), STEPS),
+    **{"run": STEPS, "items": STEPS[:1], "users": STEPS[1:2], "intents": STEPS[2:]},
+    **{"embed": (), "judge": (), "plan": STEPS, "status": STEPS, "show": STEPS},
     **dict.fromkeys(("batch-write", "batch-submit", "batch-poll", "batch-collect"), STEPS),
 }
+FLAG = {"action": "store_true"}
 Options = dict[str, Any]
+FORMATS = get_args(ResponseFormat)
+ENCODERS = "wordllama, openai:MODEL or sentence-transformers:MODEL"
 # What a folder remembers of these two, so that later commands on it need not repeat it.
 DATA: dict[str, Options] = {
     "root": {"help": "folder of data sets, published ones or of tables"},
@@ -48,11 +45,7 @@ DATA: dict[str, Options] = {
     "item_column": {"help": "its name, if not 'item'"},
     "review_column": {"help": "its name, if not 'review'"},
     "time_column": {"help": "splits each user's interactions by it"},
-    "drop_outside_training": {
-        "action": "store_true",
-        "default": None,
-        "help": "leave reviews outside the training split out, instead of refusing",
-    },
+    "drop_outside_training": FLAG | {"default": None, "help": "leave out reviews outside it"},
     "prompts": {"help": f"{', '.join(SETS)}, or a folder of your own"},
     "items_a_user": {"type": int, "help": "in a user's prompt at most (10)"},
     "reviews_an_item": {"type": int, "help": "in an item's prompt at most (5)"},
@@ -66,48 +59,34 @@ CHAT: dict[str, Options] = {
     "temperature": {"type": float},
     "max_tokens": {"type": int, "help": "of an answer (800)"},
     "chat_seed": {"type": int, "help": "the server's sampling seed"},
-    "response_format": {
-        "choices": get_args(ResponseFormat),
-        "help": "json_object is for llama.cpp, none for servers that know neither",
-    },
+    "response_format": {"choices": FORMATS, "help": "json_object for llama.cpp, none for others"},
     "tokens_parameter": {"help": "max_tokens, or max_completion_tokens"},
     "extra": {"metavar": "JSON", "help": "further fields of the request"},
     "timeout": {"type": float, "help": "seconds a request (120)"},
 }
 RUN: dict[str, Options] = {
     "limit": {"type": int, "help": "ask for so many sampled nodes a step only"},
-    "dry_run": {"action": "store_true", "help": "as plan: counts, tokens, cost"},
-    "prices": {
-        "type": float,
-        "nargs": 2,
-        "metavar": ("PROMPT", "ANSWER"),
-        "help": "of a million tokens, for the cost",
-    },
+    "dry_run": FLAG | {"help": "as plan: counts, tokens, cost"},
+    "prices": {"type": float, "nargs": 2, "help": "of a million prompt and answer tokens"},
     "max_cost": {"type": float, "help": "stop before this folder has cost more; needs --prices"},
     "concurrency": {"type": int, "default": 8},
     "rpm": {"type": float, "help": "requests a minute at most"},
     "tpm": {"type": float, "help": "tokens a minute at most"},
     "retries": {"type": int, "default": 6},
     "repairs": {"type": int, "default": 2},
-    "retry_failed": {"action": "store_true", "help": "ask again also for what failed for good"},
-    "refresh": {"action": "store_true", "help": "ask again where texts before it are new"},
-    "allow_incomplete": {
-        "action": "store_true",
-        "help": "go on although an earlier step is not complete",
-    },
-    "no_progress": {"action": "store_true"},
+    "retry_failed": FLAG | {"help": "ask again also for what failed for good"},
+    "refresh": FLAG | {"help": "ask again where texts before it are new"},
+    "allow_incomplete": FLAG | {"help": "go on although an earlier step is not complete"},
+    "no_progress": FLAG,
 }
 ENCODER: dict[str, Options] = {
-    "encoder": {
-        "default": "wordllama",
-        "help": "wordllama, openai:MODEL or sentence-transformers:MODEL",
-    },
+    "encoder": {"default": "wordllama", "help": ENCODERS},
     "intent_encoder": {"help": "another one for the intent texts"},
     "encoder_url": {"help": "of an OpenAI-compatible server"},
     "encoder_key_variable": {"default": "OPENAI_API_KEY"},
     "dimensions": {"type": int, "help": "width to ask the encoder for"},
-    "no_normalize": {"action": "store_true", "help": "keep the embeddings' lengths"},
-    "half": {"action": "store_true", "help": "write embeddings as float16"},
+    "no_normalize": FLAG | {"help": "keep the embeddings' lengths"},
+    "half": FLAG | {"help": "write embeddings as float16"},
 }
 
 
@@ -126,13 +105,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 Every step can be stopped and run again: what is answered stays. A folder remembers the options
 that concern data, prompts and model. Keys come from environment variables only."""
     parser.add_argument("action", choices=list(ACTIONS))
-    parser.add_argument(
-        "--out",
-        required=True,
-        type=Path,
-        metavar="FOLDER",
-        help="where answers and results are kept",
-    )
+    where = "where answers and results are kept"
+    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help=where)
     parser.add_argument("--step", choices=STEPS, help="for show and batch")
     parser.add_argument("--node", help="your id of the user or item, for show")
     groups = {"data": DATA, "chat model": CHAT, "run": RUN, "encoder": ENCODER}
@@ -161,39 +135,38 @@ def _run(args: argparse.Namespace) -> None:
 
     options, chats = _recall(args)
     data, source = _read(args)
+    sizes = {"items": args.items_a_user or 10, "reviews": args.reviews_an_item or 5}
+    asks = args.action != "plan" and not args.dry_run
     pipeline = TextPipeline(
-        source,
-        args.out,
-        chats,
-        args.prompts or "neutral",
-        RunSettings(args.concurrency, args.rpm, args.tpm, args.retries, args.repairs),
-        Sampling(
-            items=args.items_a_user or 10, reviews=args.reviews_an_item or 5, seed=args.seed or 0
-        ),
-        cache=None if args.dry_run or args.action == "plan" else args.cache,
+        *(source, args.out, chats, args.prompts or "neutral", _settings(args)),
+        Sampling(**sizes, seed=args.seed or 0),
+        cache=args.cache if asks else None,
         budget=_budget(args),
     )
     pipeline.options = options
-    if args.action == "plan" or args.dry_run:
+    if not asks:
         print(plan(pipeline, args.limit, args.prices).to_string(index=False))
     elif args.action == "show":
         return _show(pipeline, args)
     elif args.action.startswith("batch"):
         return _batch(pipeline, args)
-    incomplete = args.allow_incomplete or args.limit is not None
-    for step in () if args.dry_run or args.action == "plan" else ACTIONS[args.action]:
+    args.allow_incomplete |= args.limit is not None
+    for step in ACTIONS[args.action] if asks else ():
         if step not in chats:
             print(f"{step}: nobody was asked, for it has no model (--model)")
             continue
+        how = (args.limit, args.retry_failed, args.allow_incomplete, not args.no_progress)
         try:
-            pipeline.run_step(
-                step, args.limit, args.retry_failed, incomplete, not args.no_progress, args.refresh
-            )
+            pipeline.run_step(step, *how, refresh=args.refresh)
         finally:
             write_manifest(pipeline)
-    if args.action in ("run", "embed") and not args.dry_run:
-        _embed(pipeline, data, args, incomplete)
+    if args.action in ("run", "embed") and asks:
+        _embed(pipeline, data, args)
     _report(pipeline)
+
+
+def _settings(args: argparse.Namespace) -> RunSettings:
+    return RunSettings(args.concurrency, args.rpm, args.tpm, args.retries, args.repairs)
 
 
 def _status(args: argparse.Namespace) -> None:
@@ -211,23 +184,17 @@ def _status(args: argparse.Namespace) -> None:
         print(f"{row[0]:12}" + "".join(f"{value:>11}" for value in row[1:]))
 
 
-def _embed(
-    pipeline: "TextPipeline", data: "HeteroData", args: argparse.Namespace, incomplete: bool
-) -> None:
+def _embed(pipeline: "TextPipeline", data: "HeteroData", args: argparse.Namespace) -> None:
     from .embeddings import Embedder
+    from .encoders import build_encoder
     from .manifest import write_manifest
 
-    encoder = _encoder(args, args.encoder)
-    other = args.intent_encoder
-    embedder = Embedder(
-        pipeline,
-        encoder,
-        _encoder(args, other) if other else None,
-        not args.no_normalize,
-        incomplete,
-        not args.no_progress,
-        args.half,
-    )
+    endpoint = Endpoint(args.encoder_url, args.encoder_key_variable)
+    options = {"endpoint": endpoint, "dimensions": args.dimensions, "run": _settings(args)}
+    names = (args.encoder, args.intent_encoder)
+    encoders = [build_encoder(name, **options) if name else None for name in names]
+    how = (not args.no_normalize, args.allow_incomplete, not args.no_progress, args.half)
+    embedder = Embedder(pipeline, cast(Any, encoders[0]), encoders[1], *how)
     raw = embedder.write(data)
     write_manifest(pipeline, embedder, raw)
     for what, counts in embedder.counts().items():
@@ -308,9 +275,8 @@ def _recall(args: argparse.Namespace) -> tuple[Options, dict[StepName, ChatSetti
     """Completes the arguments from what the folder remembers."""
     saved: Mapping[str, Any] = open_store(args.out).get("options") or {}
     known, steps = saved.get("data", {}), dict(saved.get("chat", {}))
-    for name in DATA:
-        if getattr(args, name) is None:
-            setattr(args, name, known.get(name))
+    for name in (name for name in DATA if getattr(args, name) is None):
+        setattr(args, name, known.get(name))
     given = {name: value for name in CHAT if (value := getattr(args, name)) is not None}
     mine = (args.step,) if args.action.startswith("batch") and args.step else ACTIONS[args.action]
     needed = {need for step in mine for need in NEEDS[step]}
@@ -328,19 +294,14 @@ def _recall(args: argparse.Namespace) -> tuple[Options, dict[StepName, ChatSetti
 
 
 def _chat(saved: Mapping[str, Any]) -> ChatSettings:
-    endpoint = ("base_url", "key_variable", "timeout")
+    rest = dict(saved)
+    names = {"base_url", "key_variable", "timeout"} & saved.keys()
+    endpoint = Endpoint(**{name: rest.pop(name) for name in names})
     try:
-        extra = json.loads(saved.get("extra", "{}"))
+        extra, seed = json.loads(rest.pop("extra", "{}")), rest.pop("chat_seed", None)
     except ValueError:
         raise ValueError("--extra must be a JSON object, such as '{\"top_k\": 3}'.") from None
-    rest = {n: v for n, v in saved.items() if n not in (*endpoint, "extra", "chat_seed", "model")}
-    return ChatSettings(
-        saved["model"],
-        Endpoint(**{name: saved[name] for name in endpoint if name in saved}),
-        seed=saved.get("chat_seed"),
-        extra=extra,
-        **rest,
-    )
+    return ChatSettings(endpoint=endpoint, seed=seed, extra=extra, **rest)
 
 
 def _budget(args: argparse.Namespace) -> Budget | None:
@@ -382,16 +343,10 @@ def _read(args: argparse.Namespace) -> "tuple[HeteroData, TrainingTexts]":
             data = cast("HeteroData", IRLLRecDataset(args.root, args.name)[0])
     else:
         raise ValueError("Say which data: --root and --name, or --interactions.")
-    source = TrainingTexts(
-        data,
-        _table(str(items), item),
-        _table(args.reviews, user, item) if args.reviews is not None else None,
-        "drop" if args.drop_outside_training else "error",
-        item,
-        user,
-        args.review_column or "review",
-    )
-    return data, source
+    reviews = None if args.reviews is None else _table(args.reviews, user, item)
+    outside: Any = "drop" if args.drop_outside_training else "error"
+    columns = (item, user, args.review_column or "review")
+    return data, TrainingTexts(data, _table(str(items), item), reviews, outside, *columns)
 
 
 def _table(path: str, *ids: str) -> "pd.DataFrame":
@@ -414,14 +369,3 @@ def _table(path: str, *ids: str) -> "pd.DataFrame":
             except (ValueError, TypeError) as error:
                 raise ValueError(f"{path}, line {number}: {error}") from None
     return pd.DataFrame(rows, dtype=object)
-
-
-def _encoder(args: argparse.Namespace, name: str) -> "Encoder":
-    from .encoders import build_encoder
-
-    return build_encoder(
-        name,
-        endpoint=Endpoint(args.encoder_url, args.encoder_key_variable),
-        dimensions=args.dimensions,
-        run=RunSettings(args.concurrency, args.rpm, args.tpm, args.retries),
-    )

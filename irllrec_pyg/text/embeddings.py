@@ -23,8 +23,9 @@ from ..datasets.writing import write_published
 from ..files import atomic_path
 from .encoding import Encoder, TextsToVectors, as_encoder
 from .fallbacks import Origin, fill_missing
+from .folder import PipelineError
 from .imports import import_files
-from .pipeline import PipelineError, TextPipeline
+from .pipeline import TextPipeline
 from .prompts import StepName
 from .source import Side, split_hash
 from .store import Store

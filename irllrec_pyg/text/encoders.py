@@ -1,6 +1,5 @@
 r"""Text encoders: an OpenAI-compatible endpoint, sentence-transformers, wordllama."""
 
-import asyncio
 from collections.abc import Callable
 from functools import cached_property
 from importlib import metadata, util
@@ -12,7 +11,7 @@ from numpy.typing import ArrayLike
 from .client import Endpoint, post
 from .encoding import Encoder, EncoderError, OnBatch, Vectors, check
 from .engine import RunStopped, run_coroutine
-from .limits import CallError, RateLimiter, RunSettings, estimate_tokens, patiently
+from .limits import CallError, RateLimiter, RunSettings, estimate_tokens, in_parallel, patiently
 from .redaction import Redactor, public_url
 
 __all__ = [
@@ -125,13 +124,7 @@ class EndpointEncoder(Encoder):
                 for number, batch in waiting:
                     keep(number, await self._batch(client, batch, limiter))
 
-            tasks = [asyncio.create_task(worker()) for _ in range(self.run_settings.concurrency)]
-            try:
-                await asyncio.gather(*tasks)
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+            await in_parallel(worker, self.run_settings.concurrency)
 
     async def _batch(self, client: Any, batch: list[str], limiter: RateLimiter) -> ArrayLike:
         # The client's own default, base64, is unknown to some servers.

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import signal
-import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ from typing import Any, Literal, TypeVar
 
 from .answers import AnswerError, AnswerSchema
 from .chat import ChatClient, Reply, Request, Usage
-from .limits import CallError, RateLimiter, RunSettings, estimate_tokens, patiently
+from .limits import CallError, RateLimiter, RunSettings, estimate_tokens, in_parallel, patiently
 from .prompts import Message
 from .redaction import Redactor
 
@@ -145,14 +144,12 @@ class ChatEngine:
         async with AsyncExitStack() as stack:
             if isinstance(self.client, contextlib.AbstractAsyncContextManager):
                 await stack.enter_async_context(self.client)
-            with self._interrupts():
-                workers = [asyncio.create_task(worker()) for _ in range(settings.concurrency)]
-                try:
-                    await asyncio.gather(*workers)
-                finally:
-                    for task in workers:
-                        task.cancel()
-                    await asyncio.gather(*workers, return_exceptions=True)
+            self._catch_interrupts()
+            try:
+                await in_parallel(worker, settings.concurrency)
+            except asyncio.CancelledError:  # at the second interrupt
+                if not self._stop:
+                    raise
         if self._stop:
             raise RunStopped(
                 f"The run stopped: {self._stop}. What was answered is kept; run again to go on."
@@ -254,11 +251,8 @@ class ChatEngine:
             self._stop = reason
             self._stopping.set()
 
-    @contextlib.contextmanager
-    def _interrupts(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
+    def _catch_interrupts(self) -> None:
+        """Until the loop is closed; elsewhere than in the main thread nothing interrupts."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
 
@@ -267,17 +261,10 @@ class ChatEngine:
                 task.cancel()
             self._stop_because(f"it was interrupted ({name})")
 
-        numbers = [signal.SIGINT, signal.SIGTERM]
-        try:
-            for number in numbers:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # Windows has no such handlers.
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
                 loop.add_signal_handler(number, interrupted, number.name)
-        except NotImplementedError:  # pragma: no cover - Windows
-            numbers = []
-        try:
-            yield
-        finally:
-            for number in numbers:
-                loop.remove_signal_handler(number)
 
 
 class _Dropped(Exception):

@@ -4,9 +4,9 @@ import asyncio
 import email.utils
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 T = TypeVar("T")
 
@@ -166,6 +166,17 @@ async def patiently(
             else:
                 limiter.pause(max(wait, error.wait))
         attempt += 1
+
+
+async def in_parallel(worker: Callable[[], Coroutine[Any, Any, None]], workers: int) -> None:
+    """Runs so many workers to their end; where one fails, the others are stopped at once."""
+    tasks = [asyncio.create_task(worker()) for _ in range(workers)]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def retry_after(headers: Mapping[str, str], now: Callable[[], float] = time.time) -> float | None:

@@ -5,6 +5,7 @@ import json
 import platform
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,7 @@ from .prompts import STEPS, TEXT_FIELD, StepName
 from .redaction import public_url
 from .store import Store, states
 
-VERSIONS = (
-    *("irllrec_pyg", "openai", "pydantic", "jinja2", "numpy", "pandas", "torch"),
-    *("torch-geometric", "wordllama", "sentence-transformers"),
-)
+VERSIONS = ("irllrec_pyg", "openai", "jinja2", "torch", "wordllama", "sentence-transformers")
 # A text of an earlier step that is not there yet counts as this many words in an estimate.
 ASSUMED_WORDS = {"item_profile": 130, "user_profile": 80, "item_intent": 70, "user_intent": 70}
 # The other fields of an answer (reasoning, lists), in tokens.
@@ -128,31 +126,22 @@ def write_manifest(
             "made_from": embedder.counts(),
         }
     if files is not None:
-        content["files"] = {}
-        for path in sorted(files.iterdir()):
-            if path.suffix in (".pkl", ".json"):
-                with open(path, "rb") as file:
-                    digest = hashlib.file_digest(file, "sha256").hexdigest()
-                content["files"][path.name] = digest
+        named = sorted(path for path in files.iterdir() if path.suffix in (".pkl", ".json"))
+        content["files"] = {path.name: _digest(path) for path in named}
     path = pipeline.folder / "manifest.json"
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n")
     return path
 
 
 def _step(pipeline: TextPipeline, step: StepName) -> dict[str, Any]:
-    chat = pipeline.chat[step].public()
+    chat = asdict(pipeline.chat[step])
     chat["endpoint"]["base_url"] = public_url(chat["endpoint"]["base_url"])
-    cut = pipeline.store.run(
-        "SELECT count(*) FROM nodes JOIN answers USING (key) WHERE step = ? "
-        "AND nodes.kind = 'ok' AND json_extract(body, '$.cut') NOT NULL",
-        step,
-    ).fetchone()[0]
     return {
         "chat": chat,
         "text": TEXT_FIELD[step],
         "nodes": pipeline.num_nodes(step),
         **states(pipeline.counts(step)),
-        "cut_to_the_limit": cut,
+        "cut_to_the_limit": sum("cut" in record for _, record in pipeline.records(step)),
         # All that was asked, also with earlier prompts or models.
         "used": dict(
             zip(("calls", "prompt", "completion"), pipeline.store.used(step), strict=True)
@@ -169,6 +158,11 @@ def _measured(store: Store, step: StepName) -> tuple[float, float] | None:
         *(step, SAMPLE),
     ).fetchone()
     return (prompt, answer) if prompt and answer else None
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _versions() -> dict[str, str]:

@@ -91,9 +91,8 @@ class Store:
         try:
             self._lock.acquire(timeout=-1 if wait else 0)
         except Timeout:
-            raise StoreError(
-                f"Another run is writing {self.path}: wait for it or stop it."
-            ) from None
+            what = f"Another run is writing {self.path}: wait for it or stop it."
+            raise StoreError(what) from None
         try:
             if not self.exists:
                 self._open(create=True)
@@ -103,7 +102,7 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Writes all that the block writes, or nothing of it."""
+        """Writes all that the block writes, or nothing of it; inside of one, does nothing."""
         if self._connection.in_transaction:
             yield
             return
@@ -197,14 +196,10 @@ class Store:
     def drop_damaged(self) -> int:
         """Takes answers out that are not what was written; their nodes are open again."""
         with self.transaction():
-            bad = [
-                (key,)
-                for key, body, found in self.rows("SELECT key, body, sum FROM answers")
-                if found != checksum(key, body)
-            ]
-            if bad:
-                self.run_many("UPDATE nodes SET kind = 'open' WHERE key = ?", bad)
-                self.run_many("DELETE FROM answers WHERE key = ?", bad)
+            rows = self.rows("SELECT key, body, sum FROM answers")
+            bad = [(key,) for key, body, found in rows if found != checksum(key, body)]
+            self.run_many("UPDATE nodes SET kind = 'open' WHERE key = ?", bad)
+            self.run_many("DELETE FROM answers WHERE key = ?", bad)
         return len(bad)
 
     # Embeddings ===================================================================================
@@ -222,21 +217,17 @@ class Store:
         """
         vectors = np.ascontiguousarray(rows, "<f4")
         with self.transaction():
+            new = "INSERT OR IGNORE INTO encoders(name, width) VALUES (?, ?)"
+            self.run(new, name, vectors.shape[1])
             number, width = self.encoder(name)
-            if not number:
-                width = vectors.shape[1]
-                self.run("INSERT INTO encoders(name, width) VALUES (?, ?)", name, width)
-                number, _ = self.encoder(name)
             if vectors.shape[1] != width:
                 raise StoreError(
                     f"The encoder {name!r} now gives width {vectors.shape[1]}, "
                     f"but {self.path} holds width {width}: is another model served "
                     "under that name? Delete the file to start again."
                 )
-            self.run_many(
-                "INSERT OR IGNORE INTO embeddings VALUES (?, ?, ?)",
-                ((number, _hash(t), v.tobytes()) for t, v in zip(texts, vectors, strict=True)),
-            )
+            added = ((number, _hash(t), v.tobytes()) for t, v in zip(texts, vectors, strict=True))
+            self.run_many("INSERT OR IGNORE INTO embeddings VALUES (?, ?, ?)", added)
 
     def missing(self, name: str, texts: Iterable[str]) -> list[str]:
         """Those of the texts that have no embedding, each once."""
@@ -275,8 +266,8 @@ class Store:
             self._connection = sqlite3.connect(
                 place, timeout=60, isolation_level=None, check_same_thread=False, uri=True
             )
-        self.run("PRAGMA cache_size = -65536")
-        self.run("PRAGMA synchronous = NORMAL")
+        for pragma in ("cache_size = -65536", "wal_autocheckpoint = 8000", "synchronous = NORMAL"):
+            self.run(f"PRAGMA {pragma}")
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

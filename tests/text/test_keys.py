@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -175,7 +176,7 @@ def test_settings_do_not_know_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     settings = ChatSettings("m")
     assert settings.endpoint.key() == KEY
-    assert KEY not in repr(settings) + json.dumps(settings.public())
+    assert KEY not in repr(settings) + json.dumps(asdict(settings))
     assert KEY not in EndpointEncoder("e").name
 
 
