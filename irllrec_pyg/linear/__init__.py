@@ -16,6 +16,7 @@ from .popularity import Popularity
 from .text_ease import AdditiveEASE, CollectiveEASE
 from .text_ials import TextIALS
 from .text_mean import TextMean
+from .text_popularity import TextPopularity
 from .text_profile import TextProfile
 from .text_ridge import TextRidge
 
@@ -43,6 +44,7 @@ __all__ = [
     "TextIALS",
     "TextKNN",
     "TextMean",
+    "TextPopularity",
     "TextProfile",
     "TextRidge",
     "build_linear",

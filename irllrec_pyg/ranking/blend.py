@@ -14,6 +14,7 @@ from .ranker import Ranker
 from .topk import Scorer
 
 Share = Annotated[float, Field(ge=0)]
+SHARED = 10.0  # items' worth of weight that all items have where new ones are standardised
 
 
 class Blend(Ranker, Configured):
@@ -28,6 +29,10 @@ class Blend(Ranker, Configured):
     which candidates the list is made, so that an item's score does not depend on what is asked.
     Training items are scaled with the others and count for nothing; they are ranked only where
     ``exclude`` allows it. Where a ranker scores all items the same, its part is zero.
+
+    Items without a training interaction are standardised by themselves, as most rankers score
+    them on another scale than the others: so they compete with each other and with known ones.
+    All items together count as ten more on either side, lest a single new item be its own mean.
 
     Args:
         *rankers (Ranker): Any rankers, also blends, of the same users, items and training
@@ -98,11 +103,11 @@ class Blend(Ranker, Configured):
     def scorer(self) -> Scorer:
         """Embeds once and scores any number of blocks of users."""
         scorers = [part.scorer() for part in self.rankers()]
-        seen = CSR(self.seen_ptr, self.seen_item)
+        seen, new = CSR(self.seen_ptr, self.seen_item), self._new()
 
         def score(user: Tensor) -> Tensor:
             row, item = seen.of(user)
-            return self._sum((score(user) for score in scorers), row, item)
+            return self._sum((score(user) for score in scorers), row, item, new)
 
         return score
 
@@ -113,16 +118,22 @@ class Blend(Ranker, Configured):
         scores = [part.score_history(history) for part in self.rankers()]
         dense = history.to_dense() if history.layout != torch.strided else history
         row, item = dense.to(scores[0].device).nonzero(as_tuple=True)
-        return self._sum(scores, row, item)
+        return self._sum(scores, row, item, self._new())
 
     def rankers(self) -> list[Ranker]:
         """The parts."""
         return list(self.parts)  # type: ignore[arg-type]
 
-    def _sum(self, scores: Iterable[Tensor], row: Tensor, item: Tensor) -> Tensor:
+    def _new(self) -> Tensor:
+        """Whether items have no training interaction."""
+        new = torch.ones(self.num_items, dtype=torch.bool, device=self.seen_item.device)
+        new[self.seen_item] = False
+        return new
+
+    def _sum(self, scores: Iterable[Tensor], row: Tensor, item: Tensor, new: Tensor) -> Tensor:
         out: Tensor | None = None
         for score, share in zip(scores, self.shares, strict=True):
-            part = standardized(score, row, item).mul_(share)
+            part = standardized(score, row, item, new).mul_(share)
             out = part if out is None else out.add_(part)
         assert out is not None
         return out
@@ -148,13 +159,16 @@ def _check_alike(first: Ranker, other: Ranker) -> None:
             )
 
 
-def standardized(scores: Tensor, row: Tensor, item: Tensor) -> Tensor:
+def standardized(scores: Tensor, row: Tensor, item: Tensor, new: Tensor | None = None) -> Tensor:
     r"""Scores with mean zero and variance one over the items of each row that may be listed.
 
     Args:
         scores (Tensor): Of shape :math:`(B, I)`.
         row (Tensor): Rows of items that may not be listed, int64 of shape :math:`(M,)`.
         item (Tensor): These items, each once a row, int64 of shape :math:`(M,)`.
+        new (Tensor, optional): Items that are standardised apart from the others, bool of shape
+            :math:`(I,)`; all items together count as :data:`SHARED` more on both sides.
+            (default: none)
 
     Returns:
         Tensor of shape :math:`(B, I)`, in float32 or wider; zeros where a row's scores are equal.
@@ -162,10 +176,21 @@ def standardized(scores: Tensor, row: Tensor, item: Tensor) -> Tensor:
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     listed = torch.ones_like(scores)
     listed[row, item] = 0.0
-    count = listed.sum(1, keepdim=True).clamp(min=1)
+    if new is None or not new.any() or new.all():
+        return _scaled(scores, listed)
+    both = SHARED / scores.size(1)
+    apart = _scaled(scores, listed * (new + both))
+    return torch.where(new, apart, _scaled(scores, listed * (~new + both)))
+
+
+def _scaled(scores: Tensor, weight: Tensor) -> Tensor:
+    """Scores with mean zero and variance one under the weights of each row."""
+    count = weight.sum(1, keepdim=True)
+    count = count.masked_fill(count == 0, 1.0)
     # Twice, because the mean of scores that are large and alike is rounded.
-    centred = scores - (scores * listed).sum(1, keepdim=True) / count
-    centred -= (centred * listed).sum(1, keepdim=True) / count
-    deviation = ((centred * listed).square().sum(1, keepdim=True) / count).sqrt()
-    flat = deviation <= 1e-6 * (scores * listed).abs().amax(1, keepdim=True)  # rounding alone
+    centred = scores - (scores * weight).sum(1, keepdim=True) / count
+    centred -= (centred * weight).sum(1, keepdim=True) / count
+    deviation = ((centred.square() * weight).sum(1, keepdim=True) / count).sqrt()
+    greatest = (scores.abs() * (weight > 0)).amax(1, keepdim=True)
+    flat = deviation <= 1e-6 * greatest  # rounding alone
     return (centred / deviation.masked_fill(flat, 1.0)).masked_fill_(flat, 0.0)

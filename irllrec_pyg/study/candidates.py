@@ -27,6 +27,8 @@ Find = Callable[[str], "Candidate"]
 # Settings that make a model greater, not better suited: a study names them where it means them.
 SIZES = ("embedding_size", "similarity")
 CHECKPOINT_EVERY = 20  # epochs
+# What a weight of a blend counts for none at: ratios are searched, hence logarithms of weights.
+NOTHING = 0.01
 
 
 @dataclass(frozen=True)
@@ -145,18 +147,19 @@ class BlendCandidate(Candidate):
     def _declared(self, data: HeteroData) -> dict[str, Range]:
         if len(self.parts) < 2:
             return {}
-        return {f"weights.{part.name}": Range(0.0, 1.0).within(0.0, 1.0) for part in self.parts}
+        ratio = Range(NOTHING, 1.0, log=True).within(NOTHING, 1.0)
+        return {f"weights.{part.name}": ratio for part in self.parts}
 
     def starts(self, data: HeteroData) -> list[Settings]:
         """Equal weights, and each part alone, which random weights never are."""
         paths = list(self.ranges(data))
-        alone = [{path: float(path == part) for path in paths} for part in paths]
-        return [dict.fromkeys(paths, 0.5), *alone]
+        alone = [{path: 1.0 if path == part else NOTHING for path in paths} for part in paths]
+        return [dict.fromkeys(paths, 1.0), *alone]
 
     def blend(self, rankers: Sequence[Ranker], settings: Settings) -> Blend:
         """The parts, in their order, with the weights that were chosen."""
-        weights = [settings[f"weights.{part.name}"] for part in self.parts if settings]
-        return Blend(*rankers, weights=weights)
+        found = [settings[f"weights.{part.name}"] for part in self.parts if settings]
+        return Blend(*rankers, weights=[w if w > NOTHING else 0.0 for w in found])
 
     @property
     def is_random(self) -> bool:

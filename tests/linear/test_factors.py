@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from irllrec_pyg.linear import GFCF, IALS, BilinearText, TextMean, TextRidge, ials
+from irllrec_pyg.linear import GFCF, IALS, BilinearText, TextMean, TextPopularity, TextRidge, ials
 
 from ..conftest import NUM_ITEMS, NUM_USERS
 from .test_autoencoders import cold_data, texts  # noqa: F401 - a fixture
@@ -18,6 +18,18 @@ def test_text_mean_averages_cosines_with_the_users_items(cold_data):  # noqa: F8
         for u in range(NUM_USERS)
     ]
     np.testing.assert_allclose(scores(TextMean(cold_data)), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("reg", [0.1, 5.0])
+def test_text_popularity_counts_known_items_and_expects_of_new_ones(cold_data, reg):  # noqa: F811
+    count = matrix(cold_data).sum(0)
+    x = np.concatenate([texts(cold_data), np.ones((NUM_ITEMS, 1))], 1)  # the last has no ridge
+    ridge = np.diag([reg] * (x.shape[1] - 1) + [0.0])
+    a, y = x[count > 0], np.log1p(count[count > 0])
+    expected = np.where(count > 0, np.log1p(count), x @ np.linalg.solve(a.T @ a + ridge, a.T @ y))
+    found = scores(TextPopularity(cold_data, reg=reg))
+    assert (count == 0).any()
+    np.testing.assert_allclose(found, np.tile(expected, (NUM_USERS, 1)), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("width", [2, 6])

@@ -4,7 +4,7 @@ import pytest
 
 from irllrec_pyg.config import ConfigError
 from irllrec_pyg.datasets import IRLLRecDataset
-from irllrec_pyg.linear import EASE
+from irllrec_pyg.linear import EASE, ItemKNN
 from irllrec_pyg.registry import names
 from irllrec_pyg.study.arms import named, read_candidate
 from irllrec_pyg.study.ranges import Range
@@ -81,7 +81,9 @@ def test_a_blend_begins_with_each_part_alone(tiny_data):
     mixed = read_candidate("mixed", {"blend": ["ease", "item-knn"]})
     weights = [tuple(start.values()) for start in mixed.starts(tiny_data)]
     assert list(mixed.starts(tiny_data)[0]) == ["weights.ease", "weights.item-knn"]
-    assert weights == [(0.5, 0.5), (1.0, 0.0), (0.0, 1.0)]
+    assert weights == [(1.0, 1.0), (1.0, 0.01), (0.01, 1.0)]
+    alone = mixed.blend([EASE(tiny_data), ItemKNN(tiny_data)], mixed.starts(tiny_data)[1])
+    assert alone.config.weights == (1.0, 0.0)
 
 
 def test_a_graph_model_is_trained_from_its_seed(tiny_data, tmp_path):

@@ -48,7 +48,8 @@ def test_the_best_of_what_was_tried_is_built(shop):
 def test_an_ensemble_is_tuned_saved_and_ranks(shop, tmp_path, monkeypatch):
     model = tuned("tale", shop, trials=3, folder=tmp_path / "search")
     assert type(model) is Blend
-    assert parts(model) == ["L3AE", "TextIALS", "GFCF", "TextMean"]
+    with_text = ["L3AE", "TextIALS", "GFCF", "TextMean", "BilinearText", "TextPopularity"]
+    assert parts(model) == with_text
     save_ranker(model, tmp_path / "model.safetensors")
     loaded, everyone = load_ranker(tmp_path / "model.safetensors"), torch.arange(4)
     np.testing.assert_allclose(loaded.score(everyone), model.score(everyone), rtol=1e-5, atol=1e-5)
@@ -60,7 +61,7 @@ def test_an_ensemble_is_tuned_saved_and_ranks(shop, tmp_path, monkeypatch):
 
 def test_without_texts_the_ensemble_is_that_of_its_other_forms(shop):
     del shop["item"].x
-    assert parts(tuned("tale", shop, trials=1)) == ["EASE", "IALS", "GFCF"]
+    assert parts(tuned("tale", shop, trials=1)) == ["EASE", "IALS", "GFCF", "Popularity"]
     with pytest.raises(ConfigError, match="'text-mean' needs texts of the items"):
         tuned("text-mean", shop, trials=1)
 
