@@ -85,7 +85,8 @@ class BatchJob:
 
     def submit(self) -> int:
         """Uploads what was written and starts it; returns how many batches were started."""
-        return self._talk(self._submit)
+        with self.store.claim():
+            return self._talk(self._submit)
 
     def poll(self) -> list[str]:
         """Asks how the batches are doing; returns a line for each that is not collected."""
@@ -99,7 +100,8 @@ class BatchJob:
             with their reason; unanswered ones, of an expired batch or a damaged line, are to do
             again.
         """
-        return self._talk(self._collect)
+        with self.store.claim():
+            return self._talk(self._collect)
 
     def _talk(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         import openai

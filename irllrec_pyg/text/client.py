@@ -161,6 +161,8 @@ def classify(error: Exception) -> CallError:
     """What an exception of the client means for the run."""
     import openai
 
+    if isinstance(error.__cause__, CallError | TimeoutError):  # older clients wrap everything
+        error = error.__cause__
     if isinstance(error, CallError):
         return error
     if isinstance(error, openai.APIStatusError):

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -251,7 +250,7 @@ class Store:
         if self.exists:
             # A reader makes files beside a database, unless it says that nobody writes there.
             still = "" if os.access(self.path.parent, os.W_OK) else "?immutable=1"
-            self._connect(f"file:{quote(str(self.path))}{still}")
+            self._connect(self.path.absolute().as_uri() + still)
             # One that has no tables was left by a process that was killed while it made it.
             self.exists = create or bool(self.run("SELECT 1 FROM sqlite_master").fetchone())
         if not self.exists:

@@ -152,6 +152,7 @@ class StubServer:
 
     async def _start(self, request: web.Request) -> web.Response:
         body = await request.json()
+        await asyncio.sleep(self.delay)
         name = f"batch-{len(self.batches)}"
         self.batches[name] = {
             "id": name,

@@ -1,12 +1,13 @@
 """The Batch API: write, submit, poll, collect, by different processes."""
 
 import json
+import threading
 
 import pytest
 
 from irllrec_pyg.text import RunStopped, TextPipeline
 from irllrec_pyg.text.batch_api import BatchJob
-from irllrec_pyg.text.store import Store
+from irllrec_pyg.text.store import Store, StoreError
 from tests.text.conftest import NUM_ITEMS, records
 from tests.text.stub import StubServer
 
@@ -74,6 +75,51 @@ def test_a_batch_whose_start_was_not_noted_is_found_again(
     assert job(pipeline).submit() == 0
     assert len(stub.batches) == 1
     assert job(pipeline).parts()[0]["id"] == "batch-0"
+
+
+def test_two_submits_at_once_start_one_batch(pipeline: TextPipeline, stub: StubServer) -> None:
+    write(pipeline)
+    stub.delay = 0.05
+    said = []
+
+    def submit() -> None:
+        try:
+            said.append(job(pipeline).submit())
+        except StoreError as error:
+            said.append(str(error))
+
+    threads = [threading.Thread(target=submit) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(stub.batches) == 1
+    assert said.count(1) == 1
+    assert all(what in (0, 1) or "Another run is writing" in str(what) for what in said)
+
+
+def test_a_batch_that_failed_is_not_taken_for_a_new_one(
+    pipeline: TextPipeline, stub: StubServer
+) -> None:
+    for number, status in enumerate(["expired", "failed", "completed"]):
+        write(pipeline)  # the same requests, so the same content
+        assert job(pipeline).submit() == 1
+        assert len(stub.batches) == number + 1
+        if status == "completed":
+            stub.finish_batches()
+        else:
+            stub.batches[f"batch-{number}"]["status"] = status
+        job(pipeline).collect()
+    assert pipeline.counts(STEP)["ok"] == NUM_ITEMS
+
+
+def test_a_damaged_file_of_requests_is_not_sent(pipeline: TextPipeline, stub: StubServer) -> None:
+    write(pipeline)
+    (pipeline.folder / "batch" / f"{STEP}-000.jsonl").write_bytes(b"{}")
+    with pytest.raises(RunStopped, match=r"item_profile-000\.jsonl is damaged"):
+        job(pipeline).submit()
+    assert not stub.batches
+    assert pipeline.counts(STEP)["open"] == NUM_ITEMS
 
 
 def test_collecting_twice_writes_once(pipeline: TextPipeline, stub: StubServer) -> None:
