@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -25,6 +26,7 @@ ENDPOINT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 MARK = "irllrec_sha256"
 
 
+@dataclass
 class BatchJob:
     r"""The batches of one step; each part of the work can be done by another process.
 
@@ -37,17 +39,12 @@ class BatchJob:
         redactor (Redactor): What takes keys out of what is kept.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        folder: Path,
-        step: str,
-        chat: ChatSettings,
-        schema: AnswerSchema,
-        redactor: Redactor,
-    ) -> None:
-        self.store, self.folder, self.step = store, folder, step
-        self.chat, self.schema, self.redactor = chat, schema, redactor
+    store: Store
+    folder: Path
+    step: str
+    chat: ChatSettings
+    schema: AnswerSchema
+    redactor: Redactor
 
     def parts(self) -> list[dict[str, Any]]:
         """Each file of requests: its name, hash, batch, and where that stands."""

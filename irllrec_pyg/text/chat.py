@@ -23,6 +23,7 @@ class Usage:
 
     prompt: int = 0
     completion: int = 0
+    calls: int = 0
 
     def add(self, other: "Usage") -> None:
         """Adds those of another call."""

@@ -5,6 +5,7 @@ import csv
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ BLOCK = 8192
 Vectors = NDArray[np.float32]
 
 
+@dataclass
 class Embedder:
     r"""Embeds the profiles (``x``) and the intent texts (``intent``) of all nodes.
 
@@ -62,20 +64,18 @@ class Embedder:
         half (bool): Write float16, half the size. (default: ``False``, float32)
     """
 
-    def __init__(
-        self,
-        pipeline: TextPipeline,
-        encoder: TextsToVectors,
-        intent_encoder: TextsToVectors | None = None,
-        normalize: bool = True,
-        allow_incomplete: bool = False,
-        progress: bool = True,
-        half: bool = False,
-    ) -> None:
-        self.pipeline, self.normalize, self._progress = pipeline, normalize, progress
-        encoders = {"x": encoder, "intent": intent_encoder or encoder}
+    pipeline: TextPipeline
+    encoder: TextsToVectors
+    intent_encoder: TextsToVectors | None = None
+    normalize: bool = True
+    allow_incomplete: bool = False
+    progress: bool = True
+    half: bool = False
+
+    def __post_init__(self) -> None:
+        encoders = {"x": self.encoder, "intent": self.intent_encoder or self.encoder}
         self.encoders = {field: as_encoder(found) for field, found in encoders.items()}
-        self._allow_incomplete, self._type = allow_incomplete, np.float16 if half else np.float32
+        self._type = np.float16 if self.half else np.float32
         self.origins: dict[str, dict[Side, list[Origin | None]]] = {}
         self._vectors: dict[str, dict[Side, NDArray[Any]]] = {}
 
@@ -86,7 +86,7 @@ class Embedder:
             PipelineError: If a step is incomplete.
         """
         if not self._vectors:
-            if not self._allow_incomplete:
+            if not self.allow_incomplete:
                 self.pipeline.check_complete(STEP.values())
             with self.pipeline.claim():
                 self._vectors = {field: self._embed_field(field) for field in EMBEDDINGS}
@@ -176,7 +176,7 @@ class Embedder:
                 nodes, step = pipeline.source.num_nodes(side), STEP[field, side]
                 path = stack.enter_context(atomic_path(self._path(field, side)))
                 rows[side] = open_memmap(path, "w+", self._type, (nodes, width))
-                bar = tqdm(total=nodes, desc=f"embedding {step}", disable=not self._progress)
+                bar = tqdm(total=nodes, desc=f"embedding {step}", disable=not self.progress)
                 waiting = texts[side]()
                 while part := list(islice(waiting, BLOCK)):
                     given = [at for at, (text, *_) in enumerate(part, len(origins[side])) if text]

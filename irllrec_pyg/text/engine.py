@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from .answers import AnswerError, AnswerSchema
@@ -19,6 +19,9 @@ from .redaction import Redactor
 
 T = TypeVar("T")
 Record = dict[str, Any]
+Book = Callable[[Request, Record], None]
+Known = Callable[[Request], bool]
+Parameters = Mapping[str, Any]
 FailureKind = Literal["transport", "request", "answer", "refused"]
 REPAIR = (
     "Your answer could not be used: {reason}. Answer again with one JSON object that follows "
@@ -61,31 +64,24 @@ class Budget:
         self.spent -= self.cost(most) - self.cost(used)
 
 
+@dataclass
 class ChatEngine:
     r"""Answers requests with a chat model.
 
     Args:
         client (ChatClient): What asks the model.
-        run (RunSettings, optional): How hard to try. (default: ``None``)
-        redactor (Redactor, optional): What takes keys out of what is kept. (default: ``None``)
+        run_settings (RunSettings): How hard to try. (default: its defaults)
+        redactor (Redactor): What takes keys out of what is kept. (default: one that knows none)
         budget (Budget, optional): What may be spent. (default: ``None``, no limit)
     """
 
-    def __init__(
-        self,
-        client: ChatClient,
-        run: RunSettings | None = None,
-        redactor: Redactor | None = None,
-        budget: Budget | None = None,
-    ) -> None:
-        self.client, self.run_settings = client, run or RunSettings()
-        self.redactor, self.budget = redactor or Redactor(), budget
+    client: ChatClient
+    run_settings: RunSettings = field(default_factory=RunSettings)
+    redactor: Redactor = field(default_factory=Redactor)
+    budget: Budget | None = None
 
     def run(
-        self,
-        requests: Iterable[Request],
-        book: Callable[[Request, Record], None],
-        known: Callable[[Request], bool] = lambda request: False,
+        self, requests: Iterable[Request], book: Book, known: Known = lambda request: False
     ) -> None:
         r"""Answers the requests.
 
@@ -104,12 +100,7 @@ class ChatEngine:
         """
         run_coroutine(lambda: self._run(iter(requests), book, known))
 
-    async def _run(
-        self,
-        requests: Iterator[Request],
-        book: Callable[[Request, Record], None],
-        known: Callable[[Request], bool],
-    ) -> None:
+    async def _run(self, requests: Iterator[Request], book: Book, known: Known) -> None:
         settings = self.run_settings
         self._limiter = RateLimiter(settings.rpm, settings.tpm, sleep=self._sleep)
         self._stop, self._stopping = "", asyncio.Event()
@@ -157,9 +148,9 @@ class ChatEngine:
 
     async def _answer(self, request: Request) -> Record:
         """Asks and repairs."""
-        started, usage, calls = time.time(), Usage(), [0]
+        started, usage = time.time(), Usage()
         try:
-            record = await self._repaired(request, usage, calls)
+            record = await self._repaired(request, usage)
         except _Dropped:
             raise
         except CallError as error:
@@ -172,16 +163,16 @@ class ChatEngine:
             record = {"kind": "answer", "reason": f"{type(error).__name__}: {error}"[:600]}
         return clean(record, self.redactor) | {
             "model": request.parameters.get("model"),
-            "usage": asdict(usage),
-            "calls": calls[0],
+            "usage": {"prompt": usage.prompt, "completion": usage.completion},
+            "calls": usage.calls,
             "time": round(started, 3),
             "seconds": round(time.time() - started, 3),
         }
 
-    async def _repaired(self, request: Request, usage: Usage, calls: list[int]) -> Record:
+    async def _repaired(self, request: Request, usage: Usage) -> Record:
         messages, parameters = request.messages, request.parameters
         for repairs_left in range(self.run_settings.repairs, -1, -1):
-            reply = await self._reply(request, messages, parameters, usage, calls)
+            reply = await self._reply(request, messages, parameters, usage)
             record = judged(reply, request.schema, trim=not repairs_left)
             if record["kind"] != "answer" or not repairs_left:
                 return record
@@ -199,12 +190,7 @@ class ChatEngine:
         raise AssertionError("unreachable")
 
     async def _reply(
-        self,
-        request: Request,
-        messages: list[Message],
-        parameters: Mapping[str, Any],
-        usage: Usage,
-        calls: list[int],
+        self, request: Request, messages: list[Message], parameters: Parameters, usage: Usage
     ) -> Reply:
         """One call with its retries, within the limits and the budget."""
         # No token is shorter than a byte.
@@ -221,7 +207,7 @@ class ChatEngine:
                     f"{self.budget.spent:.4f} is spent or in flight"
                 )
                 raise _Dropped
-            calls[0] += 1
+            usage.calls += 1
             used = most
             try:
                 reply = await self.client.ask(messages, parameters)
