@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .answers import read_json
 from .store import Store, StoreError
 
 #: The pipeline's one file.
@@ -48,7 +49,7 @@ def import_files(store: Store, folder: Path) -> None:
     with store.transaction():
         for name, file in FILES.items():
             if (folder / file).exists():
-                store.set(name, _read_json(folder / file))
+                store.set(name, read_json(folder / file))
         for path in journals:
             _import_journal(store, path)
         for path in sorted((folder / "batch").glob("*.json")):
@@ -105,7 +106,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _import_batches(store: Store, path: Path) -> None:
-    for part in _read_json(path)["parts"]:
+    for part in read_json(path)["parts"]:
         status = "collected" if part["collected"] else part["status"]
         name, batch = str(part["file"]), part["batch"]
         store.run(
@@ -117,11 +118,3 @@ def _import_batches(store: Store, path: Path) -> None:
             if not part["collected"]:
                 for node in nodes:
                     store.note(path.stem, node, bytes.fromhex(key), "batch")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise StoreError(f"{path} is damaged: {error}.") from None
-    return value

@@ -20,7 +20,16 @@ from .prompts import STEPS, TEXT_FIELD, StepName
 from .redaction import public_url
 from .store import Store, states
 
+FAILURE = ("step", "id", "reason")
 VERSIONS = ("irllrec_pyg", "openai", "jinja2", "torch", "wordllama", "sentence-transformers")
+# What is told of the data, and the attribute of the source that tells it.
+DATA = {
+    **{"name": "name", "users": "num_users", "items": "num_items", "training_pairs": "num_pairs"},
+    **{"split_sha256": "split_hash", "texts_sha256": "text_hash"},
+    "reviews_outside_training_left_out": "dropped_reviews",
+    "training_pairs_held_out_as_well": "held_out_twice",
+    "rows_of_unknown_items": "unknown_items",
+}
 # A text of an earlier step that is not there yet counts as this many words in an estimate.
 ASSUMED_WORDS = {"item_profile": 130, "user_profile": 80, "item_intent": 70, "user_intent": 70}
 # The other fields of an answer (reasoning, lists), in tokens.
@@ -100,25 +109,16 @@ def write_manifest(
     source = pipeline.source
     content: dict[str, Any] = {
         "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "data": {
-            "name": source.name,
-            "users": source.num_users,
-            "items": source.num_items,
-            "training_pairs": source.num_pairs,
-            "split_sha256": source.split_hash,
-            "texts_sha256": source.text_hash,
-            "reviews_outside_training_left_out": source.dropped_reviews,
-            "training_pairs_held_out_as_well": source.held_out_twice,
-            "rows_of_unknown_items": source.unknown_items,
-        },
+        "data": {theirs: getattr(source, ours) for theirs, ours in DATA.items()},
         "prompts": {"set": pipeline.prompts.name, "sha256": pipeline.prompts.hashes},
         "sampling": vars(pipeline.sampling),
         "steps": {step: _step(pipeline, step) for step in STEPS if step in pipeline.chat},
-        "failures": [
-            {"step": step, "id": raw, "reason": reason} for step, raw, reason in pipeline.failures()
-        ],
-        "versions": {"python": platform.python_version()} | _versions(),
+        "failures": [dict(zip(FAILURE, row, strict=True)) for row in pipeline.failures()],
+        "versions": {"python": platform.python_version()},
     }
+    for name in VERSIONS:
+        with suppress(metadata.PackageNotFoundError):
+            content["versions"][name] = metadata.version(name)
     if embedder is not None:
         content["embeddings"] = {
             "encoders": {field: encoder.name for field, encoder in embedder.encoders.items()},
@@ -163,11 +163,3 @@ def _measured(store: Store, step: StepName) -> tuple[float, float] | None:
 def _digest(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in VERSIONS:
-        with suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found

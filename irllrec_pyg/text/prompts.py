@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from jinja2 import FileSystemLoader, StrictUndefined, TemplateNotFound, meta
 from jinja2.sandbox import SandboxedEnvironment
 
-from .answers import AnswerSchema
+from .answers import AnswerSchema, read_json
 
 StepName = Literal["item_profile", "user_profile", "item_intent", "user_intent"]
 STEPS: tuple[StepName, ...] = get_args(StepName)
@@ -67,15 +67,9 @@ class PromptSet:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        words: dict[str, Any] = {}
-        for place in (FOLDER / "neutral", folder):
-            path = place / "words.json"
-            if path.is_file():
-                try:
-                    words |= json.loads(path.read_text("utf-8"))
-                except ValueError as error:
-                    raise ValueError(f"{path} is not JSON: {error}") from None
-        self.words = words
+        self.words: dict[str, Any] = {}
+        for path in (FOLDER / "neutral" / "words.json", folder / "words.json"):
+            self.words |= read_json(path) if path.is_file() else {}
         self.schemas: dict[StepName, AnswerSchema] = {}
         for step in STEPS:
             path = self._find(f"{step}.schema.json")
@@ -85,7 +79,6 @@ class PromptSet:
                     f"{path} has no property {TEXT_FIELD[step]!r}, which is the text "
                     "that is embedded."
                 )
-        for step in STEPS:
             try:
                 self._environment.get_template(f"{step}.jinja")
             except Exception as error:
@@ -126,10 +119,8 @@ class PromptSet:
                 "\n\nAnswer with one JSON object that follows this JSON schema, and with "
                 f"nothing else:\n{schema}"
             )
-        return [
-            {"role": "system", "content": system.strip()},
-            {"role": "user", "content": user.strip()},
-        ]
+        said = {"system": system, "user": user}
+        return [{"role": role, "content": part.strip()} for role, part in said.items()]
 
     @cached_property
     def hashes(self) -> dict[str, str]:

@@ -9,6 +9,7 @@ import torch
 
 from irllrec_pyg.cli import main
 from irllrec_pyg.datasets import IRLLRecDataset
+from irllrec_pyg.text.store import Store
 from tests.text.conftest import NUM_ITEMS, NUM_USERS
 from tests.text.stub import StubServer
 from tests.text.test_keys import KEY, nowhere, tables
@@ -83,6 +84,22 @@ def test_status_reads_no_table(
     lines = capsys.readouterr().out.splitlines()
     assert " ".join(lines[0].split()[:7]) == "step nodes done failed in_batch no_text to_do"
     assert lines[1].split() == ["item_profile", "9", "4", "0", "0", "0", "5", "4", "480"]
+
+
+def test_settings_are_written_by_the_process_that_holds_the_folder(
+    first: list[str], folder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["texts", "items", *first]) == 0
+    store = Store(Path(folder) / "texts.sqlite")
+    before = store.get("options")
+    other = ["texts", "items", "--out", folder, "--temperature", "0.9"]
+    with store.claim():
+        assert main(other) == 1
+        assert "Another run is writing" in capsys.readouterr().err
+        assert main([*other, "--dry-run"]) == 0  # looking needs no lock
+    assert store.get("options") == before
+    assert main(other) == 0
+    assert store.get("options")["chat"]["item_profile"]["temperature"] == 0.9
 
 
 def test_a_step_without_a_model_is_named(
