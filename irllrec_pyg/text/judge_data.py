@@ -89,7 +89,7 @@ def read(
             warnings.simplefilter("ignore", UserWarning)  # that it has no embeddings
             data = cast(HeteroData, IRLLRecDataset(root, name)[0])
         cache = str(folder)
-    ids = [str(raw) for raw in data["item"].raw_id]
+    ids = [str(raw) for raw in data["item"].get("raw_id", range(data["item"].num_nodes))]
     path = find_table(folder, "items")
     items = pd.DataFrame({"item": ids})
     if path is not None:

@@ -87,8 +87,7 @@ def _worth(plain: list[Comparison], real: list[Comparison]) -> str:
             told += (
                 f" Titles alone do not do as well: against them {_of(row)}."
                 if row.verdict == GAIN
-                else f" But it is not shown to be better than titles alone ({_of(row)}): "
-                "do not pay for more than titles."
+                else f" But against titles alone it is {_of(row)}: do not pay for more than titles."
             )
     return told
 

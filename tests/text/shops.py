@@ -39,7 +39,7 @@ def write_shop(root: Path, columns: dict[str, list[str]] | None = None, users: i
                 f"Thing {rng.integers(1e6):06d} of {rng.integers(1e6):06d}" for _ in range(size)
             ],
             "text": [
-                f"An {COLOURS[colour[item]]} thing of kind {rng.integers(9)}."
+                f"One {COLOURS[colour[item]]} thing of kind {rng.integers(9)}."
                 for item in range(size)
             ],
         }

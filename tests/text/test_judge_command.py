@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 pytest.importorskip("sklearn")
 
+from irllrec_pyg import TableDataset
 from irllrec_pyg.cli import main
+from irllrec_pyg.datasets import write_published
 from tests.text.shops import COLOURS, write_shop
 
 SIZE = 240
@@ -76,6 +79,27 @@ def test_a_folder_of_texts_stands_for_its_profiles_and_intents(
     table = pd.read_csv(tmp_path / "out" / "judge.csv", keep_default_na=False)
     assert set(table.text) == {"title", str(made)}
     assert set(table.intents) == {"", str(made)}
+
+
+def test_a_folder_that_texts_were_made_in_is_judged_by_its_own_split(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop = write_shop(tmp_path, users=40)
+    data = TableDataset(str(tmp_path), "shop", k_core=1, encoder="words", seed=7)[0]
+    for side in ("user", "item"):
+        data[side].x = data[side].intent = torch.ones(data[side].num_nodes, 2)
+    made = tmp_path / "made"
+    write_published(data, made / "raw")
+    items = pd.read_csv(shop / "items.csv", dtype=str)
+    items.assign(profile=items["text"], intent=items["title"]).to_csv(
+        made / "item_texts.csv", index=False
+    )
+    assert judge(tmp_path, "--name", "made") == 0
+    told = json.loads((tmp_path / "out" / "judge.json").read_text())
+    train = data["user", "rates", "item"].edge_index
+    assert told["sample"]["training interactions"] == train.size(1)
+    assert {row["text"] for row in told["comparisons"]} == {str(made)}
+    assert {row["intents"] for row in told["comparisons"]} == {"", str(made)}
 
 
 LONG = [f"word{item}" + " other" * 17_000 * (item < 3) for item in range(SIZE)]  # 10^5 characters
