@@ -210,15 +210,12 @@ def _report(pipeline: "TextPipeline") -> None:
     if len(failures) > 20:
         print(f"… and {len(failures) - 20} more: see manifest.json.")
     for step in (step for step in STEPS if step in pipeline.chat):
-        side, kinds = pipeline.side(step), pipeline.kinds(step)
-        lost = [node for node, kind in kinds.items() if kind == "no_text"]
-        if lost and step.endswith("profile"):
-            ids = ", ".join(repr(pipeline.source.raw_id(side, node)) for node in lost[:10])
-            print(
-                f"{len(lost)} {side}s without any text take the mean of their neighbours' "
-                f"embeddings: {ids}{' …' if len(lost) > 10 else ''}"
-            )
-        counts = pipeline.counts(step)
+        side, counts = pipeline.side(step), pipeline.counts(step)
+        if (lost := counts["no_text"]) and step.endswith("profile"):
+            kinds = pipeline.kinds(step).items()
+            ids = [pipeline.source.raw_id(side, node) for node, kind in kinds if kind == "no_text"]
+            shown = ", ".join(map(repr, ids[:10])) + (" …" if lost > 10 else "")
+            print(f"{lost} {side}s without any text take the mean of their neighbours': {shown}")
         if left := counts["open"] + counts["batch"]:
             why = f", {counts['batch']} of them in a batch" if counts["batch"] else ""
             print(f"{step}: {left} of {pipeline.num_nodes(step)} were not asked for yet{why}")
@@ -358,14 +355,11 @@ def _table(path: str, *ids: str) -> "pd.DataFrame":
 
     if not path.endswith((".jsonl", ".ndjson")):
         return read_table(Path(path))
-    rows = []
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                row = json.loads(line) if line.strip() else None
-                rows += (
-                    [row | {c: str(plain_id(row[c], c)) for c in ids if c in row}] if row else []
-                )
-            except (ValueError, TypeError) as error:
-                raise ValueError(f"{path}, line {number}: {error}") from None
-    return pd.DataFrame(rows, dtype=object)
+    try:
+        with open(path, encoding="utf-8") as file:
+            table = pd.DataFrame([json.loads(x) for x in file if x.strip()], dtype=object)
+        for name in {*ids} & {*table}:
+            table[name] = [str(plain_id(value, f"column {name!r}")) for value in table[name]]
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {error}") from None
+    return table

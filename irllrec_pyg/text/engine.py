@@ -277,15 +277,15 @@ def clean(record: Record, redactor: Redactor) -> Record:
     """A record that can be written: without keys, and without halves of characters."""
     for name in {"reason", "content"} & record.keys():
         record[name] = redactor.message(record[name])
-    for name, value in record.get("answer", {}).items():
-        if isinstance(value, str | list):  # of texts, perhaps
-            parts = [redactor.exact(v) if isinstance(v, str) else v for v in _list(value)]
-            record["answer"][name] = parts if isinstance(value, list) else parts[0]
+
+    def cleaned(value: Any) -> Any:
+        if isinstance(value, list):
+            return [cleaned(part) for part in value]
+        return redactor.exact(value) if isinstance(value, str) else value
+
+    if "answer" in record:
+        record["answer"] = {name: cleaned(value) for name, value in record["answer"].items()}
     return record
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
 
 
 def _used(reply: Reply, request: Request) -> Usage:

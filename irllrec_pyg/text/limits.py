@@ -5,6 +5,7 @@ import email.utils
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -98,6 +99,7 @@ class RateLimiter:
         self._paused_until = max(self._paused_until, self._clock() + seconds)
 
 
+@dataclass(eq=False)
 class CallError(Exception):
     r"""A call that gave no answer.
 
@@ -111,19 +113,15 @@ class CallError(Exception):
         paid (bool): Whether the server may have charged for it. (default: ``False``)
     """
 
-    def __init__(
-        self,
-        reason: str,
-        retry: bool,
-        wait: float | None = None,
-        fatal: bool = False,
-        kind: Literal["transport", "request"] = "transport",
-        paid: bool = False,
-    ) -> None:
-        super().__init__(reason)
-        self.reason, self.retry, self.wait, self.fatal = reason, retry, wait, fatal
-        self.kind: Literal["transport", "request"] = kind
-        self.paid = paid
+    reason: str
+    retry: bool
+    wait: float | None = None
+    fatal: bool = False
+    kind: Literal["transport", "request"] = "transport"
+    paid: bool = False
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 async def patiently(
@@ -182,16 +180,11 @@ async def in_parallel(worker: Callable[[], Coroutine[Any, Any, None]], workers: 
 def retry_after(headers: Mapping[str, str], now: Callable[[], float] = time.time) -> float | None:
     """The seconds that a server asks to wait: a number or a date, or ``retry-after-ms``."""
     for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        value = headers.get(name)
-        if value is None:
-            continue
-        try:
+        value = headers.get(name, "")
+        with suppress(TypeError, ValueError):
             return max(0.0, float(value) * scale)
-        except ValueError:
-            try:
-                return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now())
-            except (TypeError, ValueError):
-                continue
+        with suppress(TypeError, ValueError):
+            return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now())
     return None
 
 

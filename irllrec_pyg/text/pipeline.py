@@ -140,16 +140,13 @@ class TextPipeline(TextFolder):
             self.check_complete(NEEDS[step])
         with self.claim():
             self.renew(step, refresh)
-            counts = self.counts(step)
-            total = counts["open"] + counts["transport"]
-            total += sum(counts[kind] for kind in FINAL) if retry_failed else 0
             if self.budget:
                 used = Usage(*self.store.used()[1:])
                 self.budget.spent = max(self.budget.spent, self.budget.cost(used))
             engine = ChatEngine(client, self.run_settings, self._redactor(step), self.budget)
             failed: set[bytes] = set()
-            total = min(total, limit or total)
-            with tqdm(total=total, desc=step, unit="node", disable=not progress) as bar:
+            left = limit or self.counts(step)["open"]
+            with tqdm(total=left, desc=step, unit="node", disable=not progress) as bar:
 
                 def known(request: Request) -> bool:
                     again = retry_failed and request.key not in failed

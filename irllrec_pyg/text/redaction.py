@@ -116,8 +116,5 @@ def public_url(url: str | None) -> str | None:
     if url is None:
         return None
     parts = urlsplit(url)
-    host = parts.hostname or ""
-    host = f"[{host}]" if ":" in host else host
-    return urlunsplit(
-        (parts.scheme, f"{host}:{parts.port}" if parts.port else host, parts.path, "", "")
-    )
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))

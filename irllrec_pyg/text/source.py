@@ -104,12 +104,8 @@ class TrainingTexts:
 
     def has_text(self, item: int) -> bool:
         """Whether anything at all is known about an item."""
-        return bool(
-            self.titles[item]
-            or self.descriptions[item]
-            or self.attributes[item]
-            or self.reviewers(item)
-        )
+        known = (self.titles, self.descriptions, self.attributes)
+        return any(texts[item] for texts in known) or bool(self.reviewers(item))
 
     def num_nodes(self, side: Side) -> int:
         """How many users or items there are."""
@@ -189,11 +185,9 @@ class TrainingTexts:
         return at < len(items) and int(items[at]) == item
 
     def __repr__(self) -> str:
-        return (
-            f"{self.__class__.__name__}({self.name!r}, num_users={self.num_users}, "
-            f"num_items={self.num_items}, training_pairs={self.num_pairs}, "
-            f"reviews={len(self._reviews)})"
-        )
+        sizes = f"num_users={self.num_users}, num_items={self.num_items}"
+        pairs = f"training_pairs={self.num_pairs}, reviews={len(self._reviews)}"
+        return f"{self.__class__.__name__}({self.name!r}, {sizes}, {pairs})"
 
 
 def split_hash(data: HeteroData) -> str:

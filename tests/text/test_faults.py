@@ -79,7 +79,7 @@ SERVER: dict[str, tuple[list[Action], str, int]] = {
     "gzip bomb": ([packed(BODY + BOMB)], "transport", 1),
     "gzip bomb with status 500": ([packed(BOMB, status=500)], "transport", 1),
     "gzip that is none": ([http(BODY, content_encoding="gzip"), OK], "ok", 2),
-    "brotli": ([http(BODY, content_encoding="br")], "transport", 1),
+    "brotli": ([http(BODY, content_encoding="br")], "transport", 3),
     "dropped connection": ([drop, OK], "ok", 2),
     "body cut short": ([HEAD + b'Content-Length: 900\r\n\r\n{"id', OK], "ok", 2),
     "chunks that are none": ([HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}", OK], "ok", 2),
