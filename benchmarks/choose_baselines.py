@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 
 from irllrec_pyg.config import read_yaml, write_yaml
+from irllrec_pyg.datasets.config import DataConfig
 from irllrec_pyg.files import write_text
 from irllrec_pyg.linear import choose_settings
-from irllrec_pyg.runs import DataConfig
 
 TABLE = Path(__file__).parents[1] / "irllrec_pyg" / "linear" / "chosen.yaml"
 MODELS = ("item-knn", "ease", "low-pass-svd", "text-knn")

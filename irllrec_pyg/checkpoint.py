@@ -13,8 +13,11 @@ from torch_geometric.data import HeteroData
 from .config import ConfigError
 from .edges import EDGE_TYPE
 from .linear import LinearModel
+from .nn.embedding_recommender import EmbeddingRecommender
 from .nn.features import MissingTextError
-from .nn.recommender import ModelConfig, Recommender
+from .nn.model_config import ModelConfig
+from .nn.named_intents import NamedIntents
+from .nn.recommender import Recommender
 from .ranker_file import (
     EMBEDDINGS,
     IDS,
@@ -27,55 +30,10 @@ from .ranker_file import (
     read_ranker,
     shared_tensors,
 )
-from .ranking import Blend, DotProductRanker, Ranker
+from .ranking import Blend, FoldIn, Ranker
+from .ranking.fold_in import FoldingRanker
 from .registry import read_part
 from .tensor_file import CheckpointError, check_state, damaged, is_finite, write_tensors
-
-
-class EmbeddingRecommender(DotProductRanker):
-    r"""Ranks by the dot products of given embeddings; what is left of a model after training.
-
-    Args:
-        user_embedding (Tensor): Of shape :math:`(U, d)`.
-        item_embedding (Tensor): Of shape :math:`(I, d)`.
-        edge_index (Tensor): Training interactions, user ids over item ids, int64 of shape
-            :math:`(2, E)`.
-        user_ids (sequence, optional): The owner's id of each user. (default: ``0 .. U-1``)
-        item_ids (sequence, optional): The owner's id of each item. (default: ``0 .. I-1``)
-        info (mapping, optional): Anything worth knowing about the model. (default: nothing)
-        known (Tensor, optional): All interactions that the data set knows of, of shape
-            :math:`(2, M)`. (default: the training interactions)
-    """
-
-    user_embedding: Tensor
-    item_embedding: Tensor
-
-    def __init__(
-        self,
-        user_embedding: Tensor,
-        item_embedding: Tensor,
-        edge_index: Tensor,
-        user_ids: Sequence[int | str] | None = None,
-        item_ids: Sequence[int | str] | None = None,
-        info: Mapping[str, Any] | None = None,
-        known: Tensor | None = None,
-    ) -> None:
-        super().__init__(
-            edge_index, user_embedding.size(0), item_embedding.size(0), user_ids, item_ids, known
-        )
-        self.register_buffer("user_embedding", user_embedding)
-        self.register_buffer("item_embedding", item_embedding)
-        self.info = dict(info or {})
-
-    def embed(self) -> tuple[Tensor, Tensor]:
-        """The embeddings of users and items."""
-        return self.user_embedding, self.item_embedding
-
-    def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}({self.num_users} users, {self.num_items} items, "
-            f"{self.user_embedding.size(1)})"
-        )
 
 
 def save_ranker(ranker: Ranker, path: str | Path, **info: Any) -> str:
@@ -140,7 +98,17 @@ def _describe(ranker: Ranker) -> tuple[dict[str, Tensor], dict[str, Any]]:
             "no registered closed-form model with a 'layout'; there is nothing to save that would "
             "rank like it."
         )
-    return dict(zip(EMBEDDINGS, embeddings, strict=True)), metadata
+    tensors = dict(zip(EMBEDDINGS, embeddings, strict=True))
+    with torch.no_grad(), ranker.ranking():
+        fold = ranker.fold_in() if isinstance(ranker, FoldingRanker) else None
+    if fold is not None:
+        metadata["fold"] = fold.description
+        tensors |= {f"fold.{name}": value for name, value in fold.tensors.items()}
+    intents = getattr(ranker, "named_intents", None)
+    if intents is not None:
+        metadata["intents"] = intents.names
+        tensors |= {f"intents.{name}": value for name, value in intents.named_buffers()}
+    return tensors, metadata
 
 
 def load_ranker(path: str | Path) -> Ranker:
@@ -148,7 +116,8 @@ def load_ranker(path: str | Path) -> Ranker:
 
     A closed-form model and a blend come back as what they were; they score histories of new users
     too, where they did. Of a trained model the embeddings come back, as
-    :class:`EmbeddingRecommender`. ``info`` is what was saved with it.
+    :class:`EmbeddingRecommender`, with what folds new users in, where there is something. ``info``
+    is what was saved with it.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -205,12 +174,26 @@ def _restore(
         cls, config = read_part("linear", metadata["linear"])
         parts = _by_prefix(tensors, ("part",))
         return cast("type[LinearModel]", cls).restore(config, parts["part"], *sizes, **shared)
-    if set(tensors) - set(EMBEDDINGS):
-        raise ValueError(f"{min(set(tensors) - set(EMBEDDINGS))!r} is no part of a model")
+    folded = {name: value for name, value in tensors.items() if name.startswith("fold.")}
+    named = {name: value for name, value in tensors.items() if name.startswith("intents.")}
+    if others := set(tensors) - set(EMBEDDINGS) - set(folded) - set(named):
+        raise ValueError(f"{min(others)!r} is no part of a model")
     if check_embeddings(tensors) != sizes:
         raise ValueError(f"its embeddings are not of {sizes[0]} users and {sizes[1]} items")
     users, items = (tensors[name] for name in EMBEDDINGS)
-    return EmbeddingRecommender(users, items, **shared)
+    fold = None
+    if folded or "fold" in metadata:
+        own = _by_prefix(folded, ("fold",))["fold"]
+        fold = FoldIn.restore(metadata.get("fold"), own, items.shape)
+    ranker = EmbeddingRecommender(users, items, **shared, fold=fold)
+    if named or "intents" in metadata:
+        names, own = metadata.get("intents"), _by_prefix(named, ("intents",))["intents"]
+        if not isinstance(names, list) or set(own) != {"user", "item"}:
+            raise ValueError("'intents' must have names and vectors")
+        ranker.named_intents = NamedIntents(names, **own)
+        if items.size(1) % own["user"].size(1):
+            raise ValueError("'intents' must be as wide as a layer of the embeddings")
+    return ranker
 
 
 def _by_prefix(tensors: Mapping[str, Tensor], known: Sequence[str]) -> dict[str, dict[str, Tensor]]:

@@ -1,16 +1,98 @@
 """Command-line flags of every setting: one flag a setting, with its help, bounds and defaults."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic.fields import FieldInfo
 
 from .config import alternatives, bounds_of, read_scalar, settings_of
+from .datasets.config import NOT_OF_TABLES, DataConfig
+from .nn.model_config import ModelConfig
+from .published import ALIASES, OWN_ALIASES, aliases, split_name
 from .registry import lookup, names
+from .training import TrainingConfig
 
 Found = dict[str, dict[str, FieldInfo]]  # by path, then by the name of what has the setting
+
+# What is made of a folder of tables; the seed of a run is another one.
+TABLES = {
+    "split_seed" if name == "seed" else name: f"data.{name}"
+    for name in DataConfig.model_fields
+    if name not in NOT_OF_TABLES
+}
+_SHORT = {
+    **ALIASES,
+    **TABLES,
+    **{name: f"training.{name}" for name in ("epochs", "accelerator", "devices")},
+}
+# Published names that are another setting for another backbone.
+_VARYING = {name: {ALIASES[name]} for own in OWN_ALIASES.values() for name in own}
+for _own in OWN_ALIASES.values():
+    for _name, _path in _own.items():
+        _VARYING[_name].add(_path)
+
+
+def run_settings(without: Collection[str] = ()) -> Found:
+    """Every setting of models, training and tables, by path.
+
+    Args:
+        without (collection of str, optional): Settings of training that have options of their own.
+            (default: none)
+    """
+    whole = {path: {"model": info} for path, info in settings_of(ModelConfig)}
+    training = {path: {"training": info} for path, info in settings_of(TrainingConfig)}
+    data = {path: {"data": info} for path, info in settings_of(DataConfig)}
+    return {
+        **model_settings(),
+        **{path: whole[path] for path in ("reg_weight", "similarity")},
+        **{f"training.{path}": training[path] for path in training if path not in without},
+        **{path: data[path.removeprefix("data.")] for path in TABLES.values()},
+    }
+
+
+def linear_settings() -> Found:
+    """Every setting of every registered closed-form model, as ``linear.reg``."""
+    found: Found = {}
+    for name in names("linear"):
+        for path, info in settings_of(lookup("linear", name).Config, "linear."):
+            found.setdefault(path, {})[name] = info
+    return found
+
+
+def add_run_flags(parser: Any, found: Found) -> None:
+    """Adds the flags of a run's settings, also by their published names."""
+    varying = {
+        name: {path: info for path in sorted(paths) for info in list(found[path].values())[:1]}
+        for name, paths in _VARYING.items()
+    }
+    short = {name: path for name, path in _SHORT.items() if name not in _VARYING}
+    add_flags(parser, {**found, **varying}, short)
+
+
+def own_settings(model: str, loss: str = "own", found: Found | None = None) -> set[str]:
+    """The paths of the settings that a backbone with heads has.
+
+    Args:
+        model (str): Its name.
+        loss (str, optional): The ranking loss in the place of its own. (default: its own)
+        found (dict, optional): The settings to choose from. (default: all of a run)
+    """
+    backbone, heads = split_name(model)
+    return {
+        path
+        for path, owners in (run_settings() if found is None else found).items()
+        if (not path.startswith("backbone.") or backbone in owners)
+        and (not path.startswith("heads.") or path.split(".")[1] in heads)
+        and (not path.startswith("ranking_loss.") or loss in owners)
+    }
+
+
+def by_path(model: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a backbone with heads by path, those under published names included."""
+    short_for = aliases(model)
+    return {short_for.get(name, name): value for name, value in given.items()}
 
 
 def model_settings() -> Found:
@@ -100,5 +182,5 @@ def _metavar(info: FieldInfo) -> str:
         if kind in (int, float, bool, str):
             return str(kind.__name__).upper()
         if get_origin(kind) is tuple:
-            return "[INT,...]"
+            return f"{get_args(kind)[0].__name__.upper()},..."
     return "VALUE"

@@ -17,7 +17,8 @@ from torch_geometric.data import HeteroData
 
 from .config import ConfigError, read_yaml, unknown_name
 from .nn import IntentAlignment
-from .nn.recommender import ModelConfig, Recommender
+from .nn.model_config import ModelConfig
+from .nn.recommender import Recommender
 from .registry import lookup, names
 
 log = logging.getLogger(__name__)
@@ -148,6 +149,31 @@ def _values(row: Mapping[str, Any], model: str, dataset: str | None) -> dict[str
         for name, value in row.items()
         if name != "datasets"
     }
+
+
+def published_grid(model: str) -> dict[str, list[Any]]:
+    """Every value that published configurations have for a model's hyper-parameters, by path.
+
+    Those of the model's backbone on all data sets count, and for the heads those of the same
+    variant of any backbone; ascending. Of a model that nobody published there are none.
+
+    Example:
+        >>> published_grid("lightgcn_plus")["heads.profile.temperature"]
+        [0.1, 0.2, 0.5, 1.0]
+    """
+    backbone, _, variant = model.partition("_")
+    if model not in published_table():
+        return {}
+    known = aliases(model)
+    found: dict[str, set[Any]] = {}
+    for other, row in published_table().items():
+        own, _, their = other.partition("_")
+        for name, value in row.items():
+            path = known.get(name)
+            if path and (own == backbone or (their == variant and path.startswith("heads."))):
+                values = value.values() if isinstance(value, Mapping) else [value]
+                found.setdefault(path, set()).update(values)
+    return {path: sorted(values) for path, values in found.items()}
 
 
 def aliases(model: str) -> dict[str, str]:

@@ -17,13 +17,14 @@ module that registers something when it is imported.
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
-from importlib import metadata
+from importlib import import_module, metadata
 from typing import Any, ClassVar, TypeVar
 
 from .config import Config as BaseConfig
 from .config import ConfigError, settings_of, type_of, unknown_name
 
 GROUP = "irllrec_pyg"
+OWN = (".nn", ".linear")  # modules of this package that register something
 Class = TypeVar("Class", bound="type[Configured]")
 _classes: dict[str, dict[str, "type[Configured]"]] = {}
 _plugins_loaded = False
@@ -161,6 +162,8 @@ def _load_plugins() -> None:
     if _plugins_loaded:
         return
     _plugins_loaded = True
+    for own in OWN:
+        import_module(own, __package__)
     for entry in metadata.entry_points(group=GROUP):
         try:
             entry.load()

@@ -1,91 +1,56 @@
 """A whole run in one description: data, model and training, as one YAML file that repeats it."""
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, cast
 
+import pandas as pd
 import torch
 from pydantic import field_validator
-from torch_geometric.data import InMemoryDataset
+from torch_geometric.data import HeteroData
 
-from .config import Config, ConfigError, field, read_yaml, write_yaml
-from .datasets import IRLLRecDataset, MovieLensText, TableDataset
-from .datasets.splits import Kind, check_shares
-from .nn.recommender import ModelConfig, Recommender
+from .config import Config, ConfigError, field, read_yaml, unknown_name, write_yaml
+from .datasets.config import DataConfig
+from .model_folder import (
+    CONFIG_FILE,
+    RESULT_FILE,
+    load_folder,
+    read_json,
+    save_folder,
+    write_card,
+    write_items,
+)
+from .nn.model_config import ModelConfig
+from .nn.recommender import Recommender
+from .provenance import provenance, write_users
 from .published import model_config, published_settings
+from .ranking import USER_METRICS, Ranker, evaluate, evaluate_users
+from .registry import names
+from .study.arms import read_arms
 from .training import FitResult, TrainingConfig, fit
 
-CONFIG_FILE = "config.yaml"
+USERS_FILE, SEARCH = "users.npz", "search"
+# What of the training is said of a model that is not trained by gradients.
+OF_RANKERS = ("k", "metrics", "exclude_validation")
 
 
-class DataConfig(Config):
-    """What a data set is: where it lies and, for a folder of tables, what is made of it."""
+class RankerConfig(Config):
+    """A closed-form model, an ensemble, or any model whose settings are searched."""
 
-    name: str = field("sample", help="name of the data set, a folder under its root")
-    root: str = field("data", help="folder of the data sets")
-    download_text: bool = field(False, help="whether to fetch published text embeddings")
-    k_core: int = field(
-        5, ge=0, help="of tables: users and items with fewer interactions are left out"
+    name: str = field("tale", help="of a closed-form model, an ensemble, or any other model")
+    settings: dict[str, Any] = field({}, help="settings by path, which are not searched")
+    trials: int = field(
+        20, ge=0, help="settings tried on validation for each part; 0: those that are given"
     )
-    split: Kind = field("random", help="of tables: what is held out")
-    shares: tuple[float, float, float] = field(
-        (0.6, 0.2, 0.2), help="of tables: shares of training, validation and test"
+    sampler: Literal["tpe", "grid"] = field(
+        "tpe", help="what draws them: Optuna's estimator, or the grid of published values"
     )
-    seed: int = field(0, ge=0, help="of tables: seed of the split")
-    text: tuple[str, ...] = field(
-        (), help="of tables: columns of the items that are embedded; none is text, else title"
+    prune: bool = field(False, help="whether trials that fall behind the others are stopped early")
+    seconds: float | None = field(
+        None, gt=0, help="no trial begins after so many seconds of trials"
     )
-    intent: tuple[str, ...] = field(
-        (), help="of tables: columns of the items that are embedded as intents"
-    )
-    encoder: str | None = field(
-        "wordllama",
-        help="of tables: wordllama, words, sentence-transformers:MODEL, openai:MODEL, several "
-        "joined by +, or none",
-    )
-    text_rank: int | None = field(
-        None, ge=1, help="of tables: principal components that texts are reduced to; none is all"
-    )
-    user_text: bool = field(
-        False, help="of tables: whether texts of users are read, which may tell of held-out items"
-    )
-
-    @field_validator("text", "intent", "shares", mode="before")
-    @classmethod
-    def _one_or_several(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(","))
-        return tuple(value) if isinstance(value, list) else value
-
-    @field_validator("shares")
-    @classmethod
-    def _check_shares(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
-        check_shares(shares, "shares")
-        return shares
-
-    def open(self) -> InMemoryDataset:
-        """The data set; its graph is ``open()[0]``.
-
-        Raises:
-            ConfigError: If something is set that only a folder of tables has, and it is none.
-        """
-        tables = {
-            name: getattr(self, name)
-            for name in type(self).model_fields
-            if name not in ("name", "root", "download_text")
-        }
-        if any(Path(self.root, self.name).glob("interactions.*")):
-            return TableDataset(self.root, self.name, **tables)
-        for name, value in tables.items():
-            if value != type(self).model_fields[name].default:
-                raise ConfigError(
-                    f"{name!r} is for a folder of tables, and {Path(self.root, self.name)} holds "
-                    f"no table interactions.csv, got {value!r}.",
-                    name,
-                )
-        if self.name == "movielens":
-            return MovieLensText(Path(self.root, self.name))
-        return IRLLRecDataset(self.root, self.name, download_text=self.download_text)
+    seed: int = field(0, ge=0, help="seed of the model")
 
 
 class RunConfig(Config):
@@ -95,10 +60,15 @@ class RunConfig(Config):
         >>> config = RunConfig.of("lightgcn_int", "movie", {"training.epochs": 2})
         >>> config.model.heads["profile"]["weight"], config.training.epochs
         (0.001, 2)
+        >>> RunConfig.of("ease", "movie", {"linear.reg": 100.0, "ranker.trials": 0}).ranker.settings
+        {'reg': 100.0}
     """
 
     data: DataConfig = field(DataConfig(), help="the data set")
     model: ModelConfig = field(ModelConfig(), help="the model")
+    ranker: RankerConfig | None = field(
+        None, help="in the place of 'model': a closed form, an ensemble, or a search for settings"
+    )
     training: TrainingConfig = field(TrainingConfig(), help="the training")
 
     @field_validator("training")
@@ -120,23 +90,41 @@ class RunConfig(Config):
         """The run of a named model, with its published settings for the data set.
 
         Args:
-            model (str): As in :func:`irllrec_pyg.build_model`.
+            model (str): As in :func:`irllrec_pyg.build_model`, a closed-form model such as
+                ``"ease"``, or an ensemble such as ``"tale"``.
             dataset (str, optional): Name of the data set. (default: ``"sample"``)
             settings (mapping, optional): Settings that take the place of the published ones, by
-                path: ``"heads.profile.weight"``, ``"training.lr"``, ``"data.split"``.
+                path: ``"heads.profile.weight"``, ``"training.lr"``, ``"data.split"``; those of a
+                closed-form model as ``"linear.reg"``, of a search as ``"ranker.trials"``.
                 (default: ``None``)
             root (str or Path, optional): Folder of the data sets. (default: ``"data"``)
             mode (str, optional): As in :func:`irllrec_pyg.build_model`. (default: ``None``)
+
+        Raises:
+            ConfigError: If the model or a setting is unknown or wrong; it is named.
         """
-        settings = {**published_settings(model, dataset, mode), **(settings or {})}
-        parts: dict[str, dict[str, Any]] = {"data": {}, "training": {}, "model": {}}
+        settings = dict(settings or {})
+        searched = any(path.startswith("ranker.") for path in settings) or not is_trained(model)
+        if not searched:
+            settings = {**published_settings(model, dataset, mode), **settings}
+        parts: dict[str, dict[str, Any]] = {"data": {}, "training": {}, "ranker": {}, "linear": {}}
+        rest = {}
         for path, value in settings.items():
             part, _, name = path.partition(".")
-            own, key = (part, name) if part in ("data", "training") else ("model", path)
-            parts[own][key] = value
+            if part in parts and not (searched and part == "training" and name not in OF_RANKERS):
+                parts[part][name] = value
+            else:
+                rest[path] = value
+        if searched and (wrong := [] if is_trained(model) else list(rest)):
+            raise ConfigError(f"{model}: {unknown_name('setting', wrong[0], list(parts))}")
+        if not searched and parts["linear"]:
+            raise ConfigError(f"{model} is no closed-form model: there is no linear.* to set.")
+        own = {**rest, **parts["linear"]}
+        ranker = RankerConfig.read(parts["ranker"], name=model, settings=own) if searched else None
         return cls(
             data=DataConfig.read(parts["data"], name=dataset, root=str(root)),
-            model=model_config(model, parts["model"]),
+            model=ModelConfig() if searched else model_config(model, rest),
+            ranker=ranker,
             training=TrainingConfig.read(parts["training"]),
         )
 
@@ -154,32 +142,156 @@ class RunConfig(Config):
                 str(error) if str(path) in str(error) else f"{path}: {error}"
             ) from None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Every field that says something, as plain values; :meth:`read` takes them back."""
+        found = super().to_dict()
+        if self.ranker is None:
+            del found["ranker"]
+            return found
+        del found["model"]
+        found["training"] = {name: found["training"][name] for name in OF_RANKERS}
+        return found
+
+    @property
+    def name(self) -> str:
+        """The model in a word."""
+        if self.ranker is not None:
+            return self.ranker.name
+        return "+".join([self.model.backbone["name"], *self.model.heads])
+
     def save(self, path: str | Path) -> None:
         """Writes the description, with every setting."""
         write_yaml(path, self.to_dict())
 
 
+def is_trained(model: str) -> bool:
+    """Whether a name is no closed form or arm of a study, but a backbone, alone or with heads."""
+    return model not in (*names("linear"), *read_arms(None))
+
+
 def run(
-    config: RunConfig, folder: str | Path | None = None, data: Any = None, **options: Any
-) -> tuple[Recommender, FitResult]:
+    config: RunConfig,
+    folder: str | Path | None = None,
+    data: HeteroData | None = None,
+    items: pd.DataFrame | None = None,
+    **options: Any,
+) -> tuple[Ranker, FitResult]:
     """Builds, trains and tests what a description says.
+
+    The folder gets the description (``config.yaml``), the model (``model.safetensors``), metrics
+    (``result.json``), those of each test user (``users.npz``), the table of the items where there
+    is one, and a card (``README.md``); :func:`irllrec_pyg.load_folder` loads it.
 
     Args:
         config (RunConfig): The description.
-        folder (str or Path, optional): Where the run is kept, with its description as
-            ``config.yaml``; a run that was stopped goes on there. (default: nowhere)
+        folder (str or Path, optional): Where the run is kept; a run that was stopped goes on
+            there, and a finished one is not repeated. (default: nowhere)
         data (HeteroData, optional): The graph of the data set, where it is open already.
             (default: it is opened)
+        items (DataFrame, optional): Its items, a row each with their id as ``item``.
+            (default: those of a data set that is opened)
         **options: Further arguments of :func:`irllrec_pyg.training.fit` that change no number,
             such as ``progress``.
 
     Returns:
         The model, with its best weights, and the result.
+
+    Raises:
+        ConfigError: If the folder holds another run.
     """
-    data = config.data.open()[0] if data is None else data
+    if data is None:
+        dataset = config.data.open()
+        data, items = cast(HeteroData, dataset[0]), getattr(dataset, "items", None)
+    place = None if folder is None else Path(folder)
+    if config.ranker is not None:
+        return _run_ranker(config, config.ranker, place, data, items, **options)
     torch.manual_seed(config.training.seed)
     model = Recommender.from_config(config.model, data)
-    result = fit(model, data, config.training, folder=folder, **options)
-    if folder is not None:
-        config.save(Path(folder, CONFIG_FILE))
+    if place is not None and not (place / CONFIG_FILE).exists():
+        config.save(place / CONFIG_FILE)
+    result = fit(model, data, config.training, folder=place, **options)
+    if place is not None:
+        _write_users(place, model, config.training, data)
+        config.save(place / CONFIG_FILE)
+        if items is not None:
+            write_items(place, items)
+        write_card(place, model, config.to_dict(), read_json(place / RESULT_FILE))
     return model, result
+
+
+def _run_ranker(
+    config: RunConfig,
+    own: RankerConfig,
+    folder: Path | None,
+    data: HeteroData,
+    items: pd.DataFrame | None,
+    progress: bool = True,
+) -> tuple[Ranker, FitResult]:
+    from .study.tuned import describe, search
+
+    if folder is not None and (folder / CONFIG_FILE).exists():
+        before = RunConfig.load(folder / CONFIG_FILE)
+        if _without_budget(before) != _without_budget(config):
+            raise ConfigError(
+                f"{folder} holds a run with other settings, which are in its {CONFIG_FILE}; take "
+                "another folder."
+            )
+        if before == config and (folder / RESULT_FILE).exists():
+            return load_folder(folder), _result(read_json(folder / RESULT_FILE))
+    if folder is not None:
+        config.save(folder / CONFIG_FILE)
+    begin = time.perf_counter()
+    found = search(
+        own.name,
+        data,
+        settings=own.settings,
+        trials=own.trials,
+        sampler=own.sampler,
+        prune=own.prune,
+        seconds=own.seconds,
+        seed=own.seed,
+        folder=None if folder is None else folder / SEARCH,
+        progress=progress,
+    )
+    seconds = time.perf_counter() - begin
+    ranking: dict[str, Any] = {"k": config.training.k, "metrics": config.training.metrics}
+    hidden = config.training.exclude_validation
+    result = {
+        "test": evaluate(found.ranker, data, "test", **ranking, exclude_validation=hidden),
+        "validation": evaluate(found.ranker, data, "val", **ranking),
+        "seconds": seconds,
+        "model": describe(found.ranker),
+        "search": {name: tuning._asdict() for name, tuning in found.searches.items()},
+    }
+    if folder is not None:
+        _write_users(folder, found.ranker, config.training, data)
+        save_folder(found.ranker, folder, items, config.to_dict(), result)
+    return found.ranker, _result(result)
+
+
+def _without_budget(config: RunConfig) -> RunConfig:
+    """What may not change in a folder; a search may go on with a greater budget."""
+    if config.ranker is None or not config.ranker.trials:
+        return config
+    return config.replace(ranker=config.ranker.replace(trials=1, seconds=None))
+
+
+def _result(content: Mapping[str, Any]) -> FitResult:
+    return FitResult(
+        **{name: content[name] for name in ("test", "validation", "seconds")},
+        best_epoch=0,
+        epochs=0,
+        stopped_early=False,
+        seconds_per_epoch=0.0,
+        history=pd.DataFrame(),
+    )
+
+
+def _write_users(folder: Path, ranker: Ranker, ranking: TrainingConfig, data: HeteroData) -> None:
+    """Writes the values of each test user, and what they come from."""
+    provenance(data, folder)
+    names = [name for name in ranking.metrics if name in USER_METRICS]
+    users = evaluate_users(
+        ranker, data, k=ranking.k, metrics=names, exclude_validation=ranking.exclude_validation
+    )
+    write_users(users, folder / USERS_FILE, folder)

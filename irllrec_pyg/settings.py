@@ -5,11 +5,12 @@ import argparse
 from pydantic.fields import FieldInfo
 
 from .config import Config, settings_of, type_of
+from .datasets.config import DataConfig
 from .flags import bounds_in_words, default_of
 from .nn import ModelConfig
 from .ranking import Blend
 from .registry import lookup, names
-from .runs import DataConfig
+from .runs import RankerConfig
 from .study.config import StudyConfig
 from .training import TrainingConfig
 
@@ -25,6 +26,7 @@ def settings_table() -> str:
         "blend": Blend.Config,
         "model": ModelConfig,
         "data": DataConfig,
+        "ranker": RankerConfig,
         "training": TrainingConfig,
         "study": StudyConfig,
     }

@@ -7,6 +7,7 @@ import scipy.sparse as sp
 import torch
 from scipy.sparse.linalg import svds
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 from .config import ConfigError
 
@@ -144,6 +145,19 @@ class CSR(NamedTuple):
         """
         order = self.transposed_order()
         return type(self)(pointers(self.col[order], num_cols), self.rows()[order])
+
+
+def multiply(rows: Tensor, matrix: Tensor) -> Tensor:
+    r"""Sparse rows, CSR of shape :math:`(B, I)`, times a dense matrix of shape :math:`(I, d)`."""
+    # A row of the product is a bag of weighted rows; PyTorch's kernel for that fetches ahead.
+    return embedding_bag(
+        rows.col_indices(),
+        matrix,
+        rows.crow_indices(),
+        mode="sum",
+        per_sample_weights=rows.values().to(matrix.dtype),
+        include_last_offset=True,
+    )
 
 
 def check_csr(

@@ -1,12 +1,17 @@
 """The dispatcher of the command line."""
 
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from irllrec_pyg.cli import SUBCOMMANDS, main
+from irllrec_pyg import __version__
+from irllrec_pyg.cli import SUBCOMMANDS, build_parser, main
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,3 +40,82 @@ def test_a_command_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main([])
     assert "COMMAND" in capsys.readouterr().err
+
+
+def test_version_and_help_need_no_torch() -> None:
+    for option, said in (("--version", __version__), ("--help", "recommend")):
+        code = (
+            "import sys; sys.modules['torch'] = None\n"
+            f"from irllrec_pyg.cli import main; main(['{option}'])"
+        )
+        command = [sys.executable, "-c", code]
+        result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+        assert said in result.stdout
+
+
+def test_the_package_is_the_command() -> None:
+    command = [sys.executable, "-m", "irllrec_pyg", "--version"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert result.stdout == f"irllrec_pyg {__version__}\n"
+
+
+@pytest.mark.parametrize("name", [name for name in SUBCOMMANDS if name != "texts"])
+def test_every_option_says_what_it_is(name: str) -> None:
+    (commands,) = [action for action in build_parser(name)._actions if action.dest == "subcommand"]
+    waiting = [commands.choices[name]]  # type: ignore[index, call-overload]
+    while waiting:
+        for action in waiting.pop()._actions:
+            if isinstance(action.choices, dict):
+                waiting += action.choices.values()
+            assert action.help, action.option_strings
+
+
+def test_completion_knows_commands_and_options(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("shtab")
+    assert main(["completion", "bash"]) == 0
+    script = capsys.readouterr().out
+    assert "--max-per" in script
+    assert subprocess.run(["bash", "-n"], input=script, text=True).returncode == 0
+
+
+def test_a_fault_of_the_package_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(args: object) -> int:
+        raise TypeError("a fault")
+
+    monkeypatch.setattr("irllrec_pyg.settings.run", fail)
+    with pytest.raises(TypeError):
+        main(["settings"])
+
+
+def test_an_error_is_one_line_unless_its_place_is_asked_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(args: object) -> int:
+        raise ValueError("wrong,\n  in two lines")
+
+    monkeypatch.setattr("irllrec_pyg.settings.run", fail)
+    assert main(["settings"]) == 2
+    assert capsys.readouterr().err == "irllrec settings: wrong, in two lines\n"
+    with pytest.raises(ValueError, match="wrong"):
+        main(["--traceback", "settings"])
+
+
+@pytest.mark.parametrize("seconds", [0.3, pytest.param(1.5, marks=pytest.mark.slow)])
+def test_ctrl_c_among_the_imports_is_one_line(seconds: float) -> None:
+    command = [sys.executable, "-m", "irllrec_pyg", "study", "--out", "nowhere", "--page"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said.strip()) == (130, "irllrec study: stopped.")
+
+
+def test_ctrl_c_at_work_says_how_to_go_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(args: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("irllrec_pyg.study.command.run", stop)
+    assert main(["study", "--out", "x"]) == 130
+    assert "irllrec study: stopped: the same command goes on" in capsys.readouterr().err

@@ -23,7 +23,9 @@ def test_examples_of_a_module(name, tiny_data, tmp_path, monkeypatch):
     module = importlib.import_module(name)
     names = {"data": tiny_data, "root": str(tmp_path)}
     for public in ("", ".nn", ".linear", ".ranking", ".training", ".datasets"):
-        names |= vars(importlib.import_module(f"irllrec_pyg{public}"))
+        home = importlib.import_module(f"irllrec_pyg{public}")
+        names |= vars(home)
+        names |= {name: getattr(home, name) for name in getattr(home, "__all__", ())}
     finder = doctest.DocTestFinder(exclude_empty=True)
     runner = doctest.DocTestRunner(optionflags=OPTIONS)
     said: list[str] = []

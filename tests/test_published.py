@@ -10,9 +10,11 @@ import irllrec_pyg.published as published
 from irllrec_pyg import IRLLRecDataset, build_model, triplet_loader
 from irllrec_pyg.config import read_scalar
 from irllrec_pyg.published import (
+    aliases,
     load_published,
     model_config,
     model_names,
+    published_grid,
     published_settings,
     published_values,
     split_name,
@@ -257,3 +259,11 @@ def test_published_weights_must_fit(tiny_data):
     state["item_embeds"] = torch.randn(8, 4)
     with pytest.raises(ValueError, match=r"embedding has shape \(20, 4\); .* wants \(21, 4\)"):
         load_published("lightgcn", state, tiny_data)
+
+
+def test_a_grid_of_published_values_holds_each_models_own():
+    for name in model_names():
+        known, found = aliases(name), published_grid(name)
+        for alias, value in published_values(name, "amazon").items():
+            if alias in known:
+                assert value in found[known[alias]], (name, alias)

@@ -231,6 +231,47 @@ class TableDataset(GraphDataset):
         r"""The texts of the items, by position; ``""`` for those without one."""
         return self._items.texts("x")
 
+    @property
+    def text_fields(self) -> list[str]:
+        r"""The columns of ``items`` that are embedded as ``x``."""
+        return self._items.columns("x")
+
+    def encode_texts(self, texts: list[str]) -> Tensor:
+        r"""Vectors of texts, as those of the items are: by the same encoder, along the same
+        principal components; of shape :math:`(n, T)`.
+
+        Raises:
+            ValueError: If the data set has no encoder.
+        """
+        if self.encoder is None:
+            raise ValueError(f"Data set '{self.name}' was made with encoder=None.")
+        encode = self._encode(self.texts)
+        vectors = torch.from_numpy(encode(texts))
+        if self.text_rank is not None:
+            own = self._items.fill(torch.from_numpy(encode(self.texts)), "x", warn=False)
+            vectors = principal_components(own, self.text_rank).project(vectors)
+        return vectors
+
+    def embed_items(self, table: pd.DataFrame) -> Tensor:
+        r"""Vectors of new items for :meth:`irllrec_pyg.ranking.Ranker.add_items`.
+
+        Args:
+            table (DataFrame): A row for each item, with the columns that are embedded.
+
+        Raises:
+            ValueError: If a column is missing, or an item has no text; names it.
+        """
+        for column in self.text_fields:
+            if column not in table:
+                raise ValueError(f"The table of new items has no column {column!r} to embed.")
+        rows = table[self.text_fields].astype(object)
+        rows = rows.where(rows.notna(), "").astype(str)
+        texts = joined(rows, self.text_fields)
+        for item, text in zip(table["item"], texts, strict=True):
+            if not text:
+                raise ValueError(f"The new item {item!r} has no text.")
+        return self.encode_texts(texts)
+
     def _embed(self, data: HeteroData, field: str, items: ItemTexts) -> None:
         texts = items.texts(field)
         encode = self._encode(texts)

@@ -85,7 +85,10 @@ class ItemTexts:
     def why_none(self, field: str) -> str | None:
         r"""Why a field has no text at all, and what to do; ``None`` where it has one."""
         if field == "intent" and not self._asked["intent"]:
-            return "pass intent='COLUMN' to TableDataset, a column of items with such texts."
+            return (
+                "pass intent='COLUMN' to TableDataset, or --intent COLUMN to a command, a column "
+                "of items with such texts."
+            )
         if isinstance(self.source, str):
             return f"put a table items.csv with the columns item and text into {self.source}."
         if any(self.texts(field)):
@@ -96,15 +99,16 @@ class ItemTexts:
             "Are the ids written in the same way?"
         )
 
-    def fill(self, vectors: Tensor, field: str) -> Tensor:
+    def fill(self, vectors: Tensor, field: str, warn: bool = True) -> Tensor:
         r"""Vectors with the mean of the others' for items without a text, and a warning."""
         empty = torch.tensor([not text for text in self.texts(field)])
         if not empty.any():
             return vectors
-        first = self.table["item"][int(empty.nonzero()[0])]
-        warnings.warn(
-            f"{self.source}: {int(empty.sum())} of {len(empty)} items have no text, or no row at "
-            f"all, such as {first!r}. They get the mean of the others' vectors.",
-            stacklevel=2,
-        )
+        if warn:
+            first = self.table["item"][int(empty.nonzero()[0])]
+            warnings.warn(
+                f"{self.source}: {int(empty.sum())} of {len(empty)} items have no text, or no row "
+                f"at all, such as {first!r}. They get the mean of the others' vectors.",
+                stacklevel=2,
+            )
         return torch.where(empty[:, None], vectors[~empty].mean(dim=0), vectors)

@@ -37,7 +37,7 @@ def time_order(column: "pd.Series[Any]", name: str) -> NDArray[np.int64]:
     if isinstance(column.dtype, pd.DatetimeTZDtype) or column.dtype.kind in "iufM":
         return _ranks(column.to_numpy())
     values = column.tolist()
-    kinds = [_kind(value) for value in values]
+    kinds = [time_kind(value) for value in values]
     for row, kind in enumerate(kinds):
         if kind is None or kind != kinds[0]:
             what = (
@@ -57,7 +57,8 @@ def time_order(column: "pd.Series[Any]", name: str) -> NDArray[np.int64]:
     return _ranks(moments.to_numpy())
 
 
-def _kind(value: object) -> str | None:
+def time_kind(value: object) -> str | None:
+    r"""What a time is, in words, or nothing where it cannot be read as one."""
     if isinstance(value, str):
         if _NUMBER.fullmatch(value):
             return "number"

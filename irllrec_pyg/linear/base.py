@@ -1,7 +1,7 @@
 """What closed-form models share: they are computed from the training interactions, not trained."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -9,13 +9,16 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import embedding_bag
 from torch_geometric.data import HeteroData
 
 from ..config import Settings
 from ..edges import EDGE_TYPE
-from ..ranking.ranker import DotProductRanker, Ranker, ranker_arguments
+from ..ranking.dot_product import DotProductRanker
+from ..ranking.explain import Contributions, Person
+from ..ranking.ranker import Ranker, ranker_arguments
+from ..ranking.topk import Scorer
 from ..registry import Configured
+from ..sparse import multiply
 
 
 class LinearModel(Ranker, Configured):
@@ -166,6 +169,36 @@ class LinearModel(Ranker, Configured):
         if len({part.dtype for part in parts.values()}) > 1:
             raise ValueError("its tensors must be of one type of numbers")
 
+    @property
+    def grows(self) -> bool:
+        """Whether the model can be padded, as those with a :attr:`layout` can."""
+        return bool(self.layout)
+
+    def grow(self, ids: Sequence[int | str], texts: Tensor | None) -> None:
+        """Adds items that nobody has touched: zeros in each tensor of :attr:`layout`."""
+        for name, axes in self.layout.items():
+            part = getattr(self, name)
+            pad = [len(ids) if axis == "I" else 0 for axis in axes.split()]
+            if any(pad):
+                sides = [side for width in reversed(pad) for side in (0, width)]
+                self.register_buffer(name, torch.nn.functional.pad(part, sides))
+        super().grow(ids, texts)
+        self.prepare()
+
+    def contributions(self, person: Person, item: int) -> Contributions | None:
+        """Scores of histories that hold one of the items alone: predictions are linear."""
+        rows = person.rows(self.num_items, apart=True)
+        block = max(1, self.block_size())
+        if len(rows) <= block:
+            return Contributions(self.predict(rows)[:, item])
+        parts = [
+            Person(person.label, None, items, weights).rows(self.num_items, apart=True)
+            for items, weights in zip(
+                person.items.split(block), person.weights.split(block), strict=True
+            )
+        ]
+        return Contributions(torch.cat([self.predict(part)[:, item] for part in parts]))
+
     def history(self, user: Tensor) -> Tensor:
         r"""Training items of some users as rows of zeros and ones, sparse CSR of shape
         :math:`(B, I)`.
@@ -206,6 +239,32 @@ class EmbeddingModel(DotProductRanker, LinearModel):
         r"""Embeddings of users by their histories, shape :math:`(B, d)`."""
         raise NotImplementedError
 
+    def history_encoder(self) -> Scorer:
+        """The encoder."""
+        return self.encode
+
+    def text_items(self, texts: Tensor) -> Tensor:
+        r"""Embeddings of items by their texts alone, of shape :math:`(n, d)`, for vectors of shape
+        :math:`(n, T)`; models that have a :attr:`text_width` have these.
+        """
+        raise NotImplementedError
+
+    def text_scorer(self, person: Person) -> Scorer | None:
+        """Dot products of a person's embedding with those of texts."""
+        if self.text_width is None:
+            return None
+        if person.user is None:
+            user = self.encode(person.rows(self.num_items))[0]
+        else:
+            user = self.users[person.user]
+        return lambda texts: self.text_items(texts) @ user
+
+    def grow(self, ids: Sequence[int | str], texts: Tensor | None) -> None:
+        """Adds items by their texts, or such as nobody has touched."""
+        super().grow(ids, texts)
+        if texts is not None and self.text_width is not None:
+            self.items[-len(ids) :] = self.text_items(texts).to(self.items.dtype)
+
     def predict(self, history: Tensor) -> Tensor:
         r"""Dot products of encoded histories with all items, shape :math:`(B, I)`."""
         return self.encode(history) @ self.items.t()
@@ -238,17 +297,11 @@ class FactorModel(EmbeddingModel):
         self.register_buffer("items", items.to(device, torch.float32).contiguous())
 
 
-def multiply(history: Tensor, matrix: Tensor) -> Tensor:
-    """Sparse rows of shape ``(B, I)`` times a dense matrix of shape ``(I, d)``."""
-    # A row of the product is a bag of weighted rows; PyTorch's kernel for that fetches ahead.
-    return embedding_bag(
-        history.col_indices(),
-        matrix,
-        history.crow_indices(),
-        mode="sum",
-        per_sample_weights=history.values().to(matrix.dtype),
-        include_last_offset=True,
-    )
+def row_sums(history: Tensor, dtype: torch.dtype) -> Tensor:
+    """Sums of sparse rows, of shape ``(B, 1)``, one where a row is empty."""
+    ones = torch.ones(history.size(1), 1, dtype=dtype, device=history.device)
+    total = multiply(history, ones)
+    return torch.where(total == 0, 1.0, total)
 
 
 def is_float(tensor: Tensor) -> bool:

@@ -1,14 +1,16 @@
 """Items by their texts alone, with weights between texts that are learned from interactions."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from ..config import field
 from ..registry import register
 from .base import FactorModel
-from .texts import item_texts
+from .texts import centred, centred_texts
 
 
 @register("bilinear-text")
@@ -37,7 +39,9 @@ class BilinearText(FactorModel):
         MissingTextError: If the data set has no profile embeddings ``x`` of its items.
     """
 
-    layout: ClassVar = {"encoder": "I width", "items": "I width"}
+    layout: ClassVar = {"items": "I width", "map": "width width", "center": "width"}
+    map: Tensor
+    center: Tensor
 
     class Config(FactorModel.Config):
         reg: float = field(
@@ -46,10 +50,30 @@ class BilinearText(FactorModel):
 
     def fit(self, data: HeteroData) -> None:
         r"""Solves for :math:`\mathbf{M}`."""
-        texts = item_texts(data)
+        texts, center = centred_texts(data)
         users = torch.from_numpy(self.interactions() @ texts.cpu().numpy()).to(texts.device)
         a, u = torch.linalg.eigh(users.t() @ users)
         k, v = torch.linalg.eigh(texts.t() @ texts)
         a, k = a.clamp(min=0).view(-1, 1), k.clamp(min=0)  # rounding may leave less than zero
         weight = u @ (a * (u.t() @ v) / (a * k + self.config.reg)) @ v.t()
-        self._set(texts @ weight, texts)
+        for name, part in (("items", texts), ("map", weight), ("center", center)):
+            self.register_buffer(name, part.float())
+
+    def prepare(self) -> None:
+        """Encodes the items and the training users."""
+        self.register_buffer("encoder", self.items @ self.map)
+        super().prepare()
+
+    @property
+    def text_width(self) -> int:
+        """Width of the texts."""
+        return self.center.numel()
+
+    def text_items(self, texts: Tensor) -> Tensor:
+        """Texts as the items' are."""
+        return centred(texts, self.center).to(self.items.dtype)
+
+    def grow(self, ids: Sequence[int | str], texts: Tensor | None) -> None:
+        """Adds texts, and encodes them."""
+        super().grow(ids, texts)
+        self.prepare()

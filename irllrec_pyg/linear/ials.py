@@ -1,6 +1,7 @@
 """Implicit alternating least squares, every step of which has a closed form."""
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from ..config import field
+from ..ranking.explain import Contributions, Person
 from ..registry import register
 from ..sparse import CSR
 from .base import EmbeddingModel
@@ -74,14 +76,39 @@ class IALS(EmbeddingModel):
 
     def encode(self, history: Tensor) -> Tensor:
         r"""Factors of users by their histories, shape :math:`(B, d)`."""
-        return self.solve(CSR(history.crow_indices(), history.col_indices()), self.factors)
+        pairs = CSR(history.crow_indices(), history.col_indices())
+        return self.solve(pairs, self.factors, weight=history.values())
+
+    def contributions(self, person: Person, item: int) -> Contributions:
+        r"""Parts of the items of a history, as in section 5 of Hu et al.: the user's embedding is
+        linear in them once the matrix that is solved with is given.
+        """
+        factors, alpha = self.factors.double(), self.config.unobserved
+        own, weight = factors[person.items], person.weights.double().view(-1, 1)
+        ridge = self.config.reg * (len(own) + alpha * len(factors)) ** self.config.exponent
+        matrix = alpha * factors.t() @ factors + (weight * own).t() @ own
+        matrix.diagonal().add_(ridge)
+        solved = torch.linalg.solve(matrix, self.items[item].double())
+        return Contributions((weight * own @ solved.view(-1, 1)).flatten())
+
+    def grow(self, ids: Sequence[int | str], texts: Tensor | None) -> None:
+        """Adds items, and solves for the users, whose ridge grows with the number of items."""
+        super().grow(ids, texts)
+        everyone = torch.arange(self.num_users, device=self.seen_ptr.device)
+        self.register_buffer("users", self.encode(self.history(everyone)))
 
     @property
     def factors(self) -> Tensor:
         """Factors of the items that those of users are solved from."""
         return self.items
 
-    def solve(self, observed: CSR, other: Tensor, prior: Tensor | None = None) -> Tensor:
+    def solve(
+        self,
+        observed: CSR,
+        other: Tensor,
+        prior: Tensor | None = None,
+        weight: Tensor | None = None,
+    ) -> Tensor:
         r"""One step: the rows that are best for the other side's factors.
 
         Args:
@@ -89,6 +116,8 @@ class IALS(EmbeddingModel):
             other (Tensor): Factors of the other side, shape :math:`(M, d)`.
             prior (Tensor, optional): What the ridge draws each row to, shape :math:`(B, d)`.
                 (default: zero)
+            weight (Tensor, optional): Weight of the square of each observed pair, shape
+                :math:`(E,)`. (default: one)
 
         Returns:
             Factors of shape :math:`(B, d)`.
@@ -116,7 +145,10 @@ class IALS(EmbeddingModel):
             longest, rows = lengths[end - 1], order[at:end]
             place = observed.ptr[rows].view(-1, 1) + torch.arange(longest, device=rows.device)
             there = (place < observed.ptr[rows + 1].view(-1, 1)).to(other.dtype)
-            own = rotated[observed.col[place.clamp(max=observed.col.numel() - 1)]]
+            place = place.clamp(max=observed.col.numel() - 1)
+            if weight is not None:  # a square's weight is that of its root
+                there = there * weight[place].to(other.dtype).sqrt()
+            own = rotated[observed.col[place]]
             own = own * there.unsqueeze(2)  # rows with fewer entries end with zeros
             if prior is not None:  # what is left to explain
                 there = there - (own @ out[rows].unsqueeze(2)).squeeze(2)

@@ -7,9 +7,12 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from .base import LinearModel, multiply
+from ..ranking.ranker import Similarity
+from ..sparse import multiply
+from .base import LinearModel
 
 BYTES = 12  # of a place of the matrix at the peak: float64, and its copy in float32
+BLOCK = 1024  # rows of weights that are compared at once
 ROWS = 1 << 24  # places of the Gram matrix that are made at once
 
 
@@ -39,6 +42,22 @@ class ItemWeights(LinearModel):
     def predict(self, history: Tensor) -> Tensor:
         r"""Scores of all items, shape :math:`(B, I)`."""
         return multiply(history, self.weight)
+
+    def item_similarity(self) -> Similarity:
+        r"""Cosines of the rows of :math:`\mathbf{I} + \mathbf{B}`: of what the items suggest."""
+
+        def rows(item: Tensor) -> Tensor:
+            out = self.weight[item]
+            out[torch.arange(len(item), device=out.device), item] += 1.0
+            return torch.nn.functional.normalize(out, dim=1)
+
+        def similarity(item: Tensor, others: Tensor | None) -> Tensor:
+            if others is None:
+                others = torch.arange(self.num_items, device=item.device)
+            own = rows(item)
+            return torch.cat([own @ rows(part).t() for part in others.split(BLOCK)], 1)
+
+        return similarity
 
     def check_memory(self) -> None:
         """Checks that the computation fits into memory.

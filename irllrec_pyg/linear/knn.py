@@ -1,6 +1,6 @@
 """Item neighbourhoods, by interactions and by texts."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import scipy.sparse as sp
@@ -12,6 +12,7 @@ from ..config import field
 from ..nn.conv.weighted_sum_conv import csr
 from ..nn.features import text_features
 from ..nn.losses import normalize
+from ..ranking.ranker import Similarity
 from ..ranking.topk import topk
 from ..registry import register
 from ..sparse import check_csr, expand, pointers
@@ -91,6 +92,28 @@ class NeighbourModel(LinearModel):
         r"""Scores of all items, shape :math:`(B, I)`."""
         matrix = csr(self.ptr, self.neighbor, self.similarity)
         return (matrix @ history.to_dense().t().to(matrix.dtype)).t()
+
+    def item_similarity(self) -> Similarity:
+        """The similarities that are kept, of an item's neighbours or of those whose neighbour it
+        is; minus infinity for others.
+        """
+        row = expand(self.ptr, self.neighbor.numel())
+
+        def similarity(item: Tensor, others: Tensor | None) -> Tensor:
+            out = self.similarity.new_full((item.numel(), self.num_items), -torch.inf)
+            for at, one in enumerate(item.tolist()):
+                near = self.ptr[one], self.ptr[one + 1]
+                out[at, self.neighbor[near[0] : near[1]]] = self.similarity[near[0] : near[1]]
+                back = self.neighbor == one
+                out[at, row[back]] = self.similarity[back]
+            return out if others is None else out[:, others]
+
+        return similarity
+
+    def grow(self, ids: Sequence[int | str], texts: Tensor | None) -> None:
+        """Adds items without neighbours."""
+        self.register_buffer("ptr", torch.cat([self.ptr, self.ptr[-1:].expand(len(ids))]))
+        super().grow(ids, texts)
 
     def _set(self, row: Tensor, neighbor: Tensor, value: Tensor) -> None:
         self.register_buffer("ptr", pointers(row, self.num_items))

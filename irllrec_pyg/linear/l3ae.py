@@ -1,12 +1,16 @@
 """The linear autoencoder with texts as a prior."""
 
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from ..config import field
 from ..registry import register
 from .item_weights import ItemWeights, inverse_
-from .texts import item_texts, text_prior
+from .texts import centred, centred_texts, text_prior
 
 
 @register("l3ae")
@@ -53,24 +57,82 @@ class L3AE(ItemWeights):
             10.0, gt=0, search=(0.5, 100.0), log=True, help="weight of the prior's own ridge"
         )
 
+    layout: ClassVar = {
+        "weight": "I I",
+        "texts": "I width",
+        "prior": "I width",
+        "solved": "width width",
+        "center": "width",
+    }
+    texts: Tensor
+    prior: Tensor
+    solved: Tensor
+    center: Tensor
+
+    @property
+    def text_width(self) -> int:
+        """Width of the texts."""
+        return self.center.numel()
+
+    def grow(self, ids: Sequence[int | str], texts: Tensor | None) -> None:
+        r"""Adds items without an interaction, as if they had been there when the prior was made;
+        the weights between others, which they would change a little, stay.
+
+        With :math:`\mathbf{A}` of :func:`~irllrec_pyg.linear.texts.text_prior`, the prior's weights
+        from others to a new item :math:`j` are :math:`\mathbf{F} \mathbf{A} \mathbf{f}_j`, and
+        those from it to another item :math:`i`, with :math:`s = \mathbf{f}_j^{\top} \mathbf{A}
+        \mathbf{f}_i`, are :math:`\kappa_i s / (1 + \mathbf{f}_j^{\top} \mathbf{A} \mathbf{f}_j +
+        \kappa_i s^2)`. Interactions say nothing of the new item: :math:`w \mathbf{P}` times the
+        former are its weights, and :math:`a` times the latter.
+        """
+        old, count = self.num_items, len(ids)
+        super().grow(ids, texts)
+        if texts is None:
+            return
+        new = centred(texts, self.center)
+        self.texts[old:] = new.float()
+        self.weight[:old, old:] = self.prior[:old] @ new.t().float()
+        mapped, every = new @ self.solved.double(), self.texts.double()
+        self.prior[old:] = (self.config.text_weight * mapped).float()
+        between = mapped @ every.t()  # s, of shape (n, I + n)
+        kappa = 1 / (1 - ((every @ self.solved.double()) * every).sum(1))
+        kappa[old:] = 1.0  # new items are no part of what the prior was made of
+        again = kappa * between.square()
+        again[:, old:] = 0.0
+        grown = kappa * between / (1 + (mapped * new).sum(1).view(-1, 1) + again)
+        self.weight[old:] = (self.config.text_weight * grown).float()
+        own = torch.arange(old, old + count, device=self.weight.device)
+        self.weight[own, own] = 0.0
+
     def weights(self, data: HeteroData) -> Tensor:
         r"""The matrix :math:`\mathbf{B}`."""
+        texts, center = centred_texts(data)
         gram = self.gram()
         gram.diagonal().add_(self.config.reg)
-        return corrected_(inverse_(gram), item_texts(data), self.config)
+        inverse = inverse_(gram)
+        solved = texts.t() @ texts  # A, with which new items are added
+        solved.diagonal().add_(self.config.text_reg)
+        inverse_(solved)
+        left = inverse @ texts
+        prior = self.config.text_weight * self.config.reg * (left @ solved)
+        parts = {"texts": texts, "prior": prior, "solved": solved, "center": center}
+        for name, part in parts.items():
+            self.register_buffer(name, part.float())
+        return corrected_(inverse, left, texts, self.config)
 
 
-def corrected_(inverse: Tensor, texts: Tensor, config: L3AE.Config) -> Tensor:
+def corrected_(inverse: Tensor, left: Tensor, texts: Tensor, config: L3AE.Config) -> Tensor:
     r"""The weights of :class:`L3AE`, in the memory of the inverse.
 
     Args:
         inverse (Tensor): :math:`\mathbf{P}` of the ridge ``config.reg``, shape :math:`(I, I)`.
+        left (Tensor): :math:`\mathbf{P} \mathbf{F}`, shape :math:`(I, T)`.
         texts (Tensor): :math:`\mathbf{F}` of the same type, shape :math:`(I, T)`.
         config (L3AE.Config): The settings.
     """
     kappa, right = text_prior(texts, config.text_reg)
     weight = config.text_weight * config.reg
-    own, left = inverse.diagonal().clone(), inverse @ texts
+    own = inverse.diagonal().clone()
     # PC = P (I - diag kappa) + (PF) H'
     prior_own = own * (1 - kappa) + (left * right).sum(1)
     inverse.mul_(weight * (1 - kappa) - (1 + weight * prior_own) / own)

@@ -1,5 +1,6 @@
 """The one-step linear filter on the graph."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -8,6 +9,7 @@ from torch_geometric.data import HeteroData
 
 from ..nn.conv.weighted_sum_conv import spmm
 from ..nn.graph import InteractionGraph
+from ..ranking.ranker import Similarity
 from ..registry import register
 from ..sparse import expand
 from .base import LinearModel
@@ -23,6 +25,23 @@ class GraphFilter(LinearModel):
         pairs = torch.stack([expand(self.seen_ptr), self.seen_item])
         self.graph = InteractionGraph(pairs, self.num_users, self.num_items)
         self.popularity = self.degree()
+
+    def item_similarity(self) -> Similarity:
+        r"""Cosines of the columns of :math:`\mathbf{D}_U^{-1/2} \mathbf{R}`: of the items' users,
+        of whom one with many items counts less.
+        """
+        weight = 1 / self.seen_ptr.diff().clamp(min=1).float()
+        length = torch.zeros(self.num_items, device=weight.device)
+        length.index_add_(0, self.seen_item, weight[expand(self.seen_ptr)])
+        scale = torch.where(length > 0, length.rsqrt(), 0.0)
+
+        def similarity(item: Tensor, others: Tensor | None) -> Tensor:
+            columns = torch.zeros(self.num_items, item.numel(), device=weight.device)
+            columns[item, torch.arange(item.numel())] = 1.0
+            out = self.filtered(columns, 0.0, 1.0, 0.0).t() * scale[item].view(-1, 1) * scale
+            return out if others is None else out[:, others]
+
+        return similarity
 
     def filtered(
         self, columns: Tensor, history: float = 0.5, user: float = 1.0, item: float = 0.5
@@ -73,6 +92,11 @@ class LinearFilter(GraphFilter):
     def fit(self, data: HeteroData) -> None:
         """Takes the roots of the degrees."""
         self.register_buffer("root", self.degree().clamp(min=1).sqrt().view(-1, 1))
+
+    def grow(self, ids: Sequence[int | str], texts: Tensor | None) -> None:
+        """Adds items; nobody has touched them."""
+        super().grow(ids, texts)
+        self.root[-len(ids) :] = 1.0
 
     def predict(self, history: Tensor) -> Tensor:
         r"""Scores of all items, shape :math:`(B, I)`."""

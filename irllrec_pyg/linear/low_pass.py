@@ -9,8 +9,8 @@ from torch_geometric.data import HeteroData
 
 from ..config import field
 from ..registry import register
-from ..sparse import singular_vectors
-from .base import FactorModel, LinearModel, inverse_root, multiply
+from ..sparse import multiply, singular_vectors
+from .base import FactorModel, LinearModel, inverse_root
 from .linear_filter import GraphFilter
 
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from ..ranking.explain import Contributions, Person
+from ..ranking.ranker import Ranker, Similarity
 from ..registry import register
 from .base import EmbeddingModel
 
@@ -27,3 +29,16 @@ class Popularity(EmbeddingModel):
     def encode(self, history: Tensor) -> Tensor:
         """Ones."""
         return torch.ones(history.size(0), 1, dtype=self.items.dtype, device=self.items.device)
+
+    def item_similarity(self) -> Similarity:
+        """There is none.
+
+        Raises:
+            NotImplementedError: Always: an item is a number here.
+        """
+        return Ranker.item_similarity(self)
+
+    def contributions(self, person: Person, item: int) -> Contributions:
+        """The history plays no part."""
+        none = torch.zeros(person.items.numel(), device=person.items.device)
+        return Contributions(none, {"popularity": float(self.items[item])})

@@ -1,20 +1,17 @@
 """A factorisation whose item factors are drawn to what their texts say."""
 
-from typing import ClassVar
-
 import torch
-from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from ..config import field
 from ..registry import register
 from ..sparse import CSR
-from .ials import IALS
-from .texts import item_texts, ridge
+from .text_factors import TextFactors
+from .texts import centred_texts, ridge
 
 
 @register("text-ials")
-class TextIALS(IALS):
+class TextIALS(TextFactors):
     r""":class:`IALS` with texts as a prior: the ridge draws the factors of an item not to zero but
     to a linear map of its text, which is learned with the factors,
 
@@ -35,7 +32,7 @@ class TextIALS(IALS):
         MissingTextError: If the data set has no profile embeddings ``x`` of its items.
     """
 
-    class Config(IALS.Config):
+    class Config(TextFactors.Config):
         text_reg: float = field(
             1.0, gt=0, search=(0.01, 100.0), log=True, help="ridge of the map from texts"
         )
@@ -43,29 +40,21 @@ class TextIALS(IALS):
             1.0, ge=0, search=(0.0, 1.2), help="how far the texts draw, a; 0: IALS for known items"
         )
 
-    layout: ClassVar = {"users": "U dim", "items": "I dim", "warm": "I dim"}
-    warm: Tensor
-
     def fit(self, data: HeteroData) -> None:
         """Solves for the map, the items and the users in turn."""
-        texts = item_texts(data)
+        texts, center = centred_texts(data)
         by_user = CSR(self.seen_ptr, self.seen_item)
         by_item = by_user.transpose(self.num_items)
         known = self.degree() > 0
-        predict = ridge(texts[known], texts, self.config.text_reg)
+        solve = ridge(texts[known], self.config.text_reg)
         users, prior = self.first_users(), None
         for _ in range(self.config.num_steps):
             items = self.solve(by_item, users, prior) * known.view(-1, 1)
             users = self.solve(by_user, items)
-            mapped = predict(items[known].double())
+            weight, constant = solve(items[known].double())
+            mapped = texts @ weight + constant
             prior = (self.config.text_weight * mapped).float()
         assert prior is not None
-        self.register_buffer("users", users)
-        self.register_buffer("warm", items)
+        self.keep(users=users, warm=items, map=weight, constant=constant, center=center)
         # A weight of zero must not silence new items, for whom texts are all there is.
         self.register_buffer("items", torch.where(known.view(-1, 1), items, mapped.float()))
-
-    @property
-    def factors(self) -> Tensor:
-        """Factors of the items that those of users are solved from; new items have none."""
-        return self.warm

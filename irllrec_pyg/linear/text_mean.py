@@ -5,9 +5,10 @@ from typing import ClassVar
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from ..ranking.explain import Contributions, Person
 from ..registry import register
-from .base import FactorModel
-from .texts import item_texts
+from .base import FactorModel, row_sums
+from .texts import centred, centred_texts
 
 
 @register("text-mean")
@@ -24,16 +25,32 @@ class TextMean(FactorModel):
         MissingTextError: If the data set has no profile embeddings ``x`` of its items.
     """
 
-    layout: ClassVar = {"items": "I width"}
+    layout: ClassVar = {"items": "I width", "center": "width"}
+    center: Tensor
 
     def fit(self, data: HeteroData) -> None:
         """Takes the items' texts."""
-        self.register_buffer("items", item_texts(data).float())
+        texts, center = centred_texts(data)
+        self.register_buffer("items", texts.float())
+        self.register_buffer("center", center.float())
+
+    @property
+    def text_width(self) -> int:
+        """Width of the texts."""
+        return self.center.numel()
+
+    def text_items(self, texts: Tensor) -> Tensor:
+        """Texts as the items' are."""
+        return centred(texts, self.center).to(self.items.dtype)
 
     def encode(self, history: Tensor) -> Tensor:
         """Means of the items' texts."""
-        count = history.crow_indices().diff().clamp(min=1).view(-1, 1)
-        return super().encode(history) / count
+        return super().encode(history) / row_sums(history, self.items.dtype)
+
+    def contributions(self, person: Person, item: int) -> Contributions:
+        """Similarities of the items' texts, each weighted by its share of the history."""
+        similar = self.items[person.items] @ self.items[item]
+        return Contributions(person.weights * similar / person.weights.sum())
 
     @property
     def encoder(self) -> Tensor:  # type: ignore[override]

@@ -1,12 +1,15 @@
 """The same list for everybody, in which texts say how popular new items will be."""
 
+from typing import ClassVar
+
 import torch
+from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from ..config import field
 from ..registry import register
 from .popularity import Popularity
-from .texts import item_texts, ridge
+from .texts import centred, centred_texts, ridge
 
 
 @register("text-popularity")
@@ -32,11 +35,27 @@ class TextPopularity(Popularity):
             1.0, gt=0, search=(0.01, 100.0), log=True, help="ridge of the map from texts"
         )
 
+    layout: ClassVar = {"items": "I 1", "map": "width 1", "constant": "1", "center": "width"}
+    map: Tensor
+    constant: Tensor
+    center: Tensor
+
     def fit(self, data: HeteroData) -> None:
         """Counts interactions, and regresses on the texts."""
-        texts, count = item_texts(data), self.degree().double().view(-1, 1)
+        (texts, center), count = centred_texts(data), self.degree().double().view(-1, 1)
         known = (count > 0).flatten()
-        expected = ridge(texts[known], texts, self.config.reg)(count[known].log1p())
-        self.register_buffer(
-            "items", torch.where(known.view(-1, 1), count.log1p(), expected).float()
-        )
+        weight, constant = ridge(texts[known], self.config.reg)(count[known].log1p())
+        items = torch.where(known.view(-1, 1), count.log1p(), texts @ weight + constant)
+        parts = {"items": items, "map": weight, "constant": constant, "center": center}
+        for name, part in parts.items():
+            self.register_buffer(name, part.float())
+
+    @property
+    def text_width(self) -> int:
+        """Width of the texts."""
+        return self.center.numel()
+
+    def text_items(self, texts: Tensor) -> Tensor:
+        """What is expected of texts."""
+        mapped = centred(texts, self.center) @ self.map.double() + self.constant.double()
+        return mapped.float()

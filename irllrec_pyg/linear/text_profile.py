@@ -1,5 +1,6 @@
 """A user's text against the items' texts."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import Tensor
@@ -7,8 +8,10 @@ from torch_geometric.data import HeteroData
 
 from ..nn.features import text_features
 from ..nn.losses import normalize
+from ..ranking.explain import Contributions, Person
 from ..registry import register
-from .base import EmbeddingModel, multiply
+from ..sparse import multiply
+from .base import EmbeddingModel, row_sums
 
 
 @register("text-profile")
@@ -35,5 +38,27 @@ class TextProfile(EmbeddingModel):
 
     def encode(self, history: Tensor) -> Tensor:
         """Means of the items' texts, brought to unit length."""
-        count = history.crow_indices().diff().clamp(min=1).view(-1, 1)
+        count = row_sums(history, self.texts.dtype)
         return normalize(multiply(history, self.texts) / count)
+
+    def contributions(self, person: Person, item: int) -> Contributions:
+        """Products of the items' texts with the item's, over the length of the history's mean;
+        they are all of the score where the user has no text besides.
+        """
+        weighted = person.weights.view(-1, 1) * self.texts[person.items]
+        return Contributions(weighted @ self.items[item] / weighted.sum(0).norm().clamp(min=1e-12))
+
+    @property
+    def text_width(self) -> int:
+        """Width of the texts."""
+        return self.texts.size(1)
+
+    def text_items(self, texts: Tensor) -> Tensor:
+        """Texts of unit length."""
+        return normalize(texts.to(self.texts.dtype))
+
+    def grow(self, ids: Sequence[int | str], texts: Tensor | None) -> None:
+        """Adds texts."""
+        super().grow(ids, texts)
+        if texts is not None:
+            self.texts[-len(ids) :] = texts.to(self.texts.dtype)

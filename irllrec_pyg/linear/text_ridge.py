@@ -1,19 +1,16 @@
 """Item factors of a factorisation, and what texts say of them."""
 
-from typing import ClassVar
-
 import torch
-from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from ..config import field
 from ..registry import register
-from .ials import IALS
-from .texts import item_texts, ridge
+from .text_factors import TextFactors
+from .texts import centred_texts, ridge
 
 
 @register("text-ridge")
-class TextRidge(IALS):
+class TextRidge(TextFactors):
     r""":class:`IALS` whose item factors :math:`\mathbf{H}` are predicted from texts by a ridge
     regression over the items that have interactions :math:`\mathcal{I}_+`.
 
@@ -32,7 +29,7 @@ class TextRidge(IALS):
         MissingTextError: If the data set has no profile embeddings ``x`` of its items.
     """
 
-    class Config(IALS.Config):
+    class Config(TextFactors.Config):
         text_reg: float = field(
             1.0, gt=0, search=(0.01, 100.0), log=True, help="weight of the ridge on the texts"
         )
@@ -40,21 +37,14 @@ class TextRidge(IALS):
             0.2, ge=0, le=1, search=(0.0, 1.0), help="share a of the texts for items with factors"
         )
 
-    layout: ClassVar = {"users": "U dim", "items": "I dim", "warm": "I dim"}
-    warm: Tensor
-
     def fit(self, data: HeteroData) -> None:
         """Factorises, and regresses the factors on the texts."""
-        texts = item_texts(data)
+        texts, center = centred_texts(data)
         super().fit(data)
-        self.register_buffer("warm", self.items)
         has_factors = self.degree() > 0
-        predict = ridge(texts[has_factors], texts, self.config.text_reg)
-        predicted = predict(self.items[has_factors].double())
+        solve = ridge(texts[has_factors], self.config.text_reg)
+        weight, constant = solve(self.items[has_factors].double())
+        self.keep(warm=self.items, map=weight, constant=constant, center=center)
         share = torch.where(has_factors, self.config.text_weight, 1.0).view(-1, 1)
+        predicted = texts @ weight + constant
         self.items = torch.lerp(self.items.double(), predicted, share.double()).float()
-
-    @property
-    def factors(self) -> Tensor:
-        """Factors of the items that those of users are solved from: those before texts came in."""
-        return self.warm

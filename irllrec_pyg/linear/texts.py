@@ -12,13 +12,28 @@ from ..nn.features import text_features
 
 
 def item_texts(data: HeteroData) -> Tensor:
-    r"""Texts of the items, centred and of unit length: the matrix :math:`\mathbf{F}`.
+    r"""Texts of the items, centred and of unit length: the matrix :math:`\mathbf{F}`; see
+    :func:`centred_texts`.
 
     Without their mean, which says nothing about an item, similarities of texts spread over both
     signs. A text that is the mean stays zero.
 
     Returns:
         Tensor of shape :math:`(I, T)`, float64, where the interactions are.
+
+    Raises:
+        MissingTextError: If the data set has no profile embeddings ``x`` of its items.
+        ValueError: If one of them is NaN or infinite; names the item.
+    """
+    return centred_texts(data)[0]
+
+
+def centred_texts(data: HeteroData) -> tuple[Tensor, Tensor]:
+    r"""The matrix :math:`\mathbf{F}` of :func:`item_texts`, and the texts' mean, which new items'
+    texts are centred by (:func:`centred`).
+
+    Returns:
+        Tensors of shape :math:`(I, T)` and :math:`(T,)`, float64, where the interactions are.
 
     Raises:
         MissingTextError: If the data set has no profile embeddings ``x`` of its items.
@@ -32,7 +47,13 @@ def item_texts(data: HeteroData) -> Tensor:
             f"data['item'].x of item {int(broken[0])} is NaN or infinite ({broken.numel()} such "
             "items): texts must be finite numbers."
         )
-    return normalize(x - x.mean(0), dim=1)
+    center = x.mean(0)
+    return normalize(x - center, dim=1), center
+
+
+def centred(texts: Tensor, center: Tensor) -> Tensor:
+    """Texts less the mean of those that a model was built with, of unit length, float64."""
+    return normalize(texts.double() - center.double(), dim=1)
 
 
 def text_prior(texts: Tensor, reg: float) -> tuple[Tensor, Tensor]:
@@ -62,25 +83,26 @@ def text_prior(texts: Tensor, reg: float) -> tuple[Tensor, Tensor]:
     return kappa, kappa.view(-1, 1) * solved
 
 
-def ridge(x: Tensor, at: Tensor, reg: float) -> Callable[[Tensor], Tensor]:
+def ridge(x: Tensor, reg: float) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     r"""A ridge regression with a constant, factorised once for any number of targets.
 
     Args:
         x (Tensor): What is regressed on, shape :math:`(N, T)`.
-        at (Tensor): The rows that are predicted, shape :math:`(M, T)`.
         reg (float): Weight of the ridge, which the constant does not have.
 
     Returns:
-        Function of targets of shape :math:`(N, d)` to predictions of shape :math:`(M, d)`.
+        Function of targets of shape :math:`(N, d)` to weights of shape :math:`(T, d)` and a
+        constant of shape :math:`(d,)`.
     """
     mean = x.mean(0)
-    x, at = x - mean, at - mean
+    x = x - mean
     gram = x.t() @ x
     gram.diagonal().add_(reg)
     factor = torch.linalg.cholesky(gram)
 
-    def predict(y: Tensor) -> Tensor:
+    def solve(y: Tensor) -> tuple[Tensor, Tensor]:
         centre = y.mean(0)
-        return centre + at @ torch.cholesky_solve(x.t() @ (y - centre), factor)
+        weight = torch.cholesky_solve(x.t() @ (y - centre), factor)
+        return weight, centre - mean @ weight
 
-    return predict
+    return solve

@@ -28,8 +28,9 @@ from .heads import (
     TextHead,
 )
 from .mlp import TextMLP
+from .model_config import ModelConfig
 from .ranking_loss import InBatchSoftmax, MultinomialSoftmax, RankingLoss
-from .recommender import ModelConfig, Recommender
+from .recommender import Recommender
 
 __all__ = [
     "BIGCF",

@@ -1,114 +1,30 @@
 """A model is the sum of a backbone and heads."""
 
-import json
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Self
 
 import torch
-from pydantic import field_validator
 from torch import Tensor
 from torch.nn import ModuleDict
 from torch_geometric.data import HeteroData
 
-from ..config import Config, ConfigError, field
+from ..config import ConfigError
 from ..edges import EDGE_TYPE
-from ..ranking import DotProductRanker
-from ..registry import lookup, names, read_part
+from ..ranking.explain import Explanation, Person
+from ..ranking.fold_in import FoldIn, FoldingRanker
+from ..registry import lookup
 from .backbones import Backbone
 from .batch import Triplets
 from .features import narrow_texts
-from .heads import Head
+from .heads import Head, IntentAlignment
 from .losses import normalize
+from .model_config import ModelConfig, Part, Similarity, label_all
+from .named_intents import NamedIntents, by_prototypes, name_intents, narrow
 from .ranking_loss import RankingLoss
 from .subgraph import Subgraph
 
-Part = dict[str, Any]  # a registered name, as "name", and its settings
-Similarity = Literal["dot", "cosine", "validation"]
 
-
-class ModelConfig(Config):
-    """What a :class:`Recommender` is: a backbone, heads, and what ranks, each by its name.
-
-    Example:
-        >>> config = ModelConfig(backbone="lightgcn", heads={"profile": {"weight": 0.1}})
-        >>> config.backbone["num_layers"], config.heads["profile"]["temperature"]
-        (3, 0.2)
-    """
-
-    backbone: Part = field("lightgcn", help="the backbone", validate_default=True)
-    heads: dict[str, Part] = field(
-        {}, help="the heads by label, a head's name or one that its 'name' says"
-    )
-    ranking_loss: Part | None = field(None, help="ranks in place of the backbone's own loss")
-    reg_weight: float = field(
-        0.0,
-        ge=0,
-        help="weight of the squares of all trainable parameters",
-        search=(1e-8, 1e-3),
-        log=True,
-    )
-    text_rank: int | None = field(
-        None, ge=1, help="principal components of the texts that heads and backbone see; null: all"
-    )
-    similarity: Similarity = field(
-        "dot",
-        help="what ranks: dot products of the final embeddings, their cosines, or what of both "
-        "fit() finds better on validation",
-        search=("dot", "cosine"),
-    )
-
-    def __hash__(self) -> int:
-        return hash(json.dumps(self.to_dict(), sort_keys=True))  # parts are dictionaries
-
-    @field_validator("backbone", "ranking_loss", mode="before")
-    @classmethod
-    def _read_part(cls, part: Any, info: Any) -> Any:
-        if part is None and info.field_name == "ranking_loss":
-            return None
-        return _complete(info.field_name.replace("_", "-"), part)
-
-    @field_validator("heads", mode="before")
-    @classmethod
-    def _read_heads(cls, heads: Any) -> Any:
-        """Heads by label from such a mapping, from names, or from one name."""
-        if isinstance(heads, str):
-            heads = [heads]
-        if isinstance(heads, (list, tuple)) and all(isinstance(name, str) for name in heads):
-            return {label: _complete("head", name) for label, name in label_all(heads)}
-        if not isinstance(heads, Mapping):
-            raise ConfigError(f"'heads' must be names, or settings by label, got {heads!r}.")
-        return {label: _read_head(label, part) for label, part in heads.items()}
-
-
-def _read_head(label: Any, part: Any) -> Part:
-    if not isinstance(label, str) or not label or "." in label or hasattr(ModuleDict, label):
-        raise ConfigError(f"A head's label must be a word without '.', got {label!r}.")
-    if isinstance(part, str):
-        return _complete("head", part)
-    # A label is a name, or one with a number: "profile-2" is the second head of its kind.
-    name = label if label in names("head") else re.sub(r"-\d+$", "", label)
-    part = {} if part is None else part
-    return _complete("head", {"name": name, **part} if isinstance(part, Mapping) else part)
-
-
-def _complete(kind: str, part: Any) -> Part:
-    cls, config = read_part(kind, part)
-    return {"name": cls.registered_name, **config.to_dict()}
-
-
-def label_all(names: Iterable[str]) -> list[tuple[str, str]]:
-    """Names with distinct labels: the name itself, with ``-2``, ``-3``, ... where it repeats."""
-    labelled: dict[str, str] = {}
-    for name in names:
-        count = 1
-        while (label := f"{name}-{count}" if count > 1 else name) in labelled:
-            count += 1
-        labelled[label] = name
-    return list(labelled.items())
-
-
-class Recommender(DotProductRanker):
+class Recommender(FoldingRanker):
     r"""A graph recommender with any number of alignment heads.
 
     Args:
@@ -164,6 +80,7 @@ class Recommender(DotProductRanker):
         self.backbone = backbone
         self.heads = ModuleDict(heads if isinstance(heads, Mapping) else _labelled(heads))
         self.ranking_loss = ranking_loss
+        self.named_intents: NamedIntents | None = None
 
     @classmethod
     def from_config(cls, config: ModelConfig | Mapping[str, Any], data: HeteroData) -> Self:
@@ -312,6 +229,99 @@ class Recommender(DotProductRanker):
         nodes = self.backbone().nodes
         nodes = normalize(nodes) if self.ranks_by == "cosine" else nodes
         return nodes[: self.num_users], nodes[self.num_users :]
+
+    def fold_in(self) -> FoldIn | None:
+        """That of the backbone."""
+        fold = self.backbone.fold_in()
+        if fold is not None:
+            fold.cosine = self.ranks_by == "cosine"
+        return fold
+
+    def name_intents(self, texts: Mapping[str, Any]) -> None:
+        """Gives intents names, by which :meth:`explain` tells what a user and an item have in
+        common; they are saved with the model.
+
+        Args:
+            texts (mapping): The vector of a text by the intent's name, of the encoder that made the
+                data set's ``intent``.
+
+        Raises:
+            ValueError: If the model has no head with intents, or a vector has another width.
+        """
+        head = self._intent_head()
+        if head is None:
+            raise ValueError("The model has no 'intent' head, whose map turns texts into intents.")
+        if not texts:
+            raise ValueError("'texts' must hold a vector for each intent, got none.")
+        self.named_intents = name_intents(head, self.num_users, texts)
+
+    def _intent_head(self) -> IntentAlignment | None:
+        heads = [head for _, head in self.named_heads() if isinstance(head, IntentAlignment)]
+        return heads[0] if heads else None
+
+    def intent_vectors(self) -> tuple[list[str], Tensor, Tensor] | None:
+        """Names and vectors of intents, shape :math:`(n, d)`, and the items' embeddings beside
+        them, shape :math:`(I, d)`; ``None`` where there are no intents.
+        """
+        head, items = self._intent_head(), self.embed()[1]
+        prototypes = self.backbone.intents if head is None else head.student_intents
+        if self.named_intents is not None:
+            names, vectors = self.named_intents.names, self.named_intents.item
+        elif prototypes is not None:
+            vectors = prototypes.item.t()
+            names = [f"intent {at}" for at in range(len(vectors))]
+        else:
+            return None
+        return names, vectors, narrow(items, vectors.size(1))
+
+    def explanations(self) -> list[str]:
+        """By intents, where there are some."""
+        head = self._intent_head() or self.backbone.intents
+        named = head is not None or self.named_intents is not None
+        return ["intents", *super().explanations()] if named else super().explanations()
+
+    def explain_by(self, way: str, person: Person, item: int, k: int, score: float) -> Explanation:
+        """By intents that have names, else by prototypes."""
+        if way != "intents":
+            return super().explain_by(way, person, item, k, score)
+        user, embeddings = self.embedding_of(person), self.embed()
+        what = f"item {self.ids('item')[item]!r}"
+        if self.named_intents is not None:
+            return self.named_intents.explain(user, item, embeddings, k, score, what)
+        head = self._intent_head()
+        prototypes = self.backbone.intents if head is None else head.student_intents
+        ids = self.ids("item")
+        return by_prototypes(prototypes, user, item, embeddings, k, score, what, ids)
+
+    def user_length(self, user: int) -> float:
+        """Length of a user's embedding as the backbone gives it."""
+        return float(self.backbone().nodes[user].norm())
+
+    @property
+    def takes_history(self) -> bool:
+        """Whether the backbone can fold new users in."""
+        return self.backbone.folds_in
+
+    def why_no_history(self) -> str:
+        """Names the backbone."""
+        return (
+            super()
+            .why_no_history()
+            .replace(type(self).__name__, f"A model on {type(self.backbone).__name__}")
+        )
+
+    @property
+    def text_width(self) -> int | None:
+        """That of the backbone."""
+        return self.backbone.text_width
+
+    def grow(self, ids: Sequence[int | str], texts: Tensor | None) -> None:
+        """Adds items to the backbone's graph; see :meth:`Ranker.add_items`. The heads, which
+        inference does not use, do not know them: train before, not after.
+        """
+        assert texts is not None
+        self.backbone.add_items([*self.ids("item"), *ids], texts)
+        super().grow(ids, texts)
 
 
 def _name(head: Head) -> str:

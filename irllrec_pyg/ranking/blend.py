@@ -1,5 +1,6 @@
 """Several rankers as one."""
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
@@ -10,7 +11,8 @@ from torch import Tensor
 from ..config import ConfigError, Settings, field
 from ..registry import Configured
 from ..sparse import CSR, expand
-from .ranker import Ranker
+from .explain import Explanation, Person, added_up, explain_all
+from .ranker import Ranker, Similarity
 from .topk import Scorer
 
 Share = Annotated[float, Field(ge=0)]
@@ -111,14 +113,94 @@ class Blend(Ranker, Configured):
 
         return score
 
+    @property
+    def takes_history(self) -> bool:
+        """Whether all parts do."""
+        return all(part.takes_history for part in self.rankers())
+
     def score_history(self, history: Tensor) -> Tensor:
         """Scores of all items by histories, whose items count as training items; see
         :meth:`Ranker.score_history`.
         """
-        scores = [part.score_history(history) for part in self.rankers()]
-        dense = history.to_dense() if history.layout != torch.strided else history
-        row, item = dense.to(scores[0].device).nonzero(as_tuple=True)
-        return self._sum(scores, row, item, self._new())
+        return self.history_scorer()(history)
+
+    def history_scorer(self) -> Scorer:
+        """Prepares once and scores any number of histories."""
+        scorers, new = [part.history_scorer() for part in self.rankers()], self._new()
+
+        def score(history: Tensor) -> Tensor:
+            scores = [score(history) for score in scorers]
+            dense = history.to_dense() if history.layout != torch.strided else history
+            row, item = dense.to(scores[0].device).nonzero(as_tuple=True)
+            return self._sum(scores, row, item, new)
+
+        return score
+
+    def item_similarity(self) -> Similarity:
+        """The weighted mean of the parts' similarities; parts that have none are left out."""
+        parts: list[tuple[float, Similarity]] = []
+        for part, share in zip(self.rankers(), self.shares, strict=True):
+            with contextlib.suppress(NotImplementedError):
+                parts.append((share, part.item_similarity()))
+        total = sum(share for share, _ in parts)
+        if not total:
+            return super().item_similarity()
+
+        def similarity(item: Tensor, others: Tensor | None) -> Tensor:
+            # An item that is no neighbour at all, minus infinity, is unlike, and no more.
+            found = [share / total * one(item, others).clamp(min=-1) for share, one in parts]
+            return torch.stack(found).sum(0)
+
+        return similarity
+
+    @property
+    def text_width(self) -> int | None:
+        """That of the parts that rank by texts, which must be the same."""
+        widths = {part.text_width for part in self.rankers()} - {None}
+        return widths.pop() if len(widths) == 1 else None
+
+    def grow(self, ids: Sequence[int | str], texts: Tensor | None) -> None:
+        """Adds items to all parts; those that read no texts take them for untouched ones.
+
+        Raises:
+            NotImplementedError: If a part can do neither.
+        """
+        for part in self.rankers():
+            if part.text_width is None and not part.grows:
+                raise NotImplementedError(
+                    f"{type(part).__name__}, a part of this blend, cannot take new items."
+                )
+        for part in self.rankers():
+            part.grow(ids, texts if part.text_width is not None else None)
+        super().grow(ids, texts)
+
+    @property
+    def grows(self) -> bool:
+        """Whether all parts do."""
+        return all(part.grows for part in self.rankers())
+
+    def explanations(self) -> list[str]:
+        """By the parts."""
+        return ["parts"]
+
+    def explain_by(self, way: str, person: Person, item: int, k: int, score: float) -> Explanation:
+        """What each part adds to the score; the parts are explained on their own scales."""
+        if person.user is None:
+            scores = [part.score_history(person.rows(self.num_items)) for part in self.rankers()]
+        else:
+            user = person.items.new_tensor([person.user])
+            scores = [part.score(user) for part in self.rankers()]
+        row, new, rows, parts = torch.zeros_like(person.items), self._new(), [], {}
+        for part, share, own in zip(self.rankers(), self.shares, scores, strict=True):
+            name = type(part).__name__
+            while name in parts:
+                name += "'"
+            value = share * float(standardized(own, row, person.items, new)[0, item])
+            rows.append((name, None, value))
+            part.item_table, part.text_encoder = self.item_table, self.text_encoder
+            parts[name] = explain_all(part, person, item, k, float(own[0, item]))
+        rows.sort(key=lambda row: -abs(row[2]))
+        return added_up(rows, score, f"item {self.ids('item')[item]!r}", parts)
 
     def rankers(self) -> list[Ranker]:
         """The parts."""

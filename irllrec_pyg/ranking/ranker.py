@@ -1,24 +1,23 @@
 """Whatever scores items for users: models, trained embeddings, closed-form models."""
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Literal
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ..edges import EDGE_TYPE, check_data, check_pairs, known_pairs
-from ..ids import distinct_ids
-from ..sparse import CSR
-from .topk import DotProducts, Scorer, ranked_lists
+from ..edges import EDGE_TYPE, check_data, known_pairs
+from .filters import Filters, filtered_topk
+from .positions import Exclude, PositionRanker, check_length
+from .topk import Scorer
 
-Exclude = Literal["known", "train"] | Tensor | None
+if TYPE_CHECKING:
+    from .explain import Contributions, Explanation, Person
 
-# Scores that may exist at once while ranking: 64 MB in float32.
-BLOCK_ENTRIES = 1 << 24
+#: Similarities of items with others, or with all: of shapes (n,), (m,) and (n, m).
+Similarity = Callable[[Tensor, Tensor | None], Tensor]
 
 
 def ranker_arguments(data: HeteroData) -> dict[str, Any]:
@@ -39,7 +38,7 @@ def ranker_arguments(data: HeteroData) -> dict[str, Any]:
     }
 
 
-class Ranker(torch.nn.Module):
+class Ranker(PositionRanker):
     r"""Base class of everything that ranks items for users.
 
     A subclass implements :meth:`score`, and :meth:`scorer` where many blocks of users can share
@@ -55,48 +54,12 @@ class Ranker(torch.nn.Module):
         known (Tensor, optional): All interactions that the data set knows of, those for validation
             and test included, int64 of shape :math:`(2, M)`; :meth:`recommend` leaves them out.
             (default: the training interactions)
+
+    Attributes:
+        item_table (DataFrame, optional): A table of the items, indexed by the owner's ids, that
+            conditions of :class:`Filters` and explanations by words read. It is not saved.
+        text_encoder (optional): What :meth:`add_items` takes by default. It is not saved.
     """
-
-    seen_ptr: Tensor
-    seen_item: Tensor
-    known_ptr: Tensor
-    known_item: Tensor
-
-    def __init__(
-        self,
-        edge_index: Tensor,
-        num_users: int,
-        num_items: int,
-        user_ids: Sequence[int | str] | None = None,
-        item_ids: Sequence[int | str] | None = None,
-        known: Tensor | None = None,
-    ) -> None:
-        super().__init__()
-        self.num_users, self.num_items = num_users, num_items
-        self.user_ids = distinct_ids(user_ids, num_users, "user")
-        self.item_ids = distinct_ids(item_ids, num_items, "item")
-        self.info: dict[str, Any] = {}  # what was saved with a model that was loaded
-        self._index: dict[str, pd.Index[int | str]] = {}
-        pairs = self.check_pairs(edge_index, "edge_index")
-        self.register_buffer("seen_ptr", pairs.ptr, False)
-        self.register_buffer("seen_item", pairs.col, False)
-        if known is not None:
-            known = known.to(edge_index.device)
-            self.check_pairs(known, "known")
-            pairs = self.check_pairs(torch.cat([edge_index, known], 1), "known")
-        self.register_buffer("known_ptr", pairs.ptr, False)
-        self.register_buffer("known_item", pairs.col, False)
-
-    def score(self, user: Tensor) -> Tensor:
-        """Scores of all items.
-
-        Args:
-            user (Tensor): User positions, int64 of shape :math:`(B,)`.
-
-        Returns:
-            Tensor of shape :math:`(B, I)`; nothing is masked.
-        """
-        raise NotImplementedError
 
     def score_history(self, history: Tensor) -> Tensor:
         r"""Scores of all items for users whom the ranker need not know, by their interactions.
@@ -117,68 +80,75 @@ class Ranker(torch.nn.Module):
             "models such as 'ease' and 'bilinear-text' score histories of others."
         )
 
-    def scorer(self) -> Scorer:
-        """A function like :meth:`score` for many calls between which nothing changes."""
-        return self.score
+    @property
+    def takes_history(self) -> bool:
+        """Whether :meth:`score_history` works, so that people are ranked for by their histories."""
+        return type(self).score_history is not Ranker.score_history
 
-    def embed(self) -> tuple[Tensor, Tensor] | None:
-        """Final embeddings of users and items whose dot products are the scores, or nothing."""
-        return None
+    def history_scorer(self) -> Scorer:
+        """A function like :meth:`score_history` for many calls between which nothing changes."""
+        return self.score_history
 
-    def seen(self, user: Tensor) -> tuple[Tensor, Tensor]:
-        """Training items of some users.
-
-        Args:
-            user (Tensor): User positions, int64 of shape :math:`(B,)`.
-
-        Returns:
-            Row in ``user`` and item of each training interaction, both of shape :math:`(M,)`.
-        """
-        return CSR(self.seen_ptr, self.seen_item).of(user)
-
-    def block_size(self) -> int:
-        """Users whose scores fit into memory at once."""
-        return max(1, BLOCK_ENTRIES // max(1, self.num_items))
-
-    @torch.no_grad()
-    def topk(
-        self,
-        user: Tensor,
-        k: int,
-        exclude: Exclude = "known",
-        candidates: Tensor | None = None,
-        block_size: int | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        r"""The best items of some users; equal scores are listed by ascending item.
-
-        Args:
-            user (Tensor): User positions, int64 of shape :math:`(B,)`.
-            k (int): Length of the lists.
-            exclude (str or Tensor, optional): What is not ranked: ``"known"``, every interaction
-                that the data set knows of, ``"train"``, the training interactions only, pairs of
-                shape :math:`(2, M)`, or nothing. (default: ``"known"``)
-            candidates (Tensor, optional): Positions of the items that are ranked, int64 of shape
-                :math:`(C,)`. (default: all items)
-            block_size (int, optional): Users that are scored at once.
-                (default: as many as score into 64 MB, at most 128 on the CPU)
-
-        Returns:
-            Item positions and scores in descending order, both of shape :math:`(B, k)`. Where
-            fewer items are left, ``-1`` and minus infinity follow.
+    def item_similarity(self) -> Similarity:
+        """A function of positions of items, and of others or ``None`` for all, that gives their
+        similarities; see :meth:`similar`.
 
         Raises:
-            ValueError: If an argument is wrong, or scores are NaN.
+            NotImplementedError: If the model does not tell items apart.
         """
-        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-            raise ValueError(f"'k' must be a whole number, at least 1, got {k!r}.")
-        user = self._check_positions(user, self.num_users, "user")
-        if candidates is not None:
-            candidates = self.check_items(candidates)
-        hidden = self.hidden_items(exclude)
-        with self.ranking():
-            lists = list(ranked_lists(self, user, k, hidden, candidates, block_size))
-        _, item, score = (torch.cat(parts) for parts in zip(*lists, strict=True))
-        return item, score
+        raise NotImplementedError(
+            f"{type(self).__name__} has no similarities of items; models with embeddings or "
+            "weights between items have some, such as 'ease' and 'text-mean'."
+        )
+
+    @property
+    def text_width(self) -> int | None:
+        """Width of the texts' vectors by which :meth:`add_items` ranks new items; ``None`` where
+        the model does not rank by texts alone.
+        """
+        return None
+
+    @property
+    def grows(self) -> bool:
+        """Whether :meth:`grow` works without texts."""
+        return False
+
+    def text_scorer(self, person: "Person") -> Scorer | None:
+        """A function of texts' vectors, shape :math:`(n, T)`, that gives the scores which items of
+        such texts have for a person, shape :math:`(n,)`; ``None`` where there is none.
+        """
+        return None
+
+    def explanations(self) -> list[str]:
+        """The ways in which scores are explained, the first by default; see :meth:`explain`."""
+        words = self.text_encoder is not None and self.item_table is not None
+        return ["history", "words"] if words and self.text_width is not None else ["history"]
+
+    def contributions(self, person: "Person", item: int) -> "Contributions | None":
+        """The parts of a score that the items of a history have; ``None`` where it is no sum."""
+        return None
+
+    def explain_by(
+        self, way: str, person: "Person", item: int, k: int, score: float
+    ) -> "Explanation":
+        """An explanation by one of :meth:`explanations` other than the history."""
+        from .words import explain_words
+
+        return explain_words(self, person, item, k, score)
+
+    def grow(self, ids: Sequence[int | str], texts: Tensor | None) -> None:
+        """Makes room for new items after all others; see :meth:`add_items`, which checks them.
+
+        A subclass adds what belongs to the items first.
+
+        Args:
+            ids (sequence): The new items' ids.
+            texts (Tensor, optional): Their texts' vectors, of shape :math:`(n, T)`. Without them
+                the model treats the items as others that nobody has touched.
+        """
+        self.item_ids = [*self.ids("item"), *ids]
+        self.num_items = len(self.item_ids)
+        self._owners = {}
 
     def recommend(
         self,
@@ -186,29 +156,51 @@ class Ranker(torch.nn.Module):
         k: int = 20,
         exclude: Exclude = "known",
         candidates: Iterable[Hashable] | None = None,
+        *,
+        history: Any = None,
+        weights: Any = None,
+        filters: Filters | None = None,
     ) -> pd.DataFrame:
-        """The best items for some users.
+        """The best items for some users, or for people whom the ranker was not built with.
 
         Args:
-            user (id or iterable of ids, optional): In the owner's ids. (default: every user)
+            user (id or iterable of ids, optional): In the owner's ids.
+                (default: every user, or those of ``history``)
             k (int, optional): Number of items. (default: ``20``)
             exclude (str or Tensor, optional): What is left out, as in :meth:`topk`; by default
-                everything that the data set knows of the user. (default: ``"known"``)
+                everything that the data set knows of the user, or the items of the history.
+                (default: ``"known"``)
             candidates (iterable of ids, optional): The items to choose from, in the owner's ids.
                 (default: all items)
+            history (sequence, sequence of sequences or DataFrame, optional): Items of a person
+                whom the ranker does not know; of several, who are called 0, 1, ...; or a table
+                with the columns ``user``, ``item`` and perhaps ``weight``. (default: none)
+            weights (sequence or sequence of sequences, optional): A positive number for each item
+                of the history, shaped like it. (default: all count the same)
+            filters (Filters, optional): Further rules for what is listed. (default: none)
 
         Returns:
             Table with the columns ``user``, ``item`` (the owner's ids), ``rank`` (from 1) and
-            ``score``. A user who has fewer than ``k`` items left gets fewer rows.
+            ``score``, in the order in which the users were given. A user who has fewer than ``k``
+            items left gets fewer rows. Equal scores are listed by ascending position of the item.
 
         Raises:
-            KeyError: If a user or a candidate is unknown.
+            KeyError: If a user, a candidate or an item of a history is unknown.
+            NotImplementedError: If the model cannot rank by a history.
             TypeError: If what is given for an id cannot be one, such as a mask's ``True``.
-            ValueError: If ``k`` is not positive, ``exclude`` is unknown, or scores are NaN.
+            ValueError: If ``k`` is not positive, ``exclude`` is unknown, a history is empty, a
+                rule is wrong, or scores are NaN.
         """
-        position = self._positions(user, "user")
-        items = None if candidates is None else self._positions(candidates, "item")
-        listed, score = self.topk(position, k, exclude, items)
+        if history is not None or weights is not None:
+            return self.of(history, weights, user).recommend(
+                None, k, exclude, candidates, filters=filters
+            )
+        position = self.positions(user, "user")
+        items = None if candidates is None else self.positions(candidates, "item")
+        filters = check_filters(filters)
+        check_length(k)
+        items = filters.candidates(self, items)
+        listed, score = filtered_topk(self, position, k, exclude, items, filters)
         row, column = (listed >= 0).nonzero(as_tuple=True)
         columns = {
             "user": position[row],
@@ -217,108 +209,128 @@ class Ranker(torch.nn.Module):
             "score": score[row, column].float(),
         }
         table = pd.DataFrame({name: column.cpu().numpy() for name, column in columns.items()})
-        for side, ids in (("user", self.user_ids), ("item", self.item_ids)):
-            if ids is not None:
-                table[side] = pd.Series(ids).take(table[side].to_numpy()).array
+        for side in ("user", "item"):
+            table[side] = self.owners(side).take(table[side].to_numpy())
         return table
 
-    def hidden_items(self, exclude: Exclude) -> CSR | None:
-        """The items of each user that are not ranked.
+    def of(self, history: Any, weights: Any = None, user: Any = None) -> "Ranker":
+        """The ranker of people who are given by histories alone; see :meth:`recommend`."""
+        from .histories import HistoryRanker, read_histories
+
+        if user is not None:
+            raise ValueError("Give 'user' or 'history', not both.")
+        if history is None:
+            raise ValueError("'weights' belong to a 'history', which is missing.")
+        if not self.takes_history:
+            self.score_history(torch.empty(0, self.num_items))  # says why
+        return HistoryRanker(self, read_histories(self, history, weights))
+
+    def similar(
+        self,
+        item: Hashable | Iterable[Hashable] | None = None,
+        user: Hashable | Iterable[Hashable] | None = None,
+        k: int = 20,
+        filters: Filters | None = None,
+    ) -> pd.DataFrame:
+        r"""What is most similar to an item, or to a user.
+
+        Items are compared as the model sees them: by the cosine of their embeddings or factors
+        (text models: of their texts); where there are item-to-item weights :math:`B`, of the rows
+        of :math:`I + B`; for neighbourhoods by the neighbourhoods' own similarity; for filters on
+        the graph by the cosine of the items' users, each weighted by
+        :math:`1 / \sqrt{d_u}`; for a blend by the weighted mean of the parts'. Users are compared
+        by the cosine of their embeddings, else of their training items.
 
         Args:
-            exclude (str or Tensor, optional): As in :meth:`topk`.
-        """
-        if exclude is None:
-            return None
-        if isinstance(exclude, Tensor):
-            return self.check_pairs(exclude.to(self.seen_ptr.device), "exclude")
-        if isinstance(exclude, str) and exclude == "known":
-            return CSR(self.known_ptr, self.known_item)
-        if isinstance(exclude, str) and exclude == "train":
-            return CSR(self.seen_ptr, self.seen_item)
-        raise ValueError(f"'exclude' must be 'known', 'train', None or pairs, got {exclude!r}.")
+            item (id or iterable of ids, optional): In the owner's ids.
+            user (id or iterable of ids, optional): In its place; in the owner's ids.
+            k (int, optional): Number of items or users. (default: ``20``)
+            filters (Filters, optional): Rules for the items that are listed. (default: none)
 
-    def check_pairs(self, pairs: Tensor, name: str) -> CSR:
-        r"""Checks pairs of user and item, sorts them, and drops duplicates.
+        Returns:
+            Table with the columns ``id``, ``rank`` (from 1) and ``similarity``; where a list of ids
+            was given, with a first column ``of``. What was asked for is not listed.
+
+        Raises:
+            KeyError: If an id is unknown.
+            NotImplementedError: If the model does not tell items apart, as popularity.
+            ValueError: If not exactly one of ``item`` and ``user`` is given, or a rule is wrong.
+        """
+        from .similar import similar
+
+        return similar(self, item, user, k, filters)
+
+    def explain(
+        self,
+        user: Hashable | None = None,
+        item: Hashable | None = None,
+        k: int = 5,
+        *,
+        history: Any = None,
+        weights: Any = None,
+        by: str | None = None,
+    ) -> "Explanation":
+        """Why an item has its score for a user, or for a person who is given by a history.
+
+        - Where the score is a sum over the items of the history (closed-form models, LightGCN and
+          its family), the items with their part of the score; the parts add up.
+        - Other dot products: the items of the history that are nearest to the item.
+        - Models with intents: those that weigh most on both sides, compared with the average.
+        - Blends: the part of each model, and within it as above.
+        - Models of texts, where ``item_table`` and ``text_encoder`` are set: also the words of the
+          item without which its score would be another.
 
         Args:
-            pairs (Tensor): User ids over item ids, int64 of shape :math:`(2, M)`.
-            name (str): What messages call them.
+            user (id, optional): In the owner's ids.
+            item (id): In the owner's ids.
+            k (int, optional): Number of reasons. (default: ``5``)
+            history (sequence, optional): In the place of ``user``, the items of a person.
+            weights (sequence, optional): A positive number for each item of the history.
+            by (str, optional): ``"history"``, ``"intents"``, ``"parts"`` or ``"words"``.
+                (default: what the model has first of intents, parts and history)
 
         Raises:
-            ValueError: If they are no such pairs, or name a user or an item that does not exist.
+            KeyError: If an id is unknown.
+            NotImplementedError: If the model has no such explanation.
+            ValueError: If an argument is missing or wrong.
         """
-        sizes = self.num_users, self.num_items
-        check_pairs(pairs, *sizes, name)
-        key = (pairs[0] * self.num_items + pairs[1]).unique()
-        return CSR.from_pairs(key // self.num_items, key % self.num_items, *sizes)
+        from .explain import explain
 
-    @contextmanager
-    def ranking(self) -> Iterator[None]:
-        """Evaluation mode without autocast, in which lists are made."""
-        mode = self.training
-        self.eval()
-        try:
-            with torch.autocast(self.seen_ptr.device.type, enabled=False):
-                yield
-        finally:
-            self.train(mode)
+        return explain(self, user, item, k, history, weights, by)
 
-    def check_items(self, candidates: Tensor) -> Tensor:
-        """Checks positions of items, and brings them to the ranker's device.
+    def add_items(self, table: pd.DataFrame, encoder: Any = None) -> None:
+        """Adds items that nobody has touched, which are ranked by their texts from now on.
+
+        Nothing is trained again. What the texts say of an item is what the model learned of the
+        texts of others; a part of a blend that reads no texts scores new items like others that
+        nobody has touched.
+
+        Args:
+            table (DataFrame): A row for each new item: its id in ``item`` and its texts in further
+                columns, those that the encoder's data set reads, else ``text`` or ``title``, else
+                all; or the encoder's vectors, in a column ``x``.
+            encoder (TableDataset, encoder or callable, optional): What turns texts into the vectors
+                that the model was built with: the data set itself, which knows columns, encoder
+                and components, an encoder of :mod:`irllrec_pyg.text`, whose vectors are scaled to
+                length 1, or a function from a list of texts to an array.
+                (default: :attr:`text_encoder`)
 
         Raises:
-            ValueError: If they are none.
+            NotImplementedError: If the model does not rank items by texts alone.
+            ValueError: If an id is there already, or twice, or an item has no text. Then nothing
+                was changed.
         """
-        return self._check_positions(candidates, self.num_items, "candidates")
+        from .new_items import add_items
 
-    def _check_positions(self, position: Tensor, count: int, name: str) -> Tensor:
-        wrong = position.dim() != 1 or position.dtype != torch.long
-        if wrong or bool(((position < 0) | (position >= count)).any()):
-            raise ValueError(
-                f"{name!r} must be positions from 0 to {count - 1}, int64 in one row, got "
-                f"{position}."
-            )
-        return position.to(self.seen_ptr.device)
-
-    def _positions(self, asked: Hashable | Iterable[Hashable] | None, side: str) -> Tensor:
-        """Positions of users or items that are given by the owner's ids."""
-        device = self.seen_ptr.device
-        count, ids = getattr(self, f"num_{side}s"), getattr(self, f"{side}_ids")
-        if asked is None:
-            return torch.arange(count, device=device)
-        if isinstance(asked, (Tensor, np.ndarray)):
-            asked = np.atleast_1d(asked).tolist()
-        single = isinstance(asked, (str, bytes)) or not isinstance(asked, Iterable)
-        wanted: list[Any] = [asked] if single else list(asked)  # type: ignore[arg-type]
-        for value in wanted:  # a mask's True equals the id 1
-            if isinstance(value, (bool, np.bool_)) or not isinstance(value, Hashable):
-                raise TypeError(f"'{side}' must be an id or a list of ids, got {value!r} in it.")
-        if side not in self._index:
-            self._index[side] = pd.Index(list(range(count) if ids is None else ids), dtype=object)
-        position = self._index[side].get_indexer(pd.Index(wanted, dtype=object))
-        if (position < 0).any():
-            unknown = [wanted[at] for at in (position < 0).nonzero()[0][:3]]
-            text = isinstance(unknown[0], int) and str(unknown[0]) in self._index[side]
-            hint = f" Its ids are text: did you mean {str(unknown[0])!r}?" if text else ""
-            raise KeyError(
-                f"Unknown {side} {', '.join(map(repr, unknown))}; {side}s are given by the "
-                f"ids of the training data.{hint}"
-            )
-        return torch.as_tensor(position, dtype=torch.long, device=device)
+        add_items(self, table, encoder)
 
 
-class DotProductRanker(Ranker):
-    """Base class of rankers whose scores are dot products of embeddings; see :class:`Ranker`."""
+def check_filters(filters: Any) -> Filters:
+    """Checks rules; none are rules that allow everything.
 
-    def embed(self) -> tuple[Tensor, Tensor]:
-        r"""Final embeddings of users :math:`(U, d)` and items :math:`(I, d)`."""
-        raise NotImplementedError
-
-    def score(self, user: Tensor) -> Tensor:
-        r"""Dot products of users with all items, shape :math:`(B, I)`."""
-        return self.scorer()(user)
-
-    def scorer(self) -> Scorer:
-        """Embeds once and scores any number of blocks of users."""
-        return DotProducts(*self.embed())
+    Raises:
+        TypeError: If they are something else.
+    """
+    if filters is not None and not isinstance(filters, Filters):
+        raise TypeError(f"'filters' must be Filters(…), got {type(filters).__name__}.")
+    return filters or Filters()

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..sparse import CSR
 
 if TYPE_CHECKING:
-    from .ranker import Ranker
+    from .positions import PositionRanker
 
 Scorer = Callable[[Tensor], Tensor]
 GROUP, SPLIT = 8, 16  # columns in a group; rows of SPLIT x k columns are worth splitting
@@ -48,7 +48,7 @@ class Blocks:
     """
 
     def __init__(
-        self, ranker: "Ranker", size: int, k: int, candidates: Tensor | None = None
+        self, ranker: "PositionRanker", size: int, k: int, candidates: Tensor | None = None
     ) -> None:
         self.ranker, self.scorer, self.size, self.k = ranker, ranker.scorer(), size, k
         self.num_items = num_items = ranker.num_items
@@ -128,7 +128,7 @@ class Blocks:
 
 
 def ranked_lists(
-    ranker: "Ranker",
+    ranker: "PositionRanker",
     user: Tensor,
     k: int,
     hidden: CSR | None,
@@ -175,7 +175,7 @@ def ranked_lists(
         yield chunk, item, score
 
 
-def default_block_size(ranker: "Ranker") -> int:
+def default_block_size(ranker: "PositionRanker") -> int:
     """Users whose scores fit into memory at once, on the CPU into the cache."""
     most = ranker.block_size()
     return min(most, CPU_BLOCK) if ranker.seen_ptr.device.type == "cpu" else most

@@ -14,16 +14,19 @@ from ..datasets.interactions import from_interactions
 from ..linear import LinearModel
 from ..nn.features import MissingTextError
 from ..nn.heads.base import TextHead
-from ..nn.recommender import ModelConfig, Recommender
-from ..published import model_config, published_settings, split_name
+from ..nn.model_config import ModelConfig
+from ..nn.recommender import Recommender
+from ..published import model_config, published_grid, published_settings, split_name
 from ..ranking import Blend, Ranker
 from ..registry import lookup
 from ..training import TrainingConfig, fit
+from ..training.callbacks import Watched
 from .config import TUNED_BY
 from .ranges import Range
 
 Settings = dict[str, Any]
 Find = Callable[[str], "Candidate"]
+Watch = Callable[[int, float], None] | None
 # Settings that make a model greater, not better suited: a study names them where it means them.
 SIZES = ("embedding_size", "similarity")
 CHECKPOINT_EVERY = 20  # epochs
@@ -109,7 +112,19 @@ class Candidate:
             return replace(self, settings={**self.settings, **self.without_text})
         return None
 
-    def fit(self, data: HeteroData, settings: Settings, seed: int, folder: Path) -> Ranker:
+    def grid(self, data: HeteroData) -> dict[str, list[Any]]:
+        """Values by path for a search by grid: the published ones where there are several, else
+        some of the range.
+        """
+        known = published_grid(self.model)
+        return {
+            path: found if len(found := known.get(path, [])) > 1 else given.grid()
+            for path, given in self.ranges(data).items()
+        }
+
+    def fit(
+        self, data: HeteroData, settings: Settings, seed: int, folder: Path, watch: Watch = None
+    ) -> Ranker:
         """Builds and trains the model.
 
         Args:
@@ -117,6 +132,8 @@ class Candidate:
             settings (dict): What was chosen, by path.
             seed (int): Of everything random.
             folder (Path): Where training may leave what it needs to go on after a kill.
+            watch (callable, optional): Is called with each evaluated epoch and the value of
+                validation, and may end the training by an exception. (default: ``None``)
         """
         raise NotImplementedError
 
@@ -219,7 +236,9 @@ class LinearCandidate(Candidate):
         small = {path: min(fields[path].default, most) for path, most in limits.items()}
         self.cls(data, {**small, **self.settings})
 
-    def fit(self, data: HeteroData, settings: Settings, seed: int, folder: Path) -> Ranker:
+    def fit(
+        self, data: HeteroData, settings: Settings, seed: int, folder: Path, watch: Watch = None
+    ) -> Ranker:
         """Builds the model."""
         own = {"seed": seed} if self.is_random else {}
         return self.cls(data, {**self.settings, **settings, **own})
@@ -299,12 +318,16 @@ class GraphCandidate(Candidate):
         )
         return None if not gone or found.takes_text else found
 
-    def fit(self, data: HeteroData, settings: Settings, seed: int, folder: Path) -> Ranker:
+    def fit(
+        self, data: HeteroData, settings: Settings, seed: int, folder: Path, watch: Watch = None
+    ) -> Ranker:
         """Trains the model; a run that was killed goes on in the folder."""
         own = self.all_settings(data, settings)
         torch.manual_seed(seed)
         model = Recommender.from_config(model_config(self.model, own), data)
-        fit(model, data, _training(own, seed), folder=folder, progress=False, loggers=[])
+        config = _training(own, seed)
+        watching = [Watched(watch, config.monitor)] if watch else []
+        fit(model, data, config, folder=folder, progress=False, loggers=[], callbacks=watching)
         return model
 
 

@@ -14,7 +14,6 @@ once, it has two processes that share the work.
 import argparse
 import json
 import logging
-import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -23,6 +22,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ..cli import leaving_at_once
 from ..config import ConfigError, read_yaml, write_yaml
 from ..files import atomic_path, write_text
 from .arms import Arm, all_arms, named, read_arms
@@ -36,6 +36,7 @@ from .units import Units
 
 PLAN, PAGE, ASKED = "study.yaml", "README.md", "asked.md"
 RULES = tuple(StudyConfig.model_fields)
+STOPPED = "the same command goes on from here"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,8 +45,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", default="data", help="folder of the table folders")
     parser.add_argument("--model", nargs="+", metavar="NAME", help="default: all of --arms")
     parser.add_argument("--arms", help="YAML file of models, with settings and ranges")
-    parser.add_argument("--text", nargs="+", choices=list(TEXTS), default=list(TEXTS))
-    parser.add_argument("--setting", nargs="+", choices=list(SPLITS), default=list(SPLITS)[:3])
+    for name, choices, default, what in (
+        ("text", list(TEXTS), list(TEXTS), "kinds of text"),
+        ("setting", list(SPLITS), list(SPLITS)[:3], "settings"),
+    ):
+        parser.add_argument(
+            f"--{name}",
+            nargs="+",
+            choices=choices,
+            default=default,
+            metavar="NAME",
+            help=f"{what}: {', '.join(choices)} (default: {' '.join(default)})",
+        )
     parser.add_argument("--out", required=True, help="folder of the study")
     parser.add_argument("--page", action="store_true", help="only write the page again")
     parser.add_argument("--verbose", action="store_true", help="say what models say")
@@ -59,16 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs a study, or writes its page again; says what is wrong, where something is."""
-    try:
-        with nullcontext() if args.verbose else _quiet():
-            _run(args)
-    except (ValueError, ImportError, OSError) as error:
-        print(f"irllrec study: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("irllrec study: stopped; the same command goes on from here.", file=sys.stderr)
-        return 130
+    """Runs a study, or writes its page again."""
+    with nullcontext() if args.verbose else _quiet():
+        _run(args)
     print(Path(args.out, PAGE))
     return 0
 
@@ -89,7 +93,8 @@ def _quiet() -> Iterator[None]:
 
 
 def _run(args: argparse.Namespace) -> None:
-    from .work import Work  # needs the extra, which help does not
+    with leaving_at_once("irllrec study"):
+        from .work import Work  # needs the extra, which help does not
 
     folder = Path(args.out)
     known = read_arms(args.arms)

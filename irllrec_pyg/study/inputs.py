@@ -9,10 +9,10 @@ import torch
 from torch_geometric.data import HeteroData, InMemoryDataset
 
 from ..datasets import TableDataset
+from ..datasets.config import DataConfig
 from ..datasets.placebo import NoiseTexts, PermuteTexts, RandomInteractions
 from ..datasets.splits import Kind
 from ..provenance import hashes
-from ..runs import DataConfig
 from .config import StudyConfig
 
 #: Kinds of texts, and what they are.

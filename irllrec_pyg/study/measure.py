@@ -150,10 +150,10 @@ class FoldedIn(Ranker):
             ranker.user_ids,
             ranker.item_ids,
         )
-        own = type(ranker).score_history is not Ranker.score_history
+        own = ranker.takes_history
         if not own and not isinstance(ranker, DotProductRanker):
             raise ValueError(f"{type(ranker).__name__} cannot rank for users by a history.")
-        self.score_of = ranker.score_history if own else _mean_of_items(ranker)
+        self.score_of = ranker.history_scorer() if own else _mean_of_items(ranker)
 
     def score(self, user: Tensor) -> Tensor:
         """Scores of all items, shape ``(B, I)``."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import optuna
 
 EDGE = 0.05  # share of a range that counts as its end
+GRID = 5  # values of a range that goes up evenly
 STEP = 0.5  # share of the range that was declared, by which an end moves out
 
 
@@ -93,6 +94,23 @@ class Range:
         if self.whole:
             return trial.suggest_int(name, self.low, self.high, log=self.log)
         return trial.suggest_float(name, self.low, self.high, log=self.log)
+
+    def grid(self) -> list[Any]:
+        """Some values of the range: each twice the one before on a logarithmic scale, else evenly
+        from end to end.
+        """
+        if self.choices:
+            return list(self.choices)
+        if self.log:
+            found = [self.low]
+            while found[-1] * 2 <= self.high:
+                found.append(found[-1] * 2)
+            return found
+        steps = GRID if not self.whole else min(GRID, self.high - self.low + 1)
+        if steps < 2:
+            return [self.low]
+        values = [self.low + (self.high - self.low) * at / (steps - 1) for at in range(steps)]
+        return list(dict.fromkeys(map(round, values))) if self.whole else values
 
     def at_end(self, value: Any) -> int:
         """-1 or 1 where a value lies at the lower or the upper end, else 0."""

@@ -1,24 +1,47 @@
 """One model with the best settings for one's own data, without a study around it."""
 
 import logging
+import random
 import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 from filelock import FileLock
 from torch_geometric.data import HeteroData
 from tqdm import tqdm
 
 from ..config import ConfigError
+from ..linear import LinearModel
+from ..nn.recommender import Recommender
 from ..provenance import hashes
-from ..ranking import Ranker
+from ..ranking import Blend, Ranker
 from .arms import named, read_arms
-from .candidates import BlendCandidate, Candidate, Settings
+from .candidates import BlendCandidate, Candidate, Settings, Watch
 from .config import TUNED_BY, TUNING_SEED
 from .measure import measure
-from .tuning import tune
+from .tuning import Tuning, tune
 from .units import short_hash
 
 log = logging.getLogger(__name__)
+
+
+class Found(NamedTuple):
+    """What a search gives.
+
+    Args:
+        ranker (Ranker): The model with the best settings.
+        searches (dict): What was tried for each part and then for the whole, by name; nothing
+            where nothing was searched.
+        chosen (dict): The best settings of the whole, by path.
+    """
+
+    ranker: Ranker
+    searches: dict[str, Tuning]
+    chosen: Settings
 
 
 def tuned(
@@ -63,69 +86,154 @@ def tuned(
         >>> model.recommend(7, k=2)["rank"].tolist()
         [1, 2]
     """
+    return search(model, data, trials=trials, folder=folder, seed=seed, progress=progress).ranker
+
+
+def search(
+    model: str | Candidate,
+    data: HeteroData,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    trials: int = 20,
+    sampler: Literal["tpe", "grid"] = "tpe",
+    prune: bool = False,
+    seconds: float | None = None,
+    folder: str | Path | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> Found:
+    """As :func:`tuned`, and tells what was tried.
+
+    Args:
+        model, data, folder, seed, progress: As in :func:`tuned`.
+        settings (mapping, optional): Settings by path that are not searched. (default: none)
+        trials (int, optional): As in :func:`tuned`; with 0 the model has the settings that are
+            given, and defaults. (default: ``20``)
+        sampler (str, optional): ``"tpe"``, or ``"grid"``: every combination of the published
+            values of a model, or of some values of the ranges that it declares, in an order drawn
+            at random. (default: ``"tpe"``)
+        prune (bool, optional): Whether trials that fall behind the others are stopped early;
+            models in closed form have no steps. (default: ``False``)
+        seconds (float, optional): No trial begins after so many seconds of trials of a part.
+            (default: ``None``)
+    """
     known = read_arms(None)
 
     def find(name: str) -> Candidate:
         return known.get(name) or named(name)
 
     candidate = find(model) if isinstance(model, str) else model
+    if settings:
+        if isinstance(candidate, BlendCandidate):
+            raise ConfigError(f"{candidate.name!r} is an ensemble: its settings are searched.")
+        candidate = replace(candidate, settings={**candidate.settings, **settings})
     if "x" not in data["item"] and candidate.takes_text:
         found = candidate.textless(find)
         if found is None:
             raise ConfigError(f"{candidate.name!r} needs texts of the items, which 'data' lacks.")
         candidate = found
-    if folder is not None:
-        kept = Path(folder, short_hash(hashes(data)))
-        return _tuned(candidate, data, trials, kept, seed, progress)[0]
-    with tempfile.TemporaryDirectory() as scratch:
-        return _tuned(candidate, data, trials, Path(scratch), seed, progress)[0]
+    with ExitStack() as stack:
+        if folder is None:
+            place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        else:
+            place = Path(folder, short_hash(hashes(data)))
+        own = _Search(data, place, trials, sampler, prune, seconds, seed, progress)
+        ranker, _, chosen = own.run(candidate)
+        return Found(ranker, own.searches, chosen)
 
 
-def _tuned(
-    candidate: Candidate, data: HeteroData, trials: int, folder: Path, seed: int, progress: bool
-) -> tuple[Ranker, str]:
-    """The best model, and a hash of what was chosen; what was tried is in the folder."""
-    if isinstance(candidate, BlendCandidate):
-        found_parts = [
-            _tuned(part, data, trials, folder, seed, progress) for part in candidate.parts
-        ]
-        parts = [ranker for ranker, _ in found_parts]
-        # Other settings of the parts make another blend, whose trials say nothing of this one.
-        chosen = [part for _, part in found_parts]
+class _Search:
+    """The search for the settings of a model, and of each part of an ensemble before."""
 
-        def build(settings: Settings) -> Ranker:
-            return candidate.blend(parts, settings)
-    else:
-        chosen = []
+    def __init__(
+        self,
+        data: HeteroData,
+        folder: Path,
+        trials: int,
+        sampler: str,
+        prune: bool,
+        seconds: float | None,
+        seed: int,
+        progress: bool,
+    ) -> None:
+        self.data, self.folder, self.trials, self.sampler = data, folder, trials, sampler
+        self.prune, self.seconds, self.seed, self.progress = prune, seconds, seed, progress
+        self.searches: dict[str, Tuning] = {}
+        sides = [side for side in ("item", "user") if "split" in data[side]]
+        self.setting = f"cold_{sides[-1]}s" if sides else "warm"
 
-        def build(settings: Settings) -> Ranker:
-            return candidate.fit(data, settings, seed, folder / "training" / short_hash(settings))
+    def run(self, candidate: Candidate) -> tuple[Ranker, str, Settings]:
+        """The best model, a hash of what was chosen, and what was."""
+        data, seed, chosen = self.data, self.seed, list[str]()
+        if isinstance(candidate, BlendCandidate):
+            parts = [self.run(part) for part in candidate.parts]
+            rankers = [ranker for ranker, _, _ in parts]
+            # Other settings of the parts make another blend, whose trials say nothing of this one.
+            chosen = [part for _, part, _ in parts]
 
-    setting = "warm"
-    for side in ("item", "user"):
-        if "split" in data[side]:
-            setting = f"cold_{side}s"
-    own = {**candidate.description, "parts": chosen, "seed": seed if candidate.is_random else 0}
-    journal = folder / f"{candidate.name}-{short_hash(own)}.log"
-    journal.parent.mkdir(parents=True, exist_ok=True)
+            def build(settings: Settings, watch: Watch = None) -> Ranker:
+                return candidate.blend(rankers, settings)
+        else:
 
-    def value(settings: Settings) -> float:
-        return measure(build(settings), data, setting, "val").means()[TUNED_BY]
+            def build(settings: Settings, watch: Watch = None) -> Ranker:
+                kept = self.folder / "training" / short_hash(settings)
+                return candidate.fit(data, settings, seed, kept, watch)
 
-    bar = tqdm(total=trials, desc=f"settings of {candidate.name}", disable=not progress)
-    with FileLock(journal.with_suffix(".lock")), bar:
-        found = tune(
-            candidate.ranges(data),
-            value,
-            journal,
-            trials=trials,
-            seed=TUNING_SEED,
-            starts=candidate.starts(data),
-            report=bar.update,
-        )
-        bar.update(found.trials - bar.n)  # of an earlier run
+        own = {**candidate.description, "parts": chosen, "seed": seed if candidate.is_random else 0}
+        best = self._best(candidate, own, build) if self.trials else candidate.starts(data)[0]
+        return build(best), short_hash({**own, "chosen": best}), best
+
+    def _best(self, candidate: Candidate, own: dict[str, Any], build: Any) -> Settings:
+        """The settings that are best on validation."""
+
+        def value(settings: Settings, watch: Watch = None) -> float:
+            ranker = build(settings, watch)
+            return measure(ranker, self.data, self.setting, "val").means()[TUNED_BY]
+
+        how = {**own, "sampler": self.sampler} if self.sampler != "tpe" else own
+        how |= {"prune": True} if self.prune else {}
+        journal = self.folder / f"{candidate.name}-{short_hash(how)}.log"
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        starts, trials = candidate.starts(self.data), self.trials
+        if self.sampler == "grid":
+            starts = grid(candidate.grid(self.data), TUNING_SEED)
+            trials = min(trials, len(starts))
+        bar = tqdm(total=trials, desc=f"settings of {candidate.name}", disable=not self.progress)
+        with FileLock(journal.with_suffix(".lock")), bar:
+            found = tune(
+                candidate.ranges(self.data),
+                value,
+                journal,
+                trials=trials,
+                seconds=self.seconds,
+                seed=TUNING_SEED,
+                starts=starts,
+                report=bar.update,
+                prune=self.prune,
+            )
+            bar.update(found.trials - bar.n)  # of an earlier run
         log.info(
             "%s: %s %.4f on validation with %s.",
             *(candidate.name, TUNED_BY, found.value, found.settings or "its defaults"),
         )
-        return build(found.settings), short_hash({**own, "chosen": found.settings})
+        self.searches[candidate.name] = found
+        return found.settings
+
+
+def grid(values: Mapping[str, list[Any]], seed: int) -> list[Settings]:
+    """Every combination of values by path, in an order drawn at random."""
+    points = [dict(zip(values, point, strict=True)) for point in product(*values.values())]
+    random.Random(seed).shuffle(points)
+    return points
+
+
+def describe(ranker: Ranker) -> dict[str, Any]:
+    """What a model is, with every setting, as plain values."""
+    if isinstance(ranker, Blend):
+        parts = [describe(part) for part in ranker.rankers()]
+        return {"name": "blend", "weights": ranker.shares, "parts": parts}
+    if isinstance(ranker, Recommender):
+        return ranker.config.to_dict()
+    return (
+        ranker.description if isinstance(ranker, LinearModel) else {"name": type(ranker).__name__}
+    )

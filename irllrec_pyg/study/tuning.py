@@ -23,6 +23,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 Settings = dict[str, Any]
+PRUNED = "stopped early: it fell behind the others"
 WAITING = optuna.trial.TrialState.WAITING
 #: What a model says of settings that do not work; such a trial counts, and has no value.
 FAILURES = (ValueError, ArithmeticError, MemoryError, RuntimeError)
@@ -50,7 +51,7 @@ class Tuning(NamedTuple):
 
 def tune(
     ranges: Mapping[str, Range],
-    measure: Callable[[Settings], float],
+    measure: Callable[..., float],
     file: Path,
     *,
     trials: int,
@@ -58,6 +59,7 @@ def tune(
     seed: int = 0,
     starts: Sequence[Settings] = (),
     report: Callable[[], object] = lambda: None,
+    prune: bool = False,
 ) -> Tuning:
     """Looks for the settings with the greatest value, by Optuna's tree-structured Parzen estimator.
 
@@ -67,7 +69,8 @@ def tune(
 
     Args:
         ranges (mapping): What is searched, by path; nothing: one trial is enough.
-        measure (callable): The value of settings.
+        measure (callable): The value of settings; with ``prune`` it gets a second argument, a
+            function to call with each step and its value so far.
         file (Path): Optuna's journal, which keeps every trial.
         trials (int): Budget.
         seconds (float, optional): No trial begins after so long a time of trials. (default: never)
@@ -75,6 +78,9 @@ def tune(
         starts (sequence of dict, optional): Settings to try first, in this order.
             (default: none)
         report (callable, optional): Is called after each trial.
+        prune (bool, optional): Whether to stop a trial whose best value so far lies below the
+            median of the others' at the same step; see :class:`optuna.pruners.MedianPruner`.
+            (default: ``False``)
 
     Raises:
         RuntimeError: If no trial has a value; the last failure is named.
@@ -82,20 +88,7 @@ def tune(
     """
     if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
         raise ValueError(f"'trials' must be a whole number from 1 on, got {trials!r}.")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    _drop_torn_line(file)
-    lock = JournalFileSymlinkLock(str(file), grace_period=5)  # a killed process leaves it behind
-    try:
-        study = optuna.create_study(
-            storage=JournalStorage(JournalFileBackend(str(file), lock)),
-            study_name="tuning",
-            direction="maximize",
-            load_if_exists=True,
-        )
-    except (ValueError, KeyError, TypeError) as error:  # what is no line of JSON, or no record
-        raise ValueError(
-            f"{file} is damaged ({error}): delete it, and the search begins anew."
-        ) from error
+    study = open_journal(file)
     for left in study.get_trials(deepcopy=False):
         if left.state == optuna.trial.TrialState.RUNNING:  # a killed process left it
             study.tell(left.number, state=optuna.trial.TrialState.FAIL)
@@ -119,18 +112,56 @@ def tune(
         trial.set_user_attr("settings", json.dumps(chosen))
         begin = time.perf_counter()
         try:
-            value = measure(chosen)
+            value = measure(chosen, _watching(trial)) if prune else measure(chosen)
             if math.isnan(value):  # Optuna would forget the trial, and the search never end
                 raise ValueError("its value is NaN: is there anything to validate on?")
         except FAILURES as error:
             trial.set_user_attr("seconds", time.perf_counter() - begin)
             trial.set_user_attr("error", f"{type(error).__name__}: {error}"[:500])
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        except optuna.TrialPruned:
+            trial.set_user_attr("seconds", time.perf_counter() - begin)
+            trial.set_user_attr("error", PRUNED)
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
         else:
             trial.set_user_attr("seconds", time.perf_counter() - begin)
             study.tell(trial, value)
         report()
     return _result(ranges, done)
+
+
+def open_journal(file: Path) -> optuna.Study:
+    """The search that is kept in a file, which is made where it is missing.
+
+    Raises:
+        ValueError: If the file is damaged.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    _drop_torn_line(file)
+    lock = JournalFileSymlinkLock(str(file), grace_period=5)  # a killed process leaves it behind
+    try:
+        return optuna.create_study(
+            storage=JournalStorage(JournalFileBackend(str(file), lock)),
+            study_name="tuning",
+            direction="maximize",
+            load_if_exists=True,
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=3),
+        )
+    except (ValueError, KeyError, TypeError) as error:  # what is no line of JSON, or no record
+        raise ValueError(
+            f"{file} is damaged ({error}): delete it, and the search begins anew."
+        ) from error
+
+
+def _watching(trial: optuna.Trial) -> Callable[[int, float], None]:
+    """Stops a trial that falls behind the others."""
+
+    def watch(step: int, value: float) -> None:
+        trial.report(value, step)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+
+    return watch
 
 
 def _drop_torn_line(file: Path) -> None:

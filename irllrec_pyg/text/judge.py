@@ -217,7 +217,7 @@ class Adds:
             self.ranker.weight = without_own(inverse)
         else:
             own = settings | {"text_weight": settings["text_weight"] / ridge}
-            self.ranker.weight = corrected_(inverse, texts, L3AE.Config.read(own))
+            self.ranker.weight = corrected_(inverse, inverse @ texts, texts, L3AE.Config.read(own))
 
 
 def climb(

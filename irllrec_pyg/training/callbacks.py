@@ -1,8 +1,9 @@
 """What watches a training run."""
 
+from collections.abc import Callable
 from typing import Any
 
-from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, ProgressBar
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -69,6 +70,25 @@ class BestWeights(EarlyStopping):
         """The inverse of :meth:`state_dict`."""
         super().load_state_dict(state_dict)
         self.best_epoch, self.best_state = state_dict["best_epoch"], state_dict["best_state"]
+
+
+class Watched(Callback):
+    """Hands on what validation gives, before the next epoch begins.
+
+    Args:
+        watch (callable): Gets the epoch, from 1, and the value; an exception of it ends the run.
+        monitor (str): Metric.
+    """
+
+    def __init__(self, watch: Callable[[int, float], None], monitor: str) -> None:
+        self.watch, self.monitor = watch, monitor
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Looks at the last epoch, if it was evaluated."""
+        assert isinstance(pl_module, RecommenderModule)
+        history = pl_module.history
+        if history and self.monitor in history[-1]:
+            self.watch(len(history), max(row.get(self.monitor, 0.0) for row in history))
 
 
 class ResumeCheckpoint(ModelCheckpoint):

@@ -11,8 +11,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import report
 import run
+import run_arguments as asked
 
 from irllrec_pyg.runs import RunConfig
+from irllrec_pyg.training import TrainingConfig
 
 
 @pytest.fixture(scope="module")
@@ -174,8 +176,8 @@ def test_damaged_results_are_named_before_anything_is_trained(tmp_path):
 
 
 def test_ranking_without_validation_items_is_another_row():
-    args = run.parse(["--model", "ease", "lightgcn", "--exclude-validation"])
-    assert [run.label(args, name) for name in args.model] == [
+    args = asked.parse(["--model", "ease", "lightgcn", "--exclude-validation"])
+    assert [asked.label(args, name) for name in args.model] == [
         "ease-exclude_validation",
         "lightgcn-exclude_validation",
     ]
@@ -217,74 +219,74 @@ def test_a_command_that_cannot_be_meant_is_refused(capsys, options, message):
 
 
 def test_options_change_the_model_and_its_row():
-    args = run.parse(
+    args = asked.parse(
         [
             *("--model", "sgl_int", "gccf", "--mode", "as_in_paper"),
             *("--backbone.self-loops", "false", "--num-negatives", "4"),
         ]
     )
-    assert [run.label(args, name) for name in args.model] == [
+    assert [asked.label(args, name) for name in args.model] == [
         "sgl_int-num_negatives=4-as_in_paper",
         "gccf-self_loops=False-num_negatives=4-as_in_paper",
     ]
-    sgl, gccf = (run.describe(args, name, "sample", 7, run.FULL) for name in args.model)
+    sgl, gccf = (asked.describe(args, name, "sample", 7, asked.FULL) for name in args.model)
     assert sgl.model.heads["intent"]["matching"]["target"] == "similarities"
     assert sgl.model.heads["intent"]["translation"]["weight"] > 0
     assert gccf.model.backbone["self_loops"] is False
     assert (sgl.training.num_negatives, sgl.training.seed) == (4, 7)
-    both = run.parse(["--model", "lightgcn", "lightgcn_int", "--intent-num", "8"])
-    assert [run.label(both, name) for name in both.model] == [
+    both = asked.parse(["--model", "lightgcn", "lightgcn_int", "--intent-num", "8"])
+    assert [asked.label(both, name) for name in both.model] == [
         "lightgcn",
         "lightgcn_int-intent.num_intents=8",
     ]
 
 
 def test_a_setting_has_one_flag_by_its_own_name_and_by_its_published_one():
-    own = run.parse(["--model", "lightgcn_int", "--heads.intent.translation.weight", "1e-3"])
-    published = run.parse(["--model", "lightgcn_int", "--kd-int-weight-2", "1e-3"])
+    own = asked.parse(["--model", "lightgcn_int", "--heads.intent.translation.weight", "1e-3"])
+    published = asked.parse(["--model", "lightgcn_int", "--kd-int-weight-2", "1e-3"])
     assert own.given == published.given == {"heads.intent.translation.weight": 1e-3}
 
 
 def test_a_published_name_reaches_the_setting_that_each_model_has_for_it():
-    args = run.parse(["--model", "lightgcn_int", "dccf", "bigcf_int", "--intent-num", "8"])
-    models = {name: run.describe(args, name, "movie", 0, run.FULL).model for name in args.model}
+    args = asked.parse(["--model", "lightgcn_int", "dccf", "bigcf_int", "--intent-num", "8"])
+    models = {name: asked.describe(args, name, "movie", 0, asked.FULL).model for name in args.model}
     assert models["dccf"].backbone["num_intents"] == 8
     assert models["bigcf_int"].backbone["num_intents"] == 8
     assert models["lightgcn_int"].heads["intent"]["num_intents"] == 8
-    assert [run.label(args, name) for name in args.model] == [
+    assert [asked.label(args, name) for name in args.model] == [
         "lightgcn_int-intent.num_intents=8",
         "dccf-num_intents=8",
         "bigcf_int-num_intents=8",
     ]
 
 
-@pytest.mark.parametrize("path", run.settings())
+@pytest.mark.parametrize("path", asked.settings())
 def test_every_flag_is_taken_and_every_setting_has_a_row_of_its_own(path):
-    owner, info = next(iter(run.settings()[path].items()))
+    owner, info = next(iter(asked.settings()[path].items()))
     model = owner if path.startswith("backbone.") else "lightgcn"
     model += f"+{path.split('.')[1]}" if path.startswith("heads.") else ""
     loss = ["--loss", owner] if path.startswith("ranking_loss.") else []
     value = ((info.json_schema_extra or {}).get("search") or [info.default])[-1]
     flag = f"--{path.replace('_', '-')}"
-    args = run.parse(["--model", model, *loss, flag, json.dumps(value)])
-    found = run.describe(args, model, "movie", 0, run.FULL).to_dict()
+    args = asked.parse(["--model", model, *loss, flag, json.dumps(value)])
+    found = asked.describe(args, model, "movie", 0, asked.FULL).to_dict()
     found = {**found["model"], **found}
     for part in path.split("."):
         found = found[part]
     assert json.loads(json.dumps(found)) == json.loads(json.dumps(value))
-    others = [run.short(other) for other in run.settings() if other != path]
-    assert run.short(path) not in others
+    others = [asked.short(other) for other in asked.settings() if other != path]
+    assert asked.short(path) not in others
     if path.startswith("data."):  # other data, other folder
-        assert run.folder_of(args, "shop") != "shop"
+        assert asked.folder_of(args, "shop") != "shop"
         return
-    free = path.removeprefix("training.") in run.TrainingConfig.FREE
+    free = path.removeprefix("training.") in TrainingConfig.FREE
     plain = model + (f"+{owner}" if loss else "")
-    assert (run.label(args, model) == plain) == free  # those rows may go on elsewhere, or longer
+    assert (asked.label(args, model) == plain) == free  # those rows may go on elsewhere, or longer
 
 
 def test_the_name_of_a_row_can_be_the_name_of_a_folder(capsys):
-    assert run.word([10, 5]) == "10,5"
-    assert [run.word(value) for value in (None, True, 1e-7, "GAT")] == [
+    assert asked.word([10, 5]) == "10,5"
+    assert [asked.word(value) for value in (None, True, 1e-7, "GAT")] == [
         "null",
         "True",
         "1e-07",
@@ -292,18 +294,18 @@ def test_the_name_of_a_row_can_be_the_name_of_a_folder(capsys):
     ]
     for options in (["--precision", "a/b"], ["--backbone.gnn", "../GAT"]):
         with pytest.raises(SystemExit):
-            run.parse(["--model", "gnn", *options])
+            asked.parse(["--model", "gnn", *options])
         assert "use a plain value" in capsys.readouterr().err
-    args = run.parse(["--model", "lightgcn", "lightgcn", "--precision", "32-true", "32-true"])
+    args = asked.parse(["--model", "lightgcn", "lightgcn", "--precision", "32-true", "32-true"])
     assert (args.model, args.precision) == (["lightgcn"], ["32-true"])  # no seed counts twice
     for option in ("--seeds", "--k", "--threads"):
         with pytest.raises(SystemExit):
-            run.parse([option, "0"])
+            asked.parse([option, "0"])
 
 
 def test_the_help_says_what_every_setting_is_and_its_default(capsys):
     with pytest.raises(SystemExit):
-        run.parse(["--help"])
+        run.main(["--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert "--backbone.num-layers" in text
     assert "number of propagations, at least 0 and at most 100 for lightgcn, " in text
@@ -313,11 +315,14 @@ def test_the_help_says_what_every_setting_is_and_its_default(capsys):
 
 
 def test_without_arguments_closed_form_models_stand_beside_the_others():
-    args = run.parse([])
-    assert [name for name in args.model if run.is_linear(name)] == [
+    args = asked.parse([])
+    assert [name for name in args.model if asked.is_linear(name)] == [
         *("popularity", "item-knn", "ease", "low-pass-svd")
     ]
-    assert [name for name in args.model if not run.is_linear(name)] == ["lightgcn", "lightgcn_int"]
+    assert [name for name in args.model if not asked.is_linear(name)] == [
+        "lightgcn",
+        "lightgcn_int",
+    ]
 
 
 def test_a_backbone_with_heads_that_nobody_published_runs(tmp_path):
@@ -398,5 +403,5 @@ def test_what_is_made_of_tables_is_set_by_flags(tmp_path, capsys):
         ("--k-core=-1", "'k_core' must be at least"),
     ):
         with pytest.raises(SystemExit):
-            run.parse([*common, flag])
+            asked.parse([*common, flag])
         assert message in capsys.readouterr().err

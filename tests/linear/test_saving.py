@@ -115,8 +115,9 @@ def test_texts_change_nothing_where_they_are_not_read(tiny_data, name):
 def test_files_hold_what_is_needed_and_no_more(tiny_data, path):
     for name, expected in (
         ("item-knn", {"part.ptr", "part.neighbor", "part.similarity"}),
-        ("l3ae", {"part.weight"}),
-        ("text-mean", {"part.items"}),
+        ("ease", {"part.weight"}),
+        ("l3ae", {f"part.{name}" for name in ("weight", "texts", "prior", "solved", "center")}),
+        ("text-mean", {"part.items", "part.center"}),
         ("linear-filter", {"part.root"}),
     ):
         save_ranker(build(name, tiny_data), path)
@@ -139,8 +140,7 @@ def test_a_blend_is_saved_with_its_parts(tiny_data, path):
     torch.testing.assert_close(
         loaded.parts[1].score_history(history), blend.parts[1].score_history(history)
     )
-    with pytest.raises(NotImplementedError, match="EmbeddingRecommender scores the users that it"):
-        loaded.score_history(history)
+    torch.testing.assert_close(loaded.score_history(history), blend.score_history(history))
 
 
 def test_what_a_file_cannot_do_is_said(tiny_data, path):

@@ -165,5 +165,3 @@ def test_rankers_of_other_data_and_wrong_settings_are_named(tiny_data):
         Blend(EASE(tiny_data), EASE(tiny_data), weights=(0.5, -0.5))
     with pytest.raises(ValueError, match="needs a ranker"):
         Blend()
-    with pytest.raises(NotImplementedError, match="Recommender scores the users that it was built"):
-        Blend(build_model("lightgcn", tiny_data), EASE(tiny_data)).score_history(torch.ones(1, 9))

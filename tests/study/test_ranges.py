@@ -56,3 +56,12 @@ def test_ranges_of_a_file():
         with pytest.raises(ConfigError, match="A range must"):
             Range.read(wrong)
     assert Range.read([0.0, 1.0]).least == -math.inf
+
+
+def test_a_grid_takes_values_from_end_to_end():
+    assert Range(1.0, 10.0, log=True).grid() == [1.0, 2.0, 4.0, 8.0]
+    assert Range(0.0, 1.0).grid() == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert Range(1, 3).grid() == [1, 2, 3]
+    assert Range(0, 100).grid() == [0, 25, 50, 75, 100]
+    assert Range(2, 2).grid() == [2]
+    assert Range(choices=("a", "b")).grid() == ["a", "b"]

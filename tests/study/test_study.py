@@ -125,11 +125,11 @@ def test_a_second_start_does_nothing_and_other_rules_are_refused(out, tables, ca
         (["--arms", str(arms)], "holds a study in which 'ease' is"),
         (["--model", "eas"], "Unknown model 'eas'; did you mean 'ease'"),
     ):
-        assert study(tables, out, *more) == 1
+        assert study(tables, out, *more) == 2
         assert said in capsys.readouterr().err
-    assert main(["study", "--out", str(out / "new"), "--page"]) == 1
+    assert main(["study", "--out", str(out / "new"), "--page"]) == 2
     assert "new holds no study" in capsys.readouterr().err
-    assert main(["study", "--out", str(out / "new")]) == 1
+    assert main(["study", "--out", str(out / "new")]) == 2
     assert "name data sets by --dataset" in capsys.readouterr().err
 
 
@@ -226,11 +226,11 @@ def test_a_process_that_was_killed_leaves_a_study_that_goes_on(tables, tmp_path)
 @pytest.mark.parametrize("content", ["rules: 3\n", "other: 3\n"])
 def test_a_plan_that_is_none_is_refused(tables, tmp_path, content, capsys):
     (tmp_path / "study.yaml").write_text(content)
-    assert study(tables, tmp_path, "--model", "ease") == 1
+    assert study(tables, tmp_path, "--model", "ease") == 2
     assert "study.yaml is no study's" in capsys.readouterr().err
 
 
 def test_a_study_in_the_place_of_a_file_is_refused(tables, tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    assert study(tables, tmp_path / "file", "--model", "ease") == 1
+    assert study(tables, tmp_path / "file", "--model", "ease") == 2
     assert "Not a directory" in capsys.readouterr().err

@@ -105,3 +105,26 @@ def test_a_journal_that_a_crash_tore_goes_on(tmp_path):
     file.write_bytes(file.read_bytes().replace(b"{", b"[", 1))
     with pytest.raises(ValueError, match=r"t\.log is damaged .*delete it"):
         tune(RANGES, value, file, trials=4)
+
+
+def test_a_trial_that_falls_behind_is_stopped_and_counts(tmp_path):
+    """Optuna's median rule: after three whole trials, a value below their median at a step."""
+    seen = []
+
+    def measure(settings, watch):
+        curve = [settings["x"] * step for step in (1, 2, 3)]
+        for step, value in enumerate(curve):
+            watch(step, value)
+            seen.append((settings["x"], step))
+        return curve[-1]
+
+    starts = [{"x": x} for x in (0.5, 0.6, 0.7, 0.1, 0.9)]
+    ranges = {"x": Range(0.0, 1.0)}
+    found = tune(ranges, measure, tmp_path / "log", trials=5, starts=starts, prune=True)
+    assert [row["settings"]["x"] for row in found.tried] == [0.5, 0.6, 0.7, 0.1, 0.9]
+    assert [row["value"] is None for row in found.tried] == [False] * 3 + [True, False]
+    assert "fell behind" in found.tried[3]["error"]
+    assert found.settings == {"x": 0.9}
+    assert (0.1, 0) not in seen
+    again = tune(ranges, measure, tmp_path / "log", trials=5, starts=starts, prune=True)
+    assert again == found

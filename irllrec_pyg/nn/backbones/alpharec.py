@@ -9,6 +9,7 @@ from torch_geometric.data import HeteroData
 
 from ...config import Settings, field
 from ...edges import EDGE_TYPE
+from ...ranking.fold_in import FoldIn
 from ...registry import register
 from ..batch import Triplets
 from ..features import text_features, user_means
@@ -17,6 +18,7 @@ from ..losses import sampled_softmax
 from ..mlp import TextMLP
 from .base import Encoding
 from .lightgcn import LightGCN
+from .propagation import item_layers, sum_layers
 
 
 @register("alpharec")
@@ -82,6 +84,42 @@ class AlphaRec(LightGCN):
         encoding = super().forward(graph, x, augment)
         encoding.nodes = encoding.nodes / len(encoding.layers)
         return encoding
+
+    @property
+    def folds_in(self) -> bool:
+        """Always: texts are mapped also where nothing is propagated."""
+        return True
+
+    def fold_in(self) -> FoldIn:
+        """One propagation from a history's items, and the map of the mean of their texts; see
+        :class:`~irllrec_pyg.ranking.FoldIn`.
+        """
+        weights = {name: value.detach() for name, value in self.mlp.named_parameters()}
+        item = self.features[self.graph.num_users :]
+        text = {
+            "text": item,
+            "weight_in": weights["0.weight"],
+            "bias_in": weights["0.bias"],
+            "weight_out": weights["2.weight"],
+            "bias_out": weights["2.bias"],
+        }
+        layers = item_layers(self)
+        total = sum_layers(layers) if layers else item.new_zeros(len(item), self.embedding_size)
+        return FoldIn(total, self.config.num_layers, "mean", text=text)
+
+    @property
+    def text_width(self) -> int:
+        """Width of the texts."""
+        return self.features.size(1)
+
+    def add_items(self, ids: list[int | str], texts: Tensor) -> None:
+        """Adds items without interactions: their embeddings are those of their texts."""
+        graph = self.graph
+        upper = graph.row < graph.num_users
+        pairs = torch.stack([graph.row[upper], graph.col[upper].long() - graph.num_users])
+        self.graph = InteractionGraph(pairs, graph.num_users, len(ids)).to(pairs.device)
+        self.features = torch.cat([self.features, texts.to(self.features)])
+        self.item_ids = ids
 
     def ranking_loss(self, encoding: Encoding, batch: Triplets) -> Tensor:
         """The sampled softmax over cosines."""

@@ -10,6 +10,7 @@ from torch_geometric.data import HeteroData
 
 from ...config import Settings, field
 from ...edges import EDGE_TYPE, known_pairs
+from ...ranking.fold_in import FoldIn
 from ...registry import Configured
 from ..batch import Triplets
 from ..features import principal_components, text_features, user_means
@@ -143,6 +144,33 @@ class Backbone(Configured, torch.nn.Module):
             x (Tensor, optional): Replaces :math:`E^0`, shape :math:`(N, d)`.
                 (default: :meth:`inputs`)
             augment (bool, optional): Whether random augmentation is on. (default: ``False``)
+        """
+        raise NotImplementedError
+
+    @property
+    def folds_in(self) -> bool:
+        """Whether :meth:`fold_in` works."""
+        return False
+
+    def fold_in(self) -> FoldIn | None:
+        """How users whom the graph does not hold get embeddings from their items; nothing where
+        they cannot.
+        """
+        return None
+
+    @property
+    def text_width(self) -> int | None:
+        """Width of the texts of items whose embeddings follow from their texts alone, or nothing;
+        see :meth:`add_items`.
+        """
+        return None
+
+    def add_items(self, ids: list[int | str], texts: Tensor) -> None:
+        """Adds items without interactions to the graph, where there is a :attr:`text_width`.
+
+        Args:
+            ids (list): The ids of all items, those of the new ones last.
+            texts (Tensor): The new ones' texts, shape :math:`(n, T)`.
         """
         raise NotImplementedError
 

@@ -7,11 +7,12 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from ...config import Settings, field
+from ...ranking.fold_in import FoldIn
 from ...registry import register
 from ..conv import WeightedSumConv
 from ..graph import InteractionGraph
 from .base import Backbone, Encoding
-from .propagation import propagate
+from .propagation import item_layers, propagate
 
 
 @register("gccf")
@@ -56,3 +57,16 @@ class GCCF(Backbone):
             adjacency = graph.adjacency(x.dtype)
         layers = propagate(self.conv, x, [adjacency] * self.config.num_layers)
         return Encoding(torch.cat(layers, dim=1), layers)
+
+    @property
+    def folds_in(self) -> bool:
+        """Whether anything is propagated."""
+        return self.config.num_layers > 0
+
+    def fold_in(self) -> FoldIn | None:
+        """One propagation from a history's items; see :class:`~irllrec_pyg.ranking.FoldIn`."""
+        if not self.folds_in:
+            return None
+        own = self.config
+        layers = torch.cat(item_layers(self, own.self_loops), dim=1)
+        return FoldIn(layers, own.num_layers, "concat", own.self_loops)

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from ...config import Settings, field
+from ...ranking.fold_in import FoldIn
 from ..batch import Triplets, select
 from ..conv import WeightedSumConv
 from ..graph import Adjacency, InteractionGraph
@@ -45,6 +46,28 @@ class LayerSum(Backbone):
         adjacency = self.adjacency(graph, x.dtype, augment)
         layers = propagate(self.conv, x, [adjacency] * self.config.num_layers)
         return Encoding(sum_layers(layers), layers)
+
+    @property
+    def folds_in(self) -> bool:
+        """Whether anything is propagated."""
+        return self.config.num_layers > 0
+
+    def fold_in(self) -> FoldIn | None:
+        """One propagation from a history's items; see :class:`~irllrec_pyg.ranking.FoldIn`."""
+        if not self.folds_in:
+            return None
+        return FoldIn(sum_layers(item_layers(self)), self.config.num_layers, "sum")
+
+
+def item_layers(backbone: Backbone, self_loops: bool = False) -> list[Tensor]:
+    r"""The layers :math:`E^0, \ldots, E^{L-1}` of the items, each divided by the root of the items'
+    degrees, as what a user gets from them; of shape :math:`(I, d)`.
+    """
+    graph = backbone.graph
+    degree = graph.degree[graph.num_users :] + int(self_loops)
+    layers = backbone().layers[:-1]
+    scale = degree.to(layers[0].dtype).clamp(min=1).rsqrt().view(-1, 1)
+    return [layer[graph.num_users :] * scale for layer in layers]
 
 
 def propagate(

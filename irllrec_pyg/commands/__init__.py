@@ -1,0 +1,1 @@
+"""The commands of ``irllrec``, one module each, thin over the public API."""

@@ -1,0 +1,109 @@
+"""What runs are worth on held-out interactions, beside baselines.
+
+    irllrec evaluate runs/shop runs/lightgcn --baselines
+    irllrec evaluate runs/shop --split validation --k 1 5 --metrics hit mrr coverage --out table.csv
+
+The data set of a run is opened where its config.yaml says, from the folder in which it was trained.
+All items are ranked but a user's training items. Of a data set with cold items these are ranked
+among themselves; of one with cold users lists are made by their histories.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch_geometric.data import HeteroData
+from tqdm import tqdm
+
+from ..datasets.config import DataConfig
+from ..edges import EDGE_TYPE
+from ..linear import build_linear, choose_settings
+from ..model_folder import RESULT_FILE, read_json
+from ..ranking import Ranker, evaluate
+from ..registry import names
+from ..study.measure import PHASES, folded
+from .common import (
+    RUN_HELP,
+    add_metrics,
+    check_out,
+    data_of,
+    limit_threads,
+    load,
+    open_data,
+    positive,
+    show,
+)
+
+BASELINES = ["popularity", "item-knn", "ease"]
+SPLITS = {"validation": "val", "test": "test"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("run_folder", nargs="+", metavar="RUN", help=RUN_HELP)
+    parser.add_argument(
+        "--split", choices=list(SPLITS), default="test", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--baselines",
+        nargs="*",
+        choices=names("linear"),
+        metavar="NAME",
+        help=f"closed forms to stand beside, with settings chosen on validation; without names: "
+        f"{', '.join(BASELINES)}",
+    )
+    add_metrics(parser)
+    parser.add_argument("--data", metavar="FOLDER", help="where the data set lies now")
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="a file that ends in .csv, .csv.gz, .tsv or .parquet, or - for CSV on the output "
+        "(default: a table to read)",
+    )
+    parser.add_argument("--threads", type=positive, help="of the CPU (default: PyTorch's choice)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints or writes one row a model."""
+    check_out(args.out)
+    limit_threads(args)
+    by_data: dict[DataConfig, list[str]] = {}
+    for folder in args.run_folder:
+        by_data.setdefault(data_of(folder, args.data), []).append(folder)
+    rows = []
+    for config, folders in by_data.items():
+        graph, _ = open_data(config)
+        wanted = args.baselines if args.baselines or args.baselines is None else BASELINES
+        bar = tqdm(wanted or [], desc=f"baselines on {config.name}", disable=not wanted)
+        for name in bar:
+            begin = time.perf_counter()
+            settings = choose_settings(name, graph).settings
+            ranker = build_linear(name, graph, "", **settings)
+            seconds = time.perf_counter() - begin
+            found = _metrics(ranker, graph, args)
+            rows.append({"data": config.name, "model": name, **found, "seconds": round(seconds, 1)})
+        for folder in folders:
+            found = _metrics(load(folder), graph, args)
+            seconds = read_json(Path(folder, RESULT_FILE))["seconds"]
+            name = str(Path(folder))
+            rows.append({"data": config.name, "model": name, **found, "seconds": round(seconds, 1)})
+    show(pd.DataFrame(rows), args.out)
+    return 0
+
+
+def _metrics(ranker: Ranker, data: HeteroData, args: argparse.Namespace) -> dict[str, float]:
+    split = SPLITS[args.split]
+    options: dict[str, Any] = {"k": args.k, "metrics": args.metrics}
+    if split == "test":
+        options["exclude_validation"] = args.exclude_validation
+    if "split" in data["item"]:
+        options["candidates"] = (data["item"].split == PHASES[split]).nonzero().flatten()
+    if "split" in data["user"]:
+        rates = data[EDGE_TYPE]
+        ranker = folded(ranker, rates.history_edge_index)
+        pairs = rates.val_edge_label_index if split == "val" else rates.edge_label_index
+        options.pop("exclude_validation", None)
+        return evaluate(ranker, pairs, **options)
+    return evaluate(ranker, data, split, **options)

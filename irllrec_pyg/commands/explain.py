@@ -1,0 +1,97 @@
+"""Why an item has its score for a user, or for a person who is given by a history.
+
+    irllrec explain runs/shop --user ann --item 00042
+    irllrec explain runs/shop --history 00001,00002 --item 00042 --k 10
+
+Where a score is a sum over the items of a history, the parts add up to it; where it is not, the
+sentence below the table says so.
+"""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from ..config import ConfigError
+from ..ranking import Ranker
+from .common import (
+    RUN_HELP,
+    add_data_of_run,
+    check_out,
+    history_of,
+    ids_of,
+    load,
+    positive,
+    show,
+    with_titles,
+)
+
+if TYPE_CHECKING:
+    from ..ranking.explain import Explanation
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("run_folder", metavar="RUN", help=RUN_HELP)
+    who = parser.add_mutually_exclusive_group(required=True)
+    who.add_argument("--user", metavar="ID", help="a user of the data set")
+    who.add_argument(
+        "--history",
+        nargs="+",
+        metavar="ITEMS",
+        help="items of a person whom the model need not know, separated by commas: a,b,c",
+    )
+    parser.add_argument(
+        "--weights", metavar="NUMBERS", help="how much each item of --history counts: 1,1,3"
+    )
+    parser.add_argument("--item", required=True, metavar="ID", help="the item to explain")
+    parser.add_argument(
+        "--k", type=positive, default=5, help="number of reasons (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--by",
+        choices=["history", "intents", "parts", "words"],
+        help="kind of reasons (default: what the model has first of intents, parts and history)",
+    )
+    add_data_of_run(parser, "for reasons by intents or words, which its texts are needed for")
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="a file that ends in .csv, .csv.gz, .tsv or .parquet, or - for CSV on the output "
+        "(default: a table to read)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the reasons, or writes their table."""
+    check_out(args.out)
+    try:
+        found, ranker = _explained(args)
+    except NotImplementedError as error:
+        hint = "" if args.with_data else " Some reasons need the data set: add --with-data."
+        raise ConfigError(f"{error}{hint}") from None
+    if args.out is not None:
+        show(with_titles(found.table, ranker), args.out)
+        return 0
+    _print(found, ranker)
+    for name, part in found.parts.items():
+        print(f"\n{name}")
+        _print(part, ranker)
+    return 0
+
+
+def _explained(args: argparse.Namespace) -> "tuple[Explanation, Ranker]":
+    ranker = load(args.run_folder, args)
+    (item,) = ids_of(ranker, "item", [args.item])
+    if args.history:
+        history, weights = history_of(args, ranker)
+        found = ranker.explain(item=item, k=args.k, history=history, weights=weights, by=args.by)
+    else:
+        (user,) = ids_of(ranker, "user", [args.user])
+        found = ranker.explain(user, item, args.k, by=args.by)
+    return found, ranker
+
+
+def _print(found: "Explanation", ranker: Ranker) -> None:
+    table = found.table
+    if len(table):
+        show(with_titles(table.assign(item=table["item"].fillna("")), ranker), None)
+    print(found)

@@ -1,0 +1,71 @@
+"""Train a model on a data set.
+
+    irllrec train --data data/shop --out runs/shop
+        the model to begin with, 'tale': an ensemble in closed form, with texts where there are any
+    irllrec train --data data/shop --model lightgcn_int --epochs 50 --lr 1e-3
+        a graph model, with settings by their own name or the published one
+    irllrec train --data data/shop --model ease --linear.reg 300 --split time
+        a closed form with a setting; another split
+    irllrec train --config runs/shop/config.yaml --out runs/again
+        the same run again
+
+A run is a folder: config.yaml repeats it, model.safetensors is the model, result.json and users.npz
+its metrics, README.md its card. A run that was stopped goes on when the command is given again.
+"""
+
+import argparse
+from pathlib import Path
+
+from ..config import ConfigError
+from ..flags import given
+from ..runs import RunConfig
+from ..runs import run as run_one
+from ..training import FitResult
+from .common import limit_threads, open_data
+from .run_options import add_run_arguments, config_of, folder_of
+
+STOPPED = "the same command goes on from here"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.usage = "irllrec train --data FOLDER [--model NAME] [--out FOLDER] [options] [settings]"
+    parser.add_argument(
+        "--config", metavar="FILE", help="a run's config.yaml, in the place of other arguments"
+    )
+    parser.add_argument(
+        "--trials",
+        type=int,
+        metavar="N",
+        help="settings tried on validation, for each part of an ensemble; 0: defaults (default: 20 "
+        "for ensembles and closed forms; a graph model has its settings unless N is given)",
+    )
+    add_run_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains, and says what it is worth."""
+    limit_threads(args)
+    if args.config is not None:
+        if args.data or given(args):
+            raise ConfigError("--config holds every setting; only --out goes with it.")
+        config = RunConfig.load(args.config)
+        folder = args.out or Path(args.config).parent
+    else:
+        config = config_of(args, None if args.trials is None else {"trials": args.trials})
+        folder = folder_of(args, config)
+    data, items = open_data(config.data)
+    _, result = run_one(config, folder, data, items, progress=not args.quiet)
+    print(metrics(result))
+    print(f"{folder}: README.md is its card. Lists: irllrec recommend {folder} --all --k 10")
+    return 0
+
+
+def metrics(result: FitResult) -> str:
+    """Validation and test side by side."""
+    width = max(map(len, result.test), default=0)
+    lines = [f"{'':{width}}  validation    test"]
+    for name, value in result.test.items():
+        before = result.validation.get(name, float("nan"))
+        lines.append(f"{name:{width}}  {before:10.4f}  {value:.4f}")
+    return "\n".join(lines)

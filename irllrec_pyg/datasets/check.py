@@ -1,0 +1,241 @@
+r"""Everything that is wrong with a folder of tables, with file, row and what to do."""
+
+import os
+import re
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from .safe_pickle import DataFileError
+from .tables import find_table, k_core, read_table
+from .times import time_kind
+
+SHOWN = 3  # rows that a message names
+_MANGLED = re.compile(r"\d\.?\d*[eE]\+\d+")
+
+
+class Problem(NamedTuple):
+    r"""Something that is wrong, or may be.
+
+    Args:
+        file (str): Where.
+        row (int, optional): The first such row, from 1, the head not counted.
+        text (str): What is wrong.
+        mend (str): What to do.
+        fatal (bool): Whether the data set cannot be read before it is mended.
+    """
+
+    file: str
+    row: int | None
+    text: str
+    mend: str
+    fatal: bool = False
+
+    def __str__(self) -> str:
+        where = self.file if self.row is None else f"{self.file}, row {self.row}"
+        return f"{'error' if self.fatal else 'note'}: {where}: {self.text}. {self.mend}."
+
+
+def check_tables(folder: str | os.PathLike[str], core: int = 5) -> list[Problem]:
+    r"""Looks for every problem of a folder that :class:`~irllrec_pyg.datasets.TableDataset` reads.
+
+    Args:
+        folder (str or os.PathLike): The folder.
+        core (int, optional): The ``k_core`` that the data set will have. (default: ``5``)
+
+    Returns:
+        The problems, those of the interactions first.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+    """
+    place = Path(folder)
+    if not place.is_dir():
+        raise FileNotFoundError(f"{place} is no folder.")
+    found: list[Problem] = []
+    pairs = _table(place, "interactions", ["user", "item"], found)
+    if pairs is not None:
+        found += _ids(pairs, "user") + _ids(pairs, "item")
+        found += _repeated(pairs, ["user", "item"], "A pair counts once")
+        found += _times(pairs)
+        found += _core(pairs, core)
+    items = _table(place, "items", ["item"], found)
+    if items is not None:
+        found += _ids(items, "item")
+        found += _repeated(items, ["item"], "The first row of each counts")
+        found += _texts(items)
+        if pairs is not None:
+            found += _partners(pairs, items)
+    return found
+
+
+def _table(
+    folder: Path, stem: str, columns: Sequence[str], found: list[Problem]
+) -> pd.DataFrame | None:
+    """A table with the columns, or nothing and why."""
+    try:
+        path = find_table(folder, stem)
+        if path is None:
+            needed = stem == "interactions"
+            found.append(
+                Problem(
+                    str(folder / f"{stem}.csv"),
+                    None,
+                    f"there is no table {stem}.csv, .csv.gz, .tsv or .parquet",
+                    f"Put one there, with the column{'s' * (len(columns) > 1)} "
+                    f"{' and '.join(columns)}"
+                    + ("" if needed else "; without it models work without texts"),
+                    needed,
+                )
+            )
+            return None
+        table = read_table(path)
+    except DataFileError as error:
+        found.append(Problem(str(folder), None, str(error).rstrip("."), "Mend the file", True))
+        return None
+    table.attrs["path"] = path
+    for column in columns:
+        if column not in table:
+            others = ", ".join(map(str, table.columns))
+            found.append(
+                Problem(
+                    str(path),
+                    None,
+                    f"there is no column {column!r}; there are {others}",
+                    f"Rename it, or write a copy: irllrec data convert {path} FOLDER "
+                    f"--{column} ITS_NAME",
+                    True,
+                )
+            )
+    return table if all(column in table for column in columns) else None
+
+
+def _problem(rows: pd.Series, text: str, mend: str, fatal: bool = False) -> list[Problem]:
+    """One problem of all rows that a mask names, or none."""
+    at = rows.index[rows].tolist()
+    if not at:
+        return []
+    others = ", ".join(map(str, at[1:SHOWN])) + (", …" if len(at) > SHOWN else "")
+    more = f" ({len(at)} such rows, also {others})" if len(at) > 1 else ""
+    return [Problem(str(rows.attrs["path"]), at[0], text + more, mend, fatal)]
+
+
+def _mask(table: pd.DataFrame, rows: Any) -> pd.Series:
+    mask = pd.Series(rows, table.index, dtype=bool)
+    mask.attrs["path"] = table.attrs["path"]
+    return mask
+
+
+def _ids(table: pd.DataFrame, column: str) -> list[Problem]:
+    ids = table[column]
+    copy = f"irllrec data convert {table.attrs['path'].parent} FOLDER --to tables"
+    found = _problem(
+        _mask(table, ids.str.strip() == ""),
+        f"column {column!r} is empty",
+        f"Fill it in, or write a copy without such rows: {copy}",
+        fatal=True,
+    )
+    for rows, text, mend in (
+        (ids != ids.str.strip(), "has a space at its end", "'a ' and 'a' are two ids"),
+        (
+            ids.map(lambda value: _MANGLED.fullmatch(value) is not None),
+            "looks like a number that a spreadsheet has rounded",
+            "Export the column as text",
+        ),
+        (ids.str.contains("\ufffd"), "has lost a character", "Export the table in UTF-8"),
+        (
+            ids.map(lambda value: unicodedata.normalize("NFC", value) != value),
+            "writes an accent as a character of its own",
+            "Written with and without, 'é' is two ids: bring them to one form (NFC)",
+        ),
+    ):
+        found += _problem(_mask(table, rows & (ids.str.strip() != "")), f"a {column} {text}", mend)
+    return found
+
+
+def _repeated(table: pd.DataFrame, columns: list[str], mend: str) -> list[Problem]:
+    full = (table[columns] != "").all(axis=1)
+    rows = _mask(table, table.duplicated(columns) & full)
+    if not rows.any():
+        return []
+    first = table.loc[rows.index[rows][0], columns].tolist()
+    return _problem(rows, f"{' and '.join(map(repr, first))} is there already", mend)
+
+
+def _times(pairs: pd.DataFrame) -> list[Problem]:
+    if "time" not in pairs:
+        return [
+            Problem(
+                str(pairs.attrs["path"]),
+                None,
+                "there is no column 'time'",
+                "Splits are drawn at random then; those by time need one",
+            )
+        ]
+    kinds = pairs["time"].map(time_kind)
+    usual = kinds.dropna().mode()
+    full = (pairs[["user", "item"]] != "").all(axis=1)
+    wrong = _mask(pairs, full & (kinds != (usual.iloc[0] if len(usual) else None)))
+    if not wrong.any():
+        return []
+    value = pairs["time"][wrong.index[wrong][0]]
+    wanted = usual.iloc[0] if len(usual) else "number or date"
+    return _problem(
+        wrong,
+        f"the time {value!r} is no {wanted} as others are",
+        "Only splits by time read it: write numbers, or dates as 2024-01-31 or 2024-01-31T18:30",
+    )
+
+
+def _core(pairs: pd.DataFrame, core: int) -> list[Problem]:
+    user, item = pairs["user"].to_numpy(), pairs["item"].to_numpy()
+    left = k_core(user, item, core)
+    file = str(pairs.attrs["path"])
+    if left.any():
+        lost = len(left) - int(left.sum())
+        if lost <= len(left) / 2:
+            return []
+        text = f"{lost} of {len(left)} interactions are not in the {core}-core"
+        return [Problem(file, None, text, "Rare users and items are left out; see --k-core")]
+    works = next(k for k in range(core, -1, -1) if k_core(user, item, k).any())
+    text = f"no user and item has {core} interactions"
+    return [Problem(file, None, text, f"Train with --k-core {works}", True)]
+
+
+def _texts(items: pd.DataFrame) -> list[Problem]:
+    columns = [column for column in ("text", "title") if column in items]
+    if not columns:
+        others = [column for column in map(str, items.columns) if column != "item"]
+        mend = "Add one, or name columns: --text " + (",".join(others) or "COLUMN")
+        return [
+            Problem(str(items.attrs["path"]), None, "there is no column 'text' or 'title'", mend)
+        ]
+    empty = _mask(items, (items[columns[0]].str.strip() == "") & (items["item"] != ""))
+    return _problem(
+        empty,
+        f"column {columns[0]!r} is empty",
+        "Such items get the mean of the others' vectors, which says nothing about them",
+    )
+
+
+def _partners(pairs: pd.DataFrame, items: pd.DataFrame) -> list[Problem]:
+    known = set(items["item"])
+    rows = _mask(pairs, ~pairs["item"].isin(known) & (pairs["item"] != ""))
+    if not rows.any():
+        return []
+    first = pairs["item"][rows.index[rows][0]]
+    plain = {_plain(value): value for value in known}
+    alike = plain.get(_plain(first))
+    hint = f"; {alike!r} has one: write ids in one way" if alike else ""
+    return _problem(
+        rows,
+        f"the item {first!r} has no row in {items.attrs['path'].name}",
+        f"It is without a text{hint}",
+    )
+
+
+def _plain(value: str) -> str:
+    return unicodedata.normalize("NFC", value.strip()).casefold().lstrip("0")

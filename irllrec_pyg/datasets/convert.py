@@ -1,0 +1,143 @@
+r"""Data sets from one form into another, with the owner's ids: tables, and the published layout."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch_geometric.data import HeteroData
+
+from ..edges import EDGE_TYPE, PAIRS
+from ..files import atomic_path
+from .formats import Interactions, build_data, unique_pairs
+from .safe_pickle import DataFileError
+from .tables import KINDS, find_table, read_table
+
+#: Names of the splits in a column ``split`` of a table of interactions.
+SPLITS = ("train", "val", "test")
+PROFILE = "profile"
+
+
+def clean_table(path: Path, columns: Mapping[str, str]) -> tuple[pd.DataFrame, int]:
+    r"""A table whose columns have their names and no empty id, and how many rows are left out.
+
+    Args:
+        path (Path): The file.
+        columns (mapping): Its name for each of ``user``, ``item`` and ``time`` that it must have;
+            an empty time is no fault.
+
+    Raises:
+        DataFileError: If a column is missing or no row is left; names file and column.
+    """
+    if not path.name.endswith(KINDS):
+        raise DataFileError(f"{path} must end in one of {', '.join(KINDS)}.")
+    table = read_table(path)
+    for name, own in columns.items():
+        if own not in table:
+            raise DataFileError(
+                f"{path} has no column {own!r}; its columns are {', '.join(table.columns)}. Name "
+                f"the right one: --{name} COLUMN."
+            )
+    names = {own: name for name, own in columns.items()}
+    taken = [name for name in names.values() if name in table and name not in names]
+    table = table.drop(columns=taken).rename(columns=names)
+    sides = [name for name in columns if name in ("user", "item")]
+    full = (table[sides].apply(lambda ids: ids.str.strip()) != "").all(axis=1)
+    if not full.any():
+        raise DataFileError(f"{path}: every row has an empty {' or '.join(sides)}.")
+    return table[full], int((~full).sum())
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    r"""Writes a table as CSV, completely or not at all."""
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def clean_folder(source: Path, out: Path) -> dict[str, int]:
+    r"""Writes the tables of a folder without rows that have no id, and items once.
+
+    Args:
+        source (Path): The folder.
+        out (Path): Where the copy goes.
+
+    Returns:
+        How many rows are left out of each file.
+    """
+    left_out = {}
+    for stem, sides in (("users", ["user"]), ("items", ["item"]), ("interactions", None)):
+        if (path := find_table(source, stem)) is None:
+            continue
+        wanted = sides or ["user", "item"]
+        table, lost = clean_table(path, {side: side for side in wanted})
+        if sides:
+            lost += int(table.duplicated(sides).sum())
+            table = table.drop_duplicates(sides)
+        write_table(table, out / f"{stem}.csv")
+        left_out[path.name] = lost
+    return left_out
+
+
+def graph_tables(
+    data: HeteroData, profiles: Mapping[str, Mapping[int, Mapping[str, str]]]
+) -> dict[str, pd.DataFrame]:
+    r"""The tables of a graph, by the stem of their file: interactions with their split, items and
+    users where there are texts of them.
+
+    Args:
+        data (HeteroData): The graph.
+        profiles (mapping): Texts by side and node, as
+            :func:`~irllrec_pyg.datasets.read_profiles` gives them, where there are any.
+    """
+    ids = {
+        side: np.array(data[side].get("raw_id", range(data[side].num_nodes)), dtype=object)
+        for side in ("user", "item")
+    }
+    parts = []
+    for split, field in zip(SPLITS, PAIRS.values(), strict=True):
+        user, item = data[EDGE_TYPE].get(field, torch.zeros(2, 0).long()).numpy()
+        parts.append(
+            pd.DataFrame({"user": ids["user"][user], "item": ids["item"][item], "split": split})
+        )
+    tables = {"interactions": pd.concat(parts, ignore_index=True)}
+    for side, texts in profiles.items():
+        words = [texts.get(node, {}).get(PROFILE, "") for node in range(len(ids[side]))]
+        tables[f"{side}s"] = pd.DataFrame({side: ids[side], "text": words})
+    return tables
+
+
+def with_given_split(table: pd.DataFrame, name: str) -> HeteroData:
+    r"""The graph of a table of interactions with a column ``split``, without texts.
+
+    Args:
+        table (DataFrame): With columns ``user``, ``item`` and ``split``: train, val or test.
+        name (str): Name of the data set.
+
+    Raises:
+        DataFileError: For another split; names the row.
+    """
+    wrong = ~table["split"].isin(SPLITS)
+    if wrong.any():
+        row = table.index[wrong][0]
+        raise DataFileError(
+            f"interactions, row {row}: 'split' must be one of {', '.join(SPLITS)}, got "
+            f"{table['split'][row]!r} ({int(wrong.sum())} such rows)."
+        )
+    ids = {side: sorted(table[side].unique()) for side in ("user", "item")}
+    codes = {
+        side: pd.Index(known).get_indexer(pd.Index(table[side])) for side, known in ids.items()
+    }
+    parts: list[Any] = []
+    for split in SPLITS:
+        rows = (table["split"] == split).to_numpy()
+        pairs = unique_pairs(codes["user"][rows], codes["item"][rows], len(ids["item"]))
+        parts.append(torch.from_numpy(pairs))
+    if not parts[0].numel():
+        raise DataFileError("interactions: no row has the split 'train'.")
+    sizes = len(ids["user"]), len(ids["item"])
+    data = build_data(Interactions(*sizes, (parts[0], parts[1], parts[2])), name)
+    for side, known in ids.items():
+        data[side].raw_id = known
+    return data

@@ -1,0 +1,125 @@
+"""Statistics, checks and conversion of data sets at the command line."""
+
+import pandas as pd
+import pytest
+import torch
+
+from irllrec_pyg import IRLLRecDataset
+from irllrec_pyg.cli import main
+from irllrec_pyg.datasets.check import check_tables
+
+
+def lines(capsys):
+    return capsys.readouterr().out.splitlines()
+
+
+def test_check_names_every_problem_with_file_row_and_mend(raw_shop, capsys):
+    assert main(["data", "check", str(raw_shop)]) == 2
+    *problems, last = lines(capsys)
+    assert [line.split(f"{raw_shop}/")[1].split(". ")[0] for line in problems] == [
+        "interactions.csv, row 21: column 'user' is empty (2 such rows, also 22)",
+        "interactions.csv, row 21: column 'item' is empty",
+        "interactions.csv, row "
+        f"{len(pd.read_csv(raw_shop / 'interactions.csv')) - 1}: '用户-0' and 'é0' is there already"
+        f" (2 such rows, also {len(pd.read_csv(raw_shop / 'interactions.csv'))})",
+        "items.csv, row 33: '002' is there already",
+        "items.csv, row 8: column 'title' is empty",
+    ]
+    assert [line.split(":")[0] for line in problems] == ["error", "error", "note", "note", "note"]
+    assert "irllrec data convert" in problems[0]
+    assert "2 must be mended" in last
+
+
+def test_a_copy_without_empty_rows_can_be_read(shop, capsys):
+    assert main(["data", "check", str(shop)]) == 0
+    assert "it can be read" in lines(capsys)[-1]
+    assert main(["data", "stats", str(shop)]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "users 60 " in printed
+    assert "items with a text 96.9%" in printed
+
+
+@pytest.mark.parametrize(
+    ("interactions", "items", "found"),
+    [
+        ("who,item\na,b\n", "item,title\nb,x\n", "there is no column 'user'; there are who, item"),
+        ("user,item\na,b,c,d\n", "item\nb\n", "is damaged or not a table"),
+        ("user,item\n1.2E+10,b\n", "item,title\nb,x\n", "a spreadsheet has rounded"),
+        ("user,item\n a,b\n", "item,title\nb,x\n", "a user has a space at its end"),
+        (
+            "user,item\na,e\u0301\n",
+            "item,title\ne\u0301,x\n",
+            "an accent as a character of its own",
+        ),
+        ("user,item\na,7\n", "item,title\n007,x\n", "'007' has one: write ids in one way"),
+        ("user,item\na,b\n", "item,name\nb,x\n", "name columns: --text name"),
+        ("user,item\na,b\n", "item,title\nb,x\n", "Train with --k-core 1"),
+        (
+            "user,item,time\na,b,2024-01-01\nb,b,2024-01-02\na,c,01.02.2024\n",
+            "item,title\nb,x\n",
+            "row 3: the time '01.02.2024' is no date without a time zone",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path, interactions, items, found):
+    (tmp_path / "interactions.csv").write_text(interactions, encoding="utf-8")
+    (tmp_path / "items.csv").write_text(items, encoding="utf-8")
+    assert any(found in str(problem) for problem in check_tables(tmp_path))
+
+
+def test_nothing_is_said_of_tables_without_fault(tmp_path):
+    pairs = [(f"u{u}", f"i{i}", u * i) for u in range(6) for i in range(6)]
+    table = pd.DataFrame(pairs, columns=["user", "item", "time"])
+    table.to_csv(tmp_path / "interactions.csv", index=False)
+    titles = pd.DataFrame({"item": [f"i{i}" for i in range(6)], "title": "t"})
+    titles.to_csv(tmp_path / "items.csv", index=False)
+    assert check_tables(tmp_path) == []
+
+
+def test_a_file_with_other_names_becomes_a_folder(tmp_path, capsys):
+    orders, books = tmp_path / "orders.csv", tmp_path / "books.tsv"
+    orders.write_text("isbn,who,when\n007,ann,3\n007,,4\n", encoding="utf-8")
+    books.write_text("isbn\ttitle\n007\tBond\n007\ttwice\n", encoding="utf-8")
+    command = ["data", "convert", str(orders), str(tmp_path / "shop")]
+    names = ["--user", "who", "--item", "isbn", "--time", "when", "--items", str(books)]
+    assert main([*command, *names]) == 0
+    shop = tmp_path / "shop"
+    assert (shop / "interactions.csv").read_text() == "item,user,time\n007,ann,3\n"
+    assert (shop / "items.csv").read_text() == "item,title\n007,Bond\n"
+    assert "orders.csv: 1 rows" in capsys.readouterr().out
+    assert main([*command, "--user", "customer"]) == 2
+    assert "no column 'customer'; its columns are isbn, who, when" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:Data set 'again' has no")
+def test_the_published_layout_and_back_keep_ids_splits_and_texts(shop, tmp_path):
+    published, tables, again = (tmp_path / name for name in ("published", "tables", "again"))
+    arguments = ["--k-core", "2", "--encoder", "none", "--split", "time"]
+    assert main(["data", "convert", str(shop), str(published), *arguments]) == 0
+    assert main(["data", "convert", str(published), str(tables)]) == 0
+    assert main(["data", "convert", str(tables), str(again)]) == 0
+    one, two = (IRLLRecDataset(tmp_path, folder.name)[0] for folder in (published, again))
+    assert "é0" in one["item"].raw_id
+    for side in ("user", "item"):
+        assert one[side].raw_id == two[side].raw_id
+    for name in ("edge_index", "val_edge_label_index", "edge_label_index"):
+        edges = ("user", "rates", "item")
+        assert torch.equal(one[edges][name], two[edges][name])
+    texts = pd.read_csv(tables / "items.csv", dtype=str).set_index("item")["text"]
+    assert texts["é0"] == "cooking pasta sauce 0"
+    tables_own = pd.read_csv(tables / "interactions.csv", dtype=str)
+    assert set(tables_own["split"]) == {"train", "val", "test"}
+
+
+def test_an_unknown_split_of_a_table_is_refused(tmp_path, capsys):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "interactions.csv").write_text("user,item,split\na,b,train\na,c,dev\n")
+    assert main(["data", "convert", str(tmp_path / "own"), str(tmp_path / "out")]) == 2
+    assert "row 2: 'split' must be one of train, val, test, got 'dev'" in capsys.readouterr().err
+
+
+def test_cards_say_where_data_come_from(capsys):
+    assert main(["data", "cards", "movie"]) == 0
+    assert "16,994 users x 9,370 items" in capsys.readouterr().out
+    assert main(["data", "cards", "film"]) == 2
+    assert "no card of 'film'" in capsys.readouterr().err

@@ -1,0 +1,177 @@
+"""From a folder of CSVs to lists and reasons, by commands alone."""
+
+import json
+from io import StringIO
+
+import pandas as pd
+import pytest
+
+from irllrec_pyg import RunConfig, load_folder
+from irllrec_pyg.cli import main
+
+
+def read(text):
+    return pd.read_csv(StringIO(text), dtype={"user": str, "item": str, "id": str, "of": str})
+
+
+def test_a_run_is_a_folder_that_repeats_it(run_folder, shop, tmp_path, capsys):
+    names = {path.name for path in run_folder.iterdir()}
+    assert names >= {"config.yaml", "result.json", "users.npz", "model.safetensors", "README.md"}
+    config = RunConfig.load(run_folder / "config.yaml")
+    assert (config.ranker.name, config.ranker.trials, config.data.encoder) == ("ease", 1, None)
+    again = str(tmp_path / "again")
+    assert main(["train", "--config", str(run_folder / "config.yaml"), "--out", again]) == 0
+    first, second = (
+        json.loads((path / "result.json").read_text()) for path in (run_folder, tmp_path / "again")
+    )
+    assert first["test"] == second["test"]
+    assert f"{first['test']['ndcg@20']:.4f}" in capsys.readouterr().out
+    card = (run_folder / "README.md").read_text(encoding="utf-8")
+    assert "60 users, 32 items" in card
+    assert "Licence of data and texts: not stated" in card
+
+
+def test_a_finished_run_is_not_made_again_and_another_one_is_refused(run_folder, shop, capsys):
+    before = (run_folder / "model.safetensors").stat().st_mtime_ns
+    base = ["train", "--data", str(shop), "--out", str(run_folder), "--quiet"]
+    same = ["--model", "ease", "--trials", "1", "--encoder", "none"]
+    assert main([*base, *same]) == 0
+    assert (run_folder / "model.safetensors").stat().st_mtime_ns == before
+    assert main([*base, *same, "--linear.reg", "3"]) == 2
+    assert "holds a run with other settings" in capsys.readouterr().err
+
+
+def test_lists_are_written_with_titles_and_owners_ids(run_folder, tmp_path, capsys):
+    whole = tmp_path / "lists.csv.gz"
+    assert main(["recommend", str(run_folder), "--all", "--k", "4", "--out", str(whole)]) == 0
+    table = pd.read_csv(whole, dtype=str)
+    expected = load_folder(run_folder).recommend(k=4)
+    assert table[["user", "item"]].values.tolist() == expected[["user", "item"]].values.tolist()
+    titles = dict(zip(table["item"], table["title"], strict=True))
+    assert titles["é12"] == "cooking pasta sauce 12"
+    capsys.readouterr()
+    ask = ["recommend", str(run_folder), "--user", "0001,用户-2", "--k", "2", "--out", "-"]
+    assert main(ask) == 0
+    some = read(capsys.readouterr().out)
+    assert some["user"].tolist() == ["0001"] * 2 + ["用户-2"] * 2
+
+
+def test_lists_keep_to_rules_for_people_that_nobody_knows(run_folder, capsys):
+    ask = ["recommend", str(run_folder), "--history", "é0,004", "--k", "5", "--out", "-"]
+    rules = ["--where", "price < 30 and in_stock == True", "--max-per", "author=1", "--deny", "008"]
+    assert main([*ask, *rules]) == 0
+    table = read(capsys.readouterr().out)
+    assert len(table) == 4  # authors of items in stock
+    number = table["item"].str.strip("é").astype(int)
+    assert (number < 25).all()
+    assert (number % 5 != 0).all()
+    assert (number % 5).is_unique
+    assert not set(table["item"]) & {"é0", "004", "008"}
+    assert main([*ask[:-4], "--weights", "1", "--out", "-"]) == 2
+    assert "one number for each of the 2 items" in capsys.readouterr().err
+
+
+def test_similar_and_explain(run_folder, capsys):
+    assert main(["similar", str(run_folder), "--item", "004", "--k", "3", "--out", "-"]) == 0
+    table = read(capsys.readouterr().out)
+    assert table["title"].str.startswith("cooking").all()
+    assert main(["explain", str(run_folder), "--history", "é0,008", "--item", "004"]) == 0
+    printed = capsys.readouterr().out
+    assert "cooking pasta sauce 8" in printed
+    assert "add up to the score" in printed
+
+
+def test_runs_stand_beside_baselines(run_folder, capsys):
+    ask = ["evaluate", str(run_folder), "--baselines", "popularity", "--k", "5", "--out", "-"]
+    assert main(ask) == 0
+    table = read(capsys.readouterr().out)
+    assert table["model"].tolist() == ["popularity", str(run_folder)]
+    stored = json.loads((run_folder / "result.json").read_text())["test"]
+    assert table["ndcg@5"][1] == pytest.approx(stored["ndcg@5"])
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("recommend {run} --user 1", "Unknown user '1'; did you mean '0001'?"),
+        ("recommend {run} --user 0001 --where pric<3", "no column 'pric'"),
+        ("recommend {run} --user 0001 --max-per author", "--max-per must be COLUMN=N"),
+        ("recommend {run} --user 0001 --out x.txt", "--out must be -, or end in .csv"),
+        ("recommend {run}/none --all", "'irllrec train --out"),
+        ("explain {run} --user 0001 --item 999", "Unknown item '999'"),
+        ("train --data nowhere", "There is no folder 'nowhere'"),
+        ("train", "--data is needed"),
+        ("train --data {shop} --model tail", "Unknown model 'tail'; did you mean 'tale'?"),
+        ("train --data {shop} --model ease --lr 1 --linear.regg 3", "unrecognized arguments"),
+        ("train --data {shop} --model ease --backbone.num-layers 3", "'ease' has no setting"),
+        ("train --data {shop} --model lightgcn --linear.reg 3", "'lightgcn' has no setting"),
+        (
+            "train --data {shop} --model ease --linear.reg -3",
+            "'reg' must be greater than 0, got -3",
+        ),
+        ("train --data {shop} --k-core 99", "Take a smaller one"),
+        ("train --config {shop}/none.yaml", "none.yaml"),
+        ("evaluate {shop}", "is no run"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line(run_folder, shop, capsys, monkeypatch, command, message):
+    monkeypatch.chdir(shop.parent)
+    arguments = [part.format(run=run_folder, shop=shop) for part in command.split()]
+    try:
+        status = main(arguments)
+    except SystemExit as error:  # of argparse
+        status = error.code
+    assert status == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message in said
+
+
+def test_a_search_is_drawn_repeated_and_goes_on(shop, tmp_path, capsys):
+    ask = ["tune", "--data", str(shop), "--model", "ease", "--encoder", "none", "--quiet"]
+    ask += ["--out", str(tmp_path / "run"), "--sampler", "grid"]
+    assert main([*ask, "--trials", "2"]) == 0
+    assert main([*ask, "--trials", "9"]) == 0
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    tried = [trial["settings"]["reg"] for trial in result["search"]["ease"]["tried"]]
+    assert sorted(tried) == [25.0, 50.0, 100.0, 200.0, 400.0]  # each twice the one before
+    assert (tmp_path / "run" / "tuning.png").read_bytes().startswith(b"\x89PNG")
+    best = ["train", "--config", str(tmp_path / "run" / "best.yaml"), "--quiet"]
+    assert main([*best, "--out", str(tmp_path / "best")]) == 0
+    again = json.loads((tmp_path / "best" / "result.json").read_text())
+    assert again["test"] == result["test"]
+    assert again["search"] == {}
+
+
+@pytest.mark.slow
+def test_the_whole_way_with_the_default_model(raw_shop, tmp_path, monkeypatch, capsys):
+    """Check, mend, train, evaluate, recommend, similar, explain, as the README has it."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "check", str(raw_shop)]) == 2
+    assert main(["data", "convert", str(raw_shop), "shop", "--to", "tables"]) == 0
+    assert main(["data", "check", "shop"]) == 0
+    assert main(["train", "--data", "shop", "--trials", "3", "--out", "run"]) == 0
+    assert main(["evaluate", "run", "--baselines", "--out", "rows.csv"]) == 0
+    rows = pd.read_csv("rows.csv").set_index("model")["ndcg@20"]
+    assert rows["run"] > rows["popularity"]
+    assert main(["recommend", "run", "--all", "--k", "3", "--out", "lists.csv"]) == 0
+    assert len(pd.read_csv("lists.csv")) == 180
+    capsys.readouterr()
+    assert main(["similar", "run", "--item", "004", "--k", "2"]) == 0
+    assert "cooking" in capsys.readouterr().out
+    assert main(["explain", "run", "--user", "0001", "--item", "005"]) == 0
+    assert "add up to the score" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_graph_model_is_trained_tuned_and_asked(shop, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    small = ["--encoder", "none", "--epochs", "3", "--training.eval-every", "1", "--quiet"]
+    ask = ["--data", str(shop), "--model", "lightgcn", *small]
+    assert main(["train", *ask, "--out", "run"]) == 0
+    assert main(["recommend", "run", "--history", "é0,004", "--k", "2"]) == 0
+    assert main(["tune", *ask, "--trials", "4", "--prune", "--out", "tuned"]) == 0
+    assert main(["train", "--config", "tuned/best.yaml", "--out", "best", "--quiet"]) == 0
+    one, two = (
+        json.loads((tmp_path / name / "result.json").read_text()) for name in ("tuned", "best")
+    )
+    assert one["test"] == two["test"]
