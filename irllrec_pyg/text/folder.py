@@ -85,11 +85,14 @@ class TextFolder:
     ) -> Iterator[tuple[int, Record]]:
         """Nodes whose records are of these kinds, ascending, and the records."""
         query = (
-            "SELECT node, body FROM nodes JOIN answers USING (key) WHERE step = ? "
-            f"AND nodes.kind IN ({', '.join('?' * len(kinds))}) ORDER BY node"
+            "SELECT node, body FROM nodes JOIN answers USING (key) WHERE step = ? AND node > ? "
+            f"AND nodes.kind IN ({', '.join('?' * len(kinds))}) ORDER BY node LIMIT 1000"
         )
-        rows = self.store.rows(query, step, *kinds) if self._is_live(step) else ()
-        return ((node, json.loads(body)) for node, body in rows)
+        last = -1 if self._is_live(step) else self.num_nodes(step)
+        # Page by page: while a query is open, what is written meanwhile piles up beside the file.
+        while page := self.store.run(query, step, last, *kinds).fetchall():
+            yield from ((node, json.loads(body)) for node, body in page)
+            last = page[-1][0]
 
     def texts(self, step: StepName) -> dict[int, str]:
         """The generated texts of a step by node."""
