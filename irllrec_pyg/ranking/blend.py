@@ -16,7 +16,7 @@ from .ranker import Ranker, Similarity
 from .topk import Scorer
 
 Share = Annotated[float, Field(ge=0)]
-SHARED = 10.0  # items' worth of weight that all items have where new ones are standardised
+FEW = 10  # new items that have no scale of their own
 
 
 class Blend(Ranker, Configured):
@@ -34,7 +34,7 @@ class Blend(Ranker, Configured):
 
     Items without a training interaction are standardised by themselves, as most rankers score
     them on another scale than the others: so they compete with each other and with known ones.
-    All items together count as ten more on either side, lest a single new item be its own mean.
+    Where there are fewer than ten, too few for a scale of their own, they share that of all.
 
     Args:
         *rankers (Ranker): Any rankers, also blends, of the same users, items and training
@@ -249,8 +249,7 @@ def standardized(scores: Tensor, row: Tensor, item: Tensor, new: Tensor | None =
         row (Tensor): Rows of items that may not be listed, int64 of shape :math:`(M,)`.
         item (Tensor): These items, each once a row, int64 of shape :math:`(M,)`.
         new (Tensor, optional): Items that are standardised apart from the others, bool of shape
-            :math:`(I,)`; all items together count as :data:`SHARED` more on both sides.
-            (default: none)
+            :math:`(I,)`. Fewer than :data:`FEW` are standardised with all. (default: none)
 
     Returns:
         Tensor of shape :math:`(B, I)`, in float32 or wider; zeros where a row's scores are equal.
@@ -258,11 +257,9 @@ def standardized(scores: Tensor, row: Tensor, item: Tensor, new: Tensor | None =
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     listed = torch.ones_like(scores)
     listed[row, item] = 0.0
-    if new is None or not new.any() or new.all():
+    if new is None or not FEW <= int(new.sum()) < new.numel():
         return _scaled(scores, listed)
-    both = SHARED / scores.size(1)
-    apart = _scaled(scores, listed * (new + both))
-    return torch.where(new, apart, _scaled(scores, listed * (~new + both)))
+    return torch.where(new, _scaled(scores, listed * new), _scaled(scores, listed * ~new))
 
 
 def _scaled(scores: Tensor, weight: Tensor) -> Tensor:

@@ -10,24 +10,19 @@ from irllrec_pyg.linear import EASE, ItemKNN, LowPassSVD, Popularity, TextMean
 from irllrec_pyg.ranking import Blend, evaluate
 from irllrec_pyg.ranking.blend import standardized
 
-from ..linear.test_autoencoders import cold_data  # noqa: F401 - a fixture
 from ..linear.test_linear import matrix
 
 EVERYONE = torch.arange(12)
 
 
 def naive(parts, weights, history):
-    """The formula, user by user and new items apart, in float64."""
-    out, new = np.zeros(history.shape), history.numpy().sum(0) == 0
-    assert new.any()
+    """The formula, user by user, in float64."""
+    out = np.zeros(history.shape)
     for share, part in zip(weights, parts, strict=True):
         for u, row in enumerate(part.double().numpy()):
-            for group in (new, ~new):
-                counted = (history[u].numpy() == 0) * (group + 10 / len(row))
-                mean = np.average(row, weights=counted)
-                deviation = np.sqrt(np.average((row - mean) ** 2, weights=counted))
-                if deviation > 1e-9:
-                    out[u, group] += share * (row[group] - mean) / deviation
+            listed = row[history[u] == 0]
+            if listed.std() > 1e-9:
+                out[u] += share * (row - listed.mean()) / listed.std()
     return out
 
 
@@ -103,36 +98,36 @@ def test_what_a_ranker_scores_alike_counts_for_nothing(tiny_data):
     assert half.dtype == torch.float32
 
 
-def test_new_items_are_standardised_by_themselves():
-    """Each item counts once where it belongs, and all items ten times in all, in either group."""
-    scores = torch.randn(4, 12, generator=torch.Generator().manual_seed(0)).cumsum(1)
-    new = torch.tensor([False] * 7 + [True] * 5)
-    row, item = torch.tensor([0, 0, 2, 3]), torch.tensor([1, 8, 3, 11])
-    seen = {(int(u), int(i)) for u, i in zip(row, item, strict=True)}
+@pytest.mark.parametrize("count", [0, 9, 10, 14])
+def test_new_items_have_a_scale_of_their_own_where_they_are_ten(count):
+    scores = torch.randn(4, 20, generator=torch.Generator().manual_seed(0)).cumsum(1)
+    new = torch.arange(20) >= 20 - count
+    row, item = torch.tensor([0, 0, 2, 3]), torch.tensor([1, 8, 3, 19])
     found = standardized(scores, row, item, new)
     for u in range(4):
-        listed = [i for i in range(12) if (u, i) not in seen]
-        for group in (False, True):
-            # 12 copies of each member and 10 of each item are 1 and 10 / 12.
-            own = [float(scores[u, i]) for i in listed for _ in range(12 * (new[i] == group) + 10)]
-            for i in range(12):
-                if bool(new[i]) is group:
-                    expected = (float(scores[u, i]) - np.mean(own)) / np.std(own)
-                    assert found[u, i] == pytest.approx(expected, rel=1e-4, abs=1e-5)
+        seen = set(item[row == u].tolist())
+        for i in range(20):
+            group = [j for j in range(20) if count < 10 or new[j] == new[i]]
+            own = [float(scores[u, j]) for j in group if j not in seen]
+            expected = (float(scores[u, i]) - np.mean(own)) / np.std(own)
+            assert found[u, i] == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
-def test_a_blend_knows_which_items_are_new(cold_data):  # noqa: F811
-    blend = Blend(EASE(cold_data), TextMean(cold_data))
-    new = matrix(cold_data).sum(0) == 0
-    assert 0 < new.sum() < 9
-    everyone, pairs = torch.arange(12), cold_data["user", "rates", "item"].edge_index
-    parts = [
-        standardized(part.score(everyone), *pairs, torch.from_numpy(new))
-        for part in blend.rankers()
-    ]
-    torch.testing.assert_close(blend.score(everyone), (parts[0] + parts[1]) / 2)
-    history = torch.from_numpy(matrix(cold_data)).float()
-    torch.testing.assert_close(blend.score_history(history), blend.score(everyone))
+def test_a_blend_knows_which_items_are_new(tiny_data):
+    data = tiny_data.clone()
+    edges = data["user", "rates", "item"]
+    edges.edge_index = edges.edge_index[:, edges.edge_index[1] < 5]
+    data["item"].num_nodes = 17
+    data["item"].x = torch.randn(17, 6)
+    blend = Blend(EASE(data), TextMean(data))
+    new = torch.from_numpy(matrix(data).sum(0) == 0)
+    assert 10 <= new.sum() < 17
+    parts = [standardized(part.score(EVERYONE), *edges.edge_index, new) for part in blend.rankers()]
+    whole = [standardized(part.score(EVERYONE), *edges.edge_index) for part in blend.rankers()]
+    torch.testing.assert_close(blend.score(EVERYONE), (parts[0] + parts[1]) / 2)
+    assert not torch.allclose(blend.score(EVERYONE), (whole[0] + whole[1]) / 2)
+    history = torch.from_numpy(matrix(data)).float()
+    torch.testing.assert_close(blend.score_history(history), blend.score(EVERYONE))
 
 
 def test_a_blend_recommends_nothing_that_either_part_knows_of(tiny_data):
