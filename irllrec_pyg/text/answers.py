@@ -3,12 +3,13 @@ r"""The form of an answer: a JSON schema in a file, and the pydantic model made 
 import json
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 TYPES: dict[str, type[Any]] = {"string": str, "integer": int, "number": float, "boolean": bool}
 # Strict JSON schemas of OpenAI-compatible servers know these keywords; others they may refuse.
+LENGTHS = {"minLength", "maxLength", "minItems", "maxItems"}
 STRICT = {"type", "properties", "required", "additionalProperties", "items", "description", "enum"}
 
 
@@ -45,33 +46,21 @@ class AnswerSchema:
                 kind if is_required else kind | None,
                 Field(... if is_required else None, **_bounds(value)),
             )
-        extra: Literal["forbid", "ignore"] = (
-            "forbid" if schema.get("additionalProperties") is False else "ignore"
-        )
-        self.model: type[BaseModel] = create_model(
-            name, __config__=ConfigDict(extra=extra, str_strip_whitespace=True), **fields
-        )
-        self.max_words = {
-            key: int(value["x-max-words"])
-            for key, value in properties.items()
-            if "x-max-words" in value
-        }
+        config = ConfigDict(str_strip_whitespace=True)
+        if schema.get("additionalProperties") is False:
+            config["extra"] = "forbid"
+        self.model: type[BaseModel] = create_model(name, __config__=config, **fields)
+        words = {key: value.get("x-max-words") for key, value in properties.items()}
+        self.max_words = {key: int(most) for key, most in words.items() if most is not None}
 
     @classmethod
     def load(cls, path: Path) -> "AnswerSchema":
         """Reads ``<name>.schema.json``."""
-        try:
-            schema = json.loads(path.read_text("utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path} is not JSON: {error}") from None
-        return cls(path.name.split(".")[0], schema, str(path))
+        return cls(path.name.split(".")[0], read_json(path), str(path))
 
     def sent(self, strict: bool) -> dict[str, Any]:
         """The schema as it goes to a server: strict keywords only, or with lengths as well."""
-        return _keep(
-            self.schema,
-            STRICT if strict else STRICT | {"minLength", "maxLength", "minItems", "maxItems"},
-        )
+        return _keep(self.schema, STRICT if strict else STRICT | LENGTHS)
 
     def parse(self, content: str, trim: bool = False) -> tuple[dict[str, Any], list[str]]:
         r"""Reads an answer.
@@ -109,13 +98,23 @@ class AnswerSchema:
         return answer, cut
 
 
+def read_json(path: Path) -> Any:
+    """A JSON file; one that is none is named."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+
+
 def extract_json(content: str) -> Any:
     """The first JSON object of a text.
 
     Raises:
         AnswerError: If there is none.
     """
-    text = re.sub(r"<think>.*?</think>", "", content, flags=re.DOTALL).strip()
+    # Only up to the last end of a thought: there every beginning finds its end, in linear time.
+    thoughts, end, rest = content.rpartition("</think>")
+    text = (re.sub(r"<think>.*?</think>", "", thoughts + end, flags=re.DOTALL) + rest).strip()
     if not text:
         raise AnswerError("the answer is empty")
     start = text.find("{")
@@ -125,6 +124,8 @@ def extract_json(content: str) -> Any:
         return json.JSONDecoder().raw_decode(text, start)[0]
     except ValueError as error:
         raise AnswerError(f"the answer is not valid JSON: {error}") from None
+    except RecursionError:
+        raise AnswerError("the answer is nested too deeply") from None
 
 
 def trim_words(text: str, limit: int) -> str:
@@ -158,10 +159,8 @@ def _bounds(value: dict[str, Any]) -> dict[str, Any]:
 
 def _keep(schema: dict[str, Any], keywords: set[str]) -> dict[str, Any]:
     kept: dict[str, Any] = {key: value for key, value in schema.items() if key in keywords}
-    if "properties" in kept:
-        kept["properties"] = {
-            key: _keep(value, keywords) for key, value in kept["properties"].items()
-        }
+    if inner := kept.get("properties"):
+        kept["properties"] = {key: _keep(value, keywords) for key, value in inner.items()}
     if "items" in kept:
         kept["items"] = _keep(kept["items"], keywords)
     return kept

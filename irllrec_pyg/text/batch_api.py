@@ -2,17 +2,20 @@ r"""The Batch API of OpenAI: half the price, answers within a day. Write, submit
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from .answers import AnswerError, AnswerSchema
-from .chat import CallError, ChatSettings, Request, Usage, classify, read_completion
-from .engine import RunStopped, run_coroutine, shared_record
-from .files import atomic, write_json
-from .journal import Journal, Record
+from ..files import atomic_path
+from .answers import AnswerSchema
+from .chat import ChatSettings, Request, read_completion
+from .client import classify
+from .engine import RunStopped, clean, judged, run_coroutine
+from .limits import CallError
 from .redaction import Redactor
+from .store import Record, Store
 
 T = TypeVar("T")
 # The service's own limits for one file.
@@ -20,39 +23,34 @@ MAX_REQUESTS = 50_000
 MAX_BYTES = 190_000_000
 ENDED = {"completed", "failed", "expired", "cancelled"}
 ENDPOINT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
+MARK = "irllrec_sha256"
 
 
+@dataclass
 class BatchJob:
-    r"""The batches of one step, kept in files so that each part can be done by another process.
+    r"""The batches of one step; each part of the work can be done by another process.
 
     Args:
-        folder (pathlib.Path): Where the files go.
+        store (Store): What knows of the batches and takes the answers.
+        folder (pathlib.Path): Where the files of requests go.
         step (str): The step.
         chat (ChatSettings): The model.
         schema (AnswerSchema): What answers must follow.
-        journal (pathlib.Path): The step's journal.
-        on_change (callable): Called after the journal or the job changed. (default: nothing)
+        redactor (Redactor): What takes keys out of what is kept.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        step: str,
-        chat: ChatSettings,
-        schema: AnswerSchema,
-        journal: Path,
-        on_change: Callable[[], None] = lambda: None,
-    ) -> None:
-        self.folder, self.step, self.chat, self.schema = folder, step, chat, schema
-        self._journal, self._on_change = journal, on_change
-        self._path = folder / f"{step}.json"
-        self.parts: list[dict[str, Any]] = (
-            json.loads(self._path.read_text("utf-8"))["parts"] if self._path.exists() else []
-        )
+    store: Store
+    folder: Path
+    step: str
+    chat: ChatSettings
+    schema: AnswerSchema
+    redactor: Redactor
 
-    def waiting_keys(self) -> set[str]:
-        """Keys of requests that were written or submitted and not collected yet."""
-        return {key for part in self.parts if not part["collected"] for key in part["nodes"]}
+    def parts(self) -> list[dict[str, Any]]:
+        """Each file of requests: its name, hash, batch, and where that stands."""
+        names = ("name", "sha256", "id", "status", "error")
+        query = f"SELECT {', '.join(names)} FROM batches WHERE step = ? ORDER BY name"
+        return [dict(zip(names, row, strict=True)) for row in self.store.rows(query, self.step)]
 
     def write(self, requests: Iterable[Request], max_requests: int = MAX_REQUESTS) -> int:
         r"""Writes the requests into files, equal ones once.
@@ -64,215 +62,179 @@ class BatchJob:
         Returns:
             How many requests were written.
         """
-        nodes: dict[str, list[int]] = {}
-        lines: list[bytes] = []
+        lines: dict[bytes, bytes] = {}
+        nodes: list[tuple[int, bytes]] = []
         size = total = 0
         for request in requests:
-            key = request.key
-            if key in nodes:
-                nodes[key].append(request.node)
-                continue
-            line = (
-                json.dumps(
-                    {
-                        "custom_id": key,
-                        "method": "POST",
-                        "url": ENDPOINT,
-                        "body": {**request.parameters, "messages": request.messages},
-                    }
-                ).encode()
-                + b"\n"
-            )
-            if lines and (len(lines) == max_requests or size + len(line) > MAX_BYTES):
-                self._write_part(lines, nodes)
-                nodes, lines, size = {}, [], 0
-            nodes[key] = [request.node]
-            lines.append(line)
-            size, total = size + len(line), total + 1
+            if request.key not in lines:
+                body = {**request.parameters, "messages": request.messages}
+                line = {"custom_id": request.key.hex(), "method": "POST", "url": ENDPOINT}
+                text = json.dumps(line | {"body": body}).encode() + b"\n"
+                if lines and (len(lines) == max_requests or size + len(text) > MAX_BYTES):
+                    self._write_part(lines, nodes)
+                    lines, nodes, size = {}, [], 0
+                lines[request.key] = text
+                size, total = size + len(text), total + 1
+            nodes.append((request.node, request.key))
         if lines:
             self._write_part(lines, nodes)
         return total
 
     def submit(self) -> int:
         """Uploads what was written and starts it; returns how many batches were started."""
-        return self._talk(self._submit)
+        with self.store.claim():
+            return self._talk(self._submit)
 
     def poll(self) -> list[str]:
         """Asks how the batches are doing; returns a line for each that is not collected."""
         return self._talk(self._poll)
 
     def collect(self) -> dict[str, int]:
-        r"""Fetches the answers of batches that ended and puts them into the journal.
+        r"""Fetches the answers of batches that ended.
 
         Returns:
-            Counts of ``"ok"``, ``"failed"`` and ``"unanswered"`` requests. Failed ones stand in the
-            journal; unanswered ones (of an expired batch) are to do again.
+            Counts of ``"ok"``, ``"failed"`` and ``"unanswered"`` requests. Failed ones are kept
+            with their reason; unanswered ones, of an expired batch or a damaged line, are to do
+            again.
         """
-        return self._talk(self._collect)
+        with self.store.claim():
+            return self._talk(self._collect)
 
     def _talk(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         import openai
 
         try:
             return run_coroutine(make)
-        except openai.OpenAIError as error:
-            reason = Redactor(self.chat.endpoint.key()).message(classify(error).reason)
+        except (openai.OpenAIError, CallError, TimeoutError) as error:
             raise RunStopped(
-                f"The Batch API of step {self.step!r}: {reason}. What was done is "
-                f"noted in {self._path}; run again to go on."
+                f"The Batch API of step {self.step!r}: "
+                f"{self.redactor.message(classify(error).reason)}. What was done is "
+                f"noted in {self.store.path}; run again to go on."
             ) from None
 
-    def _write_part(self, lines: list[bytes], nodes: dict[str, list[int]]) -> None:
-        content = b"".join(lines)
-        name = f"{self.step}-{len(self.parts):03d}.jsonl"
-        with atomic(self.folder / name) as file:
-            file.write(content)
-        self.parts.append(
-            {
-                "file": name,
-                "sha256": hashlib.sha256(content).hexdigest(),
-                "nodes": nodes,
-                "batch": None,
-                "status": "written",
-                "collected": False,
-            }
-        )
-        self._save()
+    def _write_part(self, lines: dict[bytes, bytes], nodes: list[tuple[int, bytes]]) -> None:
+        name = f"{self.step}-{len(self.parts()):03d}.jsonl"
+        content = b"".join(lines.values())
+        with atomic_path(self.folder / name) as path:
+            path.write_bytes(content)
+        with self.store.transaction():
+            self._set(name, hashlib.sha256(content).hexdigest(), None, "written")
+            self.store.run_many(
+                "INSERT INTO batch_keys VALUES (?, ?)", ((name, key) for key in lines)
+            )
+            for node, key in nodes:
+                self.store.note(self.step, node, key, "batch")
 
     async def _submit(self) -> int:
         started = 0
-        async with self.chat.endpoint.client() as client:
-            known: dict[str, Any] | None = None
-            for part in self.parts:
-                if part["batch"] is not None or part["collected"]:
-                    continue
-                if known is None:
-                    # A process killed between the start of a batch and its note here must not
-                    # start, and pay for, the same batch again.
-                    known = {
-                        (batch.metadata or {}).get("irllrec_sha256", ""): batch
-                        async for batch in client.batches.list(limit=100)
-                    }
-                batch = known.get(part["sha256"])
+        async with self.chat.endpoint.client(files=True) as client:
+            waiting = [part for part in self.parts() if part["status"] == "written"]
+            if not waiting:
+                return 0
+            # A process killed between the start of a batch and its note here must not start, and
+            # pay for, the same batch again. One that is noted was of another time.
+            noted = {row[0] for row in self.store.rows("SELECT id FROM batches")}
+            known = {
+                (batch.metadata or {}).get(MARK): batch
+                async for batch in client.batches.list(limit=100)
+                if batch.id not in noted and batch.status not in ("failed", "cancelled")
+            }
+            for part in waiting:
+                name, digest = part["name"], part["sha256"]
+                batch = known.get(digest)
                 if batch is None:
-                    content = (self.folder / part["file"]).read_bytes()
-                    file = await client.files.create(file=(part["file"], content), purpose="batch")
-                    batch = await client.batches.create(
+                    content = (self.folder / name).read_bytes()
+                    if hashlib.sha256(content).hexdigest() != digest:
+                        self._end(name, "its file was damaged")
+                        raise RunStopped(
+                            f"{self.folder / name} is damaged: write its requests again."
+                        )
+                    file = await client.files.create(file=(name, content), purpose="batch")
+                    # Tried once: where its answer was lost, the next submit finds the batch.
+                    batch = await client.with_options(max_retries=0).batches.create(
                         input_file_id=file.id,
                         endpoint=ENDPOINT,
                         completion_window="24h",
-                        metadata={"irllrec_sha256": part["sha256"], "step": self.step},
+                        metadata={MARK: digest, "step": self.step},
                     )
                     started += 1
-                part |= {"batch": batch.id, "status": batch.status}
-                self._save()
+                self._set(name, digest, batch.id, batch.status)
         return started
 
     async def _poll(self) -> list[str]:
         lines = []
-        async with self.chat.endpoint.client() as client:
-            for part in self.parts:
-                if part["collected"]:
-                    continue
-                if part["batch"] is None:
-                    lines.append(f"{part['file']}: written, not submitted")
-                    continue
-                batch = await client.batches.retrieve(part["batch"])
-                part["status"] = batch.status
-                counts = batch.request_counts
-                done = f", {counts.completed + counts.failed} of {counts.total}" if counts else ""
-                lines.append(f"{part['file']}: {batch.id} {batch.status}{done}")
-        self._save()
+        async with self.chat.endpoint.client(files=True) as client:
+            for part in self.parts():
+                if part["status"] == "written":
+                    lines.append(f"{part['name']}: written, not submitted")
+                elif part["status"] != "collected":
+                    batch = await client.batches.retrieve(part["id"])
+                    n = batch.request_counts
+                    done = f", {n.completed + n.failed} of {n.total}" if n else ""
+                    lines.append(f"{part['name']}: {batch.id} {batch.status}{done}")
         return lines
 
     async def _collect(self) -> dict[str, int]:
-        counts = {"ok": 0, "failed": 0, "unanswered": 0}
-        redactor = Redactor(self.chat.endpoint.key())
-        async with self.chat.endpoint.client() as client:
-            for part in self.parts:
-                if part["collected"] or part["batch"] is None:
+        counts = Counter(ok=0, failed=0, unanswered=0)
+        async with self.chat.endpoint.client(files=True) as client:
+            for part in self.parts():
+                if part["status"] in ("collected", "written"):
                     continue
-                batch = await client.batches.retrieve(part["batch"])
-                part["status"] = batch.status
+                batch = await client.batches.retrieve(part["id"])
                 if batch.status not in ENDED:
                     continue
-                lines: list[str] = []
-                for file_id in (batch.output_file_id, batch.error_file_id):
-                    if file_id:
-                        content = await client.files.content(file_id)
-                        lines += content.text.splitlines()
-                with Journal(self._journal, redactor=redactor) as journal:
-                    answered = self._journal_lines(lines, part["nodes"], journal, redactor, counts)
-                if batch.status == "failed" and batch.errors and batch.errors.data:
-                    part["error"] = redactor.message(str(batch.errors.data[0].message))
-                counts["unanswered"] += len(part["nodes"].keys() - answered)
-                # Only now: a process killed before this collects again, into the same lines.
-                part["collected"] = True
-                self._save()
-        return counts
+                files = [batch.output_file_id, batch.error_file_id]
+                contents = [(await client.files.content(f)).content for f in files if f]
+                error = batch.errors.data[0].message if batch.errors and batch.errors.data else ""
+                keep = "SELECT key FROM batch_keys WHERE name = ?"
+                waiting = {row[0] for row in self.store.rows(keep, part["name"])}
+                # All of a part or nothing: a process killed before its end collects it again.
+                with self.store.transaction():
+                    # Only at line feeds: an answer may hold other characters that end lines.
+                    for line in b"\n".join(contents).split(b"\n"):
+                        key, record = self._read(line, waiting)
+                        if key is not None:
+                            waiting.discard(key)
+                            counts["ok" if record["kind"] == "ok" else "failed"] += 1
+                            self.store.put(key, record)
+                            self.store.spend(self.step, record)
+                    counts["unanswered"] += len(waiting)
+                    self._end(part["name"], self.redactor.message(str(error)))
+        return dict(counts)
 
-    def _journal_lines(
-        self,
-        lines: list[str],
-        nodes: dict[str, list[int]],
-        journal: Journal,
-        redactor: Redactor,
-        counts: dict[str, int],
-    ) -> set[str]:
-        answered = set()
-        for line in lines:
-            if not line.strip():
-                continue
-            entry = json.loads(line)
-            key = str(entry.get("custom_id"))
-            if key not in nodes:
-                continue
-            answered.add(key)
-            record = self._record(key, entry, redactor)
-            counts[record["status"]] += 1
-            for at, node in enumerate(nodes[key]):
-                known = journal.get(key, node)
-                if known is None or known["status"] != "ok":
-                    journal.append(shared_record(record, node) if at else record | {"node": node})
-        return answered
-
-    def _record(self, key: str, entry: dict[str, Any], redactor: Redactor) -> Record:
-        record: Record = {
-            "key": key,
-            "node": -1,
-            "step": self.step,
-            "model": self.chat.model,
-            "batch": True,
-            "calls": 1,
-        }
-        usage, content = Usage(), ""
+    def _read(self, line: bytes, waiting: set[bytes]) -> tuple[bytes | None, Record]:
+        """A line of a batch's file: the request's key, if it waits for one, and the record."""
         try:
-            response = entry.get("response") or {}
-            if entry.get("error") or response.get("status_code", 0) != 200:
+            entry = json.loads(line)
+            key, response = bytes.fromhex(entry["custom_id"]), entry.get("response") or {}
+            if key not in waiting:
+                return None, {}
+            if entry.get("error") or response.get("status_code") != 200:
                 reason = entry.get("error") or response.get("body") or "no answer"
-                raise CallError(f"batch: {json.dumps(reason)}"[:600], retry=False, kind="request")
-            reply = read_completion(response.get("body"))
-            usage.add(reply.usage)
-            content = reply.content
-            if reply.refusal or reply.finish == "content_filter":
-                raise CallError(reply.refusal or "the content filter stopped the answer", False)
-            answer, cut = self.schema.parse(content, trim=True)
-            record |= {"status": "ok", "answer": answer} | ({"cut": cut} if cut else {})
-        except CallError as error:
-            record |= {
-                "status": "failed",
-                "kind": "request",
-                "reason": redactor.message(error.reason),
-            }
-        except AnswerError as error:
-            record |= {
-                "status": "failed",
-                "kind": "answer",
-                "reason": str(error),
-                "content": content[:4000],
-            }
-        return record | {"usage": asdict(usage)}
+                record: Record = {"kind": "request", "reason": f"batch: {json.dumps(reason)}"[:600]}
+                usage = None
+            else:
+                reply = read_completion(response.get("body"))
+                record, usage = judged(reply, self.schema, trim=True), reply.usage
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError, CallError):
+            return None, {}  # it is cut, or something else: its request is asked again
+        tokens = {"prompt": usage.prompt, "completion": usage.completion} if usage else {}
+        extra = {"model": self.chat.model, "usage": tokens, "calls": 1, "batch": True}
+        return key, clean(record, self.redactor) | extra
 
-    def _save(self) -> None:
-        write_json(self._path, {"parts": self.parts})
-        self._on_change()
+    def _end(self, name: str, error: str) -> None:
+        """Ends the waiting for a part: its nodes are what their answers are, or open."""
+        with self.store.transaction():
+            ended = "UPDATE batches SET status = 'collected', error = ? WHERE name = ?"
+            self.store.run(ended, error, name)
+            self.store.run(
+                "UPDATE nodes SET kind = coalesce("
+                "(SELECT kind FROM answers WHERE answers.key = nodes.key), 'open') "
+                "WHERE step = ? AND kind = 'batch' "
+                "AND key IN (SELECT key FROM batch_keys WHERE name = ?)",
+                *(self.step, name),
+            )
+
+    def _set(self, name: str, digest: str, batch: str | None, status: str) -> None:
+        row = (name, self.step, digest, batch, status, None)
+        self.store.run("INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?, ?, ?)", *row)

@@ -1,75 +1,74 @@
-r"""Chat models at an OpenAI-compatible endpoint: settings, requests, one call."""
+r"""Chat models: settings, requests, answers, and what a client must do."""
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
-from urllib.parse import urlsplit
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, Protocol, get_args
 
 from .answers import AnswerSchema
-from .limits import estimate_tokens, retry_after
+from .client import Endpoint, post
+from .limits import CallError, estimate_tokens
 from .prompts import Message
-from .redaction import key_from_environment
+from .redaction import check_no_key
 
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
-
+TOKENS = ("prompt_tokens", "completion_tokens")
 ResponseFormat = Literal["json_schema", "json_object", "none"]
-OFFICIAL = "https://api.openai.com/v1"
 
 
-@dataclass(frozen=True)
-class Endpoint:
-    r"""Where an OpenAI-compatible server is.
+@dataclass
+class Usage:
+    """Tokens as the server counted them."""
+
+    prompt: int = 0
+    completion: int = 0
+    calls: int = 0
+
+    def add(self, other: "Usage") -> None:
+        """Adds those of another call."""
+        self.prompt += other.prompt
+        self.completion += other.completion
+
+
+@dataclass
+class Reply:
+    r"""What a model said.
 
     Args:
-        base_url (str, optional): Its URL up to ``/v1``; OpenAI's own if ``None``.
-            (default: ``None``)
-        key_variable (str): The environment variable that holds the key. There is no argument for
-            the key itself. (default: ``"OPENAI_API_KEY"``)
-        timeout (float): Seconds that one request may take. (default: ``120.0``)
+        content (str): The answer, as text.
+        finish (str): ``"length"`` if it was cut at the limit of tokens, ``"content_filter"`` if the
+            server stopped it. (default: ``"stop"``)
+        usage (Usage, optional): Tokens, where the server counts them. (default: ``None``)
+        refusal (str): Why the model will not answer. (default: it does)
     """
 
-    base_url: str | None = None
-    key_variable: str = "OPENAI_API_KEY"
-    timeout: float = 120.0
+    content: str
+    finish: str = "stop"
+    usage: Usage | None = None
+    refusal: str = ""
 
-    def __post_init__(self) -> None:
-        if self.base_url is not None:
-            parts = urlsplit(self.base_url)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError("base_url must look like http://127.0.0.1:8000/v1.")
-            if parts.username or parts.password or parts.query:
-                raise ValueError(
-                    "base_url must hold no name, password or query: put the key in "
-                    f"the environment variable {self.key_variable}."
-                )
 
-    def key(self) -> str:
-        """The key, from the environment."""
-        return key_from_environment(self.key_variable, needed=self.base_url is None)
+class ChatClient(Protocol):
+    r"""What asks a model. :class:`OpenAIChat` is one, any object with this method another.
 
-    def client(self) -> "AsyncOpenAI":
-        """A client that retries nothing by itself: retries have to pass the rate limits."""
-        try:
-            from openai import AsyncOpenAI
-        except ImportError:
-            raise ImportError(
-                "Language models and encoders at an endpoint need the openai "
-                "client: pip install 'irllrec_pyg[text]'."
-            ) from None
-        return AsyncOpenAI(
-            api_key=self.key(),
-            base_url=self.base_url or OFFICIAL,
-            timeout=self.timeout,
-            max_retries=0,
-        )
+    It asks once and raises :class:`CallError` where there is no answer; limits, retries and
+    repairs are the run's. Any other exception fails the node alone.
+    """
+
+    async def ask(self, messages: list[Message], parameters: Mapping[str, Any]) -> Reply:
+        """Asks once.
+
+        Args:
+            messages (list): The prompt: dictionaries with ``role`` and ``content``.
+            parameters (mapping): The rest of the request, of
+                :meth:`ChatSettings.parameters`: ``model``, ``max_tokens``, …
+        """
 
 
 @dataclass(frozen=True)
 class ChatSettings:
-    r"""A chat model and how it is asked. What changes an answer is part of the journal's key.
+    r"""A chat model and how it is asked. What changes an answer is part of the answer's key.
 
     Args:
         model (str): The model's name at the endpoint.
@@ -84,7 +83,7 @@ class ChatSettings:
             alone. Every answer is validated here in any case. (default: ``"json_schema"``)
         tokens_parameter (str): What the server calls ``max_tokens``; newer OpenAI models want
             ``"max_completion_tokens"``. (default: ``"max_tokens"``)
-        extra (dict): Further fields of the request. (default: empty)
+        extra (dict): Further fields of the request; no key. (default: empty)
     """
 
     model: str
@@ -104,6 +103,10 @@ class ChatSettings:
             )
         if self.max_tokens < 1:
             raise ValueError(f"'max_tokens' must be at least 1, got {self.max_tokens}.")
+        if not isinstance(self.extra, Mapping):
+            raise ValueError("'extra' must be fields of a request by name, a JSON object.")
+        check_no_key("extra", self.extra)
+        check_no_key("model", self.model)
 
     def parameters(self, schema: AnswerSchema) -> dict[str, Any]:
         """The request's body but for the messages."""
@@ -113,21 +116,11 @@ class ChatSettings:
         if self.seed is not None:
             body["seed"] = self.seed
         if self.response_format == "json_schema":
-            body["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {
-                    "name": schema.name,
-                    "schema": schema.sent(strict=True),
-                    "strict": True,
-                },
-            }
+            form = {"name": schema.name, "schema": schema.sent(strict=True), "strict": True}
+            body["response_format"] = {"type": "json_schema", "json_schema": form}
         elif self.response_format == "json_object":
             body["response_format"] = {"type": "json_object", "schema": schema.sent(strict=False)}
         return body | dict(self.extra)
-
-    def public(self) -> dict[str, Any]:
-        """For the manifest."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -140,6 +133,7 @@ class Request:
         messages (list): System's and user's part.
         parameters (dict): The rest of the request's body.
         schema (AnswerSchema): What the answer must follow.
+        tokens_parameter (str): Which parameter limits the answer. (default: ``"max_tokens"``)
     """
 
     step: str
@@ -147,149 +141,64 @@ class Request:
     messages: list[Message]
     parameters: dict[str, Any]
     schema: AnswerSchema
+    tokens_parameter: str = "max_tokens"
 
-    @property
-    def key(self) -> str:
+    @cached_property
+    def key(self) -> bytes:
         """Hash of model, parameters, prompt and schema; equal requests have one key."""
         whole = [self.parameters, self.messages, self.schema.schema]
-        return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).digest()
 
     @property
     def prompt_tokens(self) -> int:
         """About how many tokens are sent."""
-        schema = json.dumps(self.parameters.get("response_format", ""))
-        return sum(estimate_tokens(m["content"]) + 4 for m in self.messages) + estimate_tokens(
-            schema
-        )
+        form = json.dumps(self.parameters.get("response_format", ""))
+        return estimate_tokens(form) + sum(estimate_tokens(m["content"]) + 4 for m in self.messages)
 
 
-@dataclass
-class Usage:
-    """Tokens as the server counted them."""
-
-    prompt: int = 0
-    completion: int = 0
-
-    def add(self, usage: Any) -> None:
-        """Adds what an answer reports; servers may leave it out."""
-        self.prompt += _count(usage, "prompt_tokens")
-        self.completion += _count(usage, "completion_tokens")
-
-    @property
-    def total(self) -> int:
-        """Both."""
-        return self.prompt + self.completion
-
-
-class CallError(Exception):
-    r"""A call that gave no answer.
+class OpenAIChat:
+    r"""The ``/v1/chat/completions`` of an OpenAI-compatible server, through the openai client.
 
     Args:
-        reason (str): Why.
-        retry (bool): Whether another try may help.
-        wait (float, optional): The seconds that the server asks to wait. (default: ``None``)
-        fatal (bool): Whether every other request would fail in the same way.
-            (default: ``False``)
-        kind (str): ``"transport"`` or ``"request"``. (default: ``"transport"``)
+        endpoint (Endpoint): The server.
     """
 
-    def __init__(
-        self,
-        reason: str,
-        retry: bool,
-        wait: float | None = None,
-        fatal: bool = False,
-        kind: Literal["transport", "request"] = "transport",
-    ) -> None:
-        super().__init__(reason)
-        self.reason, self.retry, self.wait, self.fatal = reason, retry, wait, fatal
-        self.kind: Literal["transport", "request"] = kind
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.client = endpoint.client()
 
+    async def __aenter__(self) -> None:
+        """Nothing is opened before the first question."""
 
-@dataclass
-class Reply:
-    """What a model said and how it ended."""
+    async def __aexit__(self, *error: object) -> None:
+        await self.client.close()
 
-    content: str
-    finish: str
-    usage: Any = None
-    refusal: str = ""
-
-
-def classify(error: Exception) -> CallError:
-    """What an exception of the client means for the run."""
-    import openai
-
-    if isinstance(error, openai.APIStatusError):
-        # The client reads {"error": …} only; FastAPI servers say {"detail": …}.
-        said = error.response.text if error.message.startswith("Error code:") else error.message
-        status, text = error.status_code, f"HTTP {error.status_code}: {said}"[:600]
-        wait = retry_after(error.response.headers)
-        if status == 429:
-            # A used-up quota answers 429 as well, and no wait mends it.
-            spent = error.code == "insufficient_quota"
-            return CallError(text, retry=not spent, wait=wait, fatal=spent)
-        if status in (401, 403, 404):
-            return CallError(text, retry=False, fatal=True, kind="request")
-        if status in (408, 409) or status >= 500:
-            return CallError(text, retry=True, wait=wait)
-        return CallError(text, retry=False, kind="request")
-    if isinstance(error, openai.APITimeoutError):
-        return CallError("the request timed out", retry=True)
-    if isinstance(error, openai.APIConnectionError):
-        return CallError(f"no connection: {error.__cause__ or error}"[:600], retry=True)
-    # The client lets a malformed body through as json.JSONDecodeError.
-    return CallError(f"not a chat answer: {type(error).__name__}: {error}"[:600], retry=True)
-
-
-async def call(
-    client: "AsyncOpenAI", messages: list[Message], parameters: Mapping[str, Any]
-) -> Reply:
-    r"""Asks once.
-
-    Raises:
-        CallError: If there is no answer.
-    """
-    import openai
-
-    try:
-        # The body goes through extra_body: servers know fields that the client's types do not.
-        completion: Any = await client.chat.completions.create(
-            messages=messages,  # type: ignore[arg-type]
-            model=parameters["model"],
-            extra_body={k: v for k, v in parameters.items() if k != "model"},
-        )
-    except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
-        raise classify(error) from None
-    return read_completion(completion)
+    async def ask(self, messages: list[Message], parameters: Mapping[str, Any]) -> Reply:
+        """See :class:`ChatClient`."""
+        body = {**parameters, "messages": messages}
+        return read_completion(await post(self.client, "/chat/completions", body))
 
 
 def read_completion(completion: Any) -> Reply:
-    r"""Reads a chat completion, an object of the client or a dictionary of a batch.
+    r"""Reads a chat completion.
 
     Raises:
         CallError: If it is none, which servers also say with status 200.
     """
-    choices = _get(completion, "choices")
-    if not isinstance(choices, list) or not choices:
-        error = _get(completion, "error")
-        raise CallError(f"not a chat answer: {error or 'it has no choices'}"[:600], retry=True)
-    message = _get(choices[0], "message")
-    content, refusal = _get(message, "content"), _get(message, "refusal")
+    try:
+        choice = completion["choices"][0]
+        message = choice["message"] or {}
+        content, refusal = message.get("content"), message.get("refusal")
+    except (LookupError, TypeError, AttributeError):
+        said = completion.get("error") if isinstance(completion, dict) else None
+        reason = f"not a chat answer: {said or 'it has no choices'}"[:600]
+        raise CallError(reason, retry=True, paid=True) from None
+    usage = completion.get("usage")
+    counts = usage if isinstance(usage, dict) else {}
+    # More than any model reads: a nonsensical count must not spend a whole budget, or overflow.
+    found = [n for name in TOKENS if type(n := counts.get(name)) is int and 0 < n < 1 << 32]
     return Reply(
         content if isinstance(content, str) else "",
-        str(_get(choices[0], "finish_reason") or ""),
-        _get(completion, "usage"),
+        str(choice.get("finish_reason") or ""),
+        Usage(*found) if len(found) == len(TOKENS) else None,
         refusal if isinstance(refusal, str) else "",
     )
-
-
-def _get(value: Any, name: str) -> Any:
-    if isinstance(value, Mapping):
-        return value.get(name)
-    return getattr(value, name, None)
-
-
-def _count(usage: Any, name: str) -> int:
-    count = _get(usage, name)
-    return count if isinstance(count, int) and count > 0 else 0

@@ -4,71 +4,90 @@ import argparse
 import json
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
-import pandas as pd
-from torch_geometric.data import HeteroData
-
-from ..datasets.formats import plain_id
-from ..datasets.tables import find_table
 from . import judge_command
-from .chat import ChatSettings, Endpoint, ResponseFormat
-from .embeddings import Embedder
-from .encoders import Encoder, build_encoder
-from .engine import RunSettings, RunStopped
-from .files import write_json
-from .manifest import plan, write_manifest
-from .pipeline import NEEDS, TextPipeline
-from .profiles import Sampling
-from .prompts import SETS, STEPS, StepName
-from .source import TrainingTexts
+from .chat import ChatSettings, ResponseFormat
+from .client import Endpoint
+from .engine import Budget, RunStopped
+from .imports import open_store
+from .limits import RunSettings
+from .prompts import NEEDS, SETS, STEPS, StepName
+from .store import states
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch_geometric.data import HeteroData
+
+    from .pipeline import TextPipeline
+    from .source import TrainingTexts
 
 ACTIONS: dict[str, tuple[StepName, ...]] = {
-    "run": STEPS,
-    "items": ("item_profile",),
-    "users": ("user_profile",),
-    "intents": ("item_intent", "user_intent"),
-    "embed": (),
-    "plan": STEPS,
-    "status": STEPS,
-    "show": STEPS,
-    "judge": (),
-    "batch-write": STEPS,
-    "batch-submit": STEPS,
-    "batch-poll": STEPS,
-    "batch-collect": STEPS,
+    **{"run": STEPS, "items": STEPS[:1], "users": STEPS[1:2], "intents": STEPS[2:]},
+    **{"embed": (), "judge": (), "plan": STEPS, "status": STEPS, "show": STEPS},
+    **dict.fromkeys(("batch-write", "batch-submit", "batch-poll", "batch-collect"), STEPS),
 }
-# What a folder remembers, so that later commands on it need not repeat it.
-DATA = (
-    "root",
-    "name",
-    "interactions",
-    "items",
-    "reviews",
-    "user_column",
-    "item_column",
-    "review_column",
-    "time_column",
-    "drop_outside_training",
-    "split",
-    "prompts",
-    "items_a_user",
-    "reviews_an_item",
-    "seed",
-)
-CHAT = (
-    "model",
-    "base_url",
-    "key_variable",
-    "temperature",
-    "max_tokens",
-    "chat_seed",
-    "response_format",
-    "tokens_parameter",
-    "extra",
-    "timeout",
-)
+FLAG = {"action": "store_true"}
+Options = dict[str, Any]
+FORMATS = get_args(ResponseFormat)
+ENCODERS = "wordllama, openai:MODEL or sentence-transformers:MODEL"
+# What a folder remembers of these two, so that later commands on it need not repeat it.
+DATA: dict[str, Options] = {
+    "root": {"help": "folder of data sets, published ones or of tables"},
+    "name": {"help": "name of the data set there"},
+    "interactions": {"metavar": "TABLE", "help": "or your own table of interactions"},
+    "split": {"help": "its shares of training, validation and test (3:1:1)"},
+    "items": {"metavar": "TABLE", "help": "table with item, title, description, …"},
+    "reviews": {"metavar": "TABLE", "help": "table with user, item, review"},
+    "user_column": {"help": "its name, if not 'user'"},
+    "item_column": {"help": "its name, if not 'item'"},
+    "review_column": {"help": "its name, if not 'review'"},
+    "time_column": {"help": "splits each user's interactions by it"},
+    "drop_outside_training": FLAG | {"default": None, "help": "leave out reviews outside it"},
+    "prompts": {"help": f"{', '.join(SETS)}, or a folder of your own"},
+    "items_a_user": {"type": int, "help": "in a user's prompt at most (10)"},
+    "reviews_an_item": {"type": int, "help": "in an item's prompt at most (5)"},
+    "seed": {"type": int, "help": "of split and samples (0)"},
+    "cache": {"metavar": "FILE", "help": "of answers that folders share: asked once for all"},
+}
+CHAT: dict[str, Options] = {
+    "model": {"help": "its name at the endpoint"},
+    "base_url": {"help": "of an OpenAI-compatible server; OpenAI's if not given"},
+    "key_variable": {"help": "environment variable of the key (OPENAI_API_KEY)"},
+    "temperature": {"type": float},
+    "max_tokens": {"type": int, "help": "of an answer (800)"},
+    "chat_seed": {"type": int, "help": "the server's sampling seed"},
+    "response_format": {"choices": FORMATS, "help": "json_object for llama.cpp, none for others"},
+    "tokens_parameter": {"help": "max_tokens, or max_completion_tokens"},
+    "extra": {"metavar": "JSON", "help": "further fields of the request"},
+    "timeout": {"type": float, "help": "seconds a request (120)"},
+}
+RUN: dict[str, Options] = {
+    "limit": {"type": int, "help": "ask for so many sampled nodes a step only"},
+    "dry_run": FLAG | {"help": "as plan: counts, tokens, cost"},
+    "prices": {"type": float, "nargs": 2, "help": "of a million prompt and answer tokens"},
+    "max_cost": {"type": float, "help": "stop before this folder has cost more; needs --prices"},
+    "concurrency": {"type": int, "default": 8},
+    "rpm": {"type": float, "help": "requests a minute at most"},
+    "tpm": {"type": float, "help": "tokens a minute at most"},
+    "retries": {"type": int, "default": 6},
+    "repairs": {"type": int, "default": 2},
+    "retry_failed": FLAG | {"help": "ask again also for what failed for good"},
+    "refresh": FLAG | {"help": "ask again where texts before it are new"},
+    "allow_incomplete": FLAG | {"help": "go on although an earlier step is not complete"},
+    "no_progress": FLAG,
+}
+ENCODER: dict[str, Options] = {
+    "encoder": {"default": "wordllama", "help": ENCODERS},
+    "intent_encoder": {"help": "another one for the intent texts"},
+    "encoder_url": {"help": "of an OpenAI-compatible server"},
+    "encoder_key_variable": {"default": "OPENAI_API_KEY"},
+    "dimensions": {"type": int, "help": "width to ask the encoder for"},
+    "no_normalize": FLAG | {"help": "keep the embeddings' lengths"},
+    "half": FLAG | {"help": "write embeddings as float16"},
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,19 +105,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 Every step can be stopped and run again: what is answered stays. A folder remembers the options
 that concern data, prompts and model. Keys come from environment variables only."""
     parser.add_argument("action", choices=list(ACTIONS))
-    parser.add_argument(
-        "--out",
-        required=True,
-        type=Path,
-        metavar="FOLDER",
-        help="where journals and results are kept",
-    )
+    where = "where answers and results are kept"
+    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help=where)
     parser.add_argument("--step", choices=STEPS, help="for show and batch")
     parser.add_argument("--node", help="your id of the user or item, for show")
-    _data_arguments(parser.add_argument_group("data"))
-    _chat_arguments(parser.add_argument_group("chat model"))
-    _run_arguments(parser.add_argument_group("run"))
-    _encoder_arguments(parser.add_argument_group("encoder"))
+    groups = {"data": DATA, "chat model": CHAT, "run": RUN, "encoder": ENCODER}
+    for title, options in groups.items():
+        group = parser.add_argument_group(title)
+        for name, option in options.items():
+            group.add_argument(f"--{name.replace('_', '-')}", **option)
     judge_command.add_arguments(parser.add_argument_group("judge"))
 
 
@@ -106,58 +121,80 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command; problems that a user can mend are one line, not a traceback."""
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     try:
-        return judge_command.run(args) if args.action == "judge" else _run(args)
-    except (ValueError, ImportError, FileNotFoundError, RunStopped) as error:
+        {"status": _status, "judge": judge_command.run}.get(args.action, _run)(args)
+    except (ValueError, ImportError, OSError, RunStopped) as error:
         print(f"irllrec texts: {error}", file=sys.stderr)
         return 1
+    return 0
 
 
-def _run(args: argparse.Namespace) -> int:
-    chats = _recall(args)
+def _run(args: argparse.Namespace) -> None:
+    from .manifest import plan, write_manifest
+    from .pipeline import TextPipeline
+    from .profiles import Sampling
+
+    options, chats = _recall(args)
     data, source = _read(args)
+    sizes = {"items": args.items_a_user or 10, "reviews": args.reviews_an_item or 5}
+    asks = args.action != "plan" and not args.dry_run
     pipeline = TextPipeline(
-        source,
-        args.out,
-        chats,
-        args.prompts or "neutral",
-        RunSettings(args.concurrency, args.rpm, args.tpm, args.retries, args.repairs),
-        Sampling(
-            items=args.items_a_user or 10, reviews=args.reviews_an_item or 5, seed=args.seed or 0
-        ),
+        *(source, args.out, chats, args.prompts or "neutral", _settings(args)),
+        Sampling(**sizes, seed=args.seed or 0),
+        cache=args.cache if asks else None,
+        budget=_budget(args),
     )
-    if args.action in ("plan", "status") or args.dry_run:
+    pipeline.options = options
+    if not asks:
         print(plan(pipeline, args.limit, args.prices).to_string(index=False))
-        return _report(pipeline)
-    if args.action == "show":
+    elif args.action == "show":
         return _show(pipeline, args)
-    if args.action.startswith("batch"):
+    elif args.action.startswith("batch"):
         return _batch(pipeline, args)
-    incomplete = args.allow_incomplete or args.limit is not None
-    for step in ACTIONS[args.action]:
-        if args.action == "run" and step not in chats:
+    args.allow_incomplete |= args.limit is not None
+    for step in ACTIONS[args.action] if asks else ():
+        if step not in chats:
+            print(f"{step}: nobody was asked, for it has no model (--model)")
             continue
+        how = (args.limit, args.retry_failed, args.allow_incomplete, not args.no_progress)
         try:
-            pipeline.run_step(step, args.limit, args.retry_failed, incomplete, not args.no_progress)
+            pipeline.run_step(step, *how, refresh=args.refresh)
         finally:
             write_manifest(pipeline)
-    if args.action in ("run", "embed"):
-        _embed(pipeline, data, args, incomplete)
-    return _report(pipeline)
+    if args.action in ("run", "embed") and asks:
+        _embed(pipeline, data, args)
+    _report(pipeline)
 
 
-def _embed(
-    pipeline: TextPipeline, data: HeteroData, args: argparse.Namespace, incomplete: bool
-) -> None:
-    encoder = _encoder(args, args.encoder)
-    other = args.intent_encoder
-    embedder = Embedder(
-        pipeline,
-        encoder,
-        _encoder(args, other) if other else None,
-        not args.no_normalize,
-        incomplete,
-        not args.no_progress,
-    )
+def _settings(args: argparse.Namespace) -> RunSettings:
+    return RunSettings(args.concurrency, args.rpm, args.tpm, args.retries, args.repairs)
+
+
+def _status(args: argparse.Namespace) -> None:
+    """Where each step stood after the last command that wrote the folder; reads no table."""
+    store = open_store(args.out)
+    sizes = store.get("nodes") or {}
+    if not sizes:
+        raise ValueError(f"Nothing was made in {args.out} yet.")
+    rows: list[list[Any]] = [["step", "nodes", *states(store.counts("", 0)), "calls", "tokens"]]
+    for step in STEPS:
+        calls, prompt, completion = store.used(step)
+        shown = states(store.counts(step, sizes.get(step, 0)))
+        rows.append([step, sizes.get(step, 0), *shown.values(), calls, prompt + completion])
+    for row in rows:
+        print(f"{row[0]:12}" + "".join(f"{value:>11}" for value in row[1:]))
+
+
+def _embed(pipeline: "TextPipeline", data: "HeteroData", args: argparse.Namespace) -> None:
+    from .embeddings import Embedder
+    from .encoders import build_encoder
+    from .manifest import write_manifest
+
+    endpoint = Endpoint(args.encoder_url, args.encoder_key_variable)
+    options = {"endpoint": endpoint, "dimensions": args.dimensions, "run": _settings(args)}
+    names = (args.encoder, args.intent_encoder)
+    encoders = [build_encoder(name, **options) if name else None for name in names]
+    how = (not args.no_normalize, args.allow_incomplete, not args.no_progress, args.half)
+    embedder = Embedder(pipeline, cast(Any, encoders[0]), encoders[1], *how)
     raw = embedder.write(data)
     write_manifest(pipeline, embedder, raw)
     for what, counts in embedder.counts().items():
@@ -165,81 +202,78 @@ def _embed(
     print(f"written to {raw}: IRLLRecDataset({str(args.out.parent)!r}, {args.out.name!r})")
 
 
-def _report(pipeline: TextPipeline) -> int:
-    """Lists what failed and what has no text."""
+def _report(pipeline: "TextPipeline") -> None:
+    """Lists what failed, what has no text, and what is still to do."""
     failures = pipeline.failures()
     for step, raw, reason in failures[:20]:
         print(f"failed: {step} of {raw!r}: {reason}")
     if len(failures) > 20:
-        print(f"… and {len(failures) - 20} more: see manifest.json or the journals.")
-    for profile in (STEPS[0], STEPS[1]):
-        side = pipeline.side(profile)
-        if profile in pipeline.chat and (lost := pipeline.state(profile).no_text):
-            ids = ", ".join(repr(pipeline.source.raw_id(side, node)) for node in lost[:10])
-            print(
-                f"{len(lost)} {side}s without any text take the mean of their neighbours' "
-                f"embeddings: {ids}{' …' if len(lost) > 10 else ''}"
-            )
-    return 0
+        print(f"… and {len(failures) - 20} more: see manifest.json.")
+    for step in (step for step in STEPS if step in pipeline.chat):
+        side, counts = pipeline.side(step), pipeline.counts(step)
+        if (lost := counts["no_text"]) and step.endswith("profile"):
+            kinds = pipeline.kinds(step).items()
+            ids = [pipeline.source.raw_id(side, node) for node, kind in kinds if kind == "no_text"]
+            shown = ", ".join(map(repr, ids[:10])) + (" …" if lost > 10 else "")
+            print(f"{lost} {side}s without any text take the mean of their neighbours': {shown}")
+        if left := counts["open"] + counts["batch"]:
+            why = f", {counts['batch']} of them in a batch" if counts["batch"] else ""
+            print(f"{step}: {left} of {pipeline.num_nodes(step)} were not asked for yet{why}")
 
 
-def _show(pipeline: TextPipeline, args: argparse.Namespace) -> int:
+def _show(pipeline: "TextPipeline", args: argparse.Namespace) -> None:
     if args.node is None:
         raise ValueError("show needs --node, one of your ids.")
+    shown = False
     for step in (args.step,) if args.step else STEPS:
-        ids = [
-            str(raw)
-            for raw in (
-                pipeline.source.user_ids
-                if pipeline.side(step) == "user"
-                else pipeline.source.item_ids
-            )
-        ]
+        source, side = pipeline.source, pipeline.side(step)
+        ids = [str(raw) for raw in (source.user_ids if side == "user" else source.item_ids)]
         if args.node not in ids or step not in pipeline.chat:
             continue
-        node = ids.index(args.node)
-        request = pipeline.request(step, node)
+        node, shown = ids.index(args.node), True
+        request, record = pipeline.request(step, node), pipeline.record(step, node)
         print(f"=== {step} of {args.node} ===")
         for message in request.messages if request else ():
             print(f"--- {message['role']} ---\n{message['content']}")
-        state = pipeline.state(step)
-        record = state.done.get(node) or state.failed.get(node)
-        print(
-            "--- answer ---\n"
-            + (
-                json.dumps(record.get("answer") or record["reason"], indent=2, ensure_ascii=False)
-                if record
-                else "(none yet)"
-            )
+        answer = (record.get("answer") or record["reason"]) if record else "(none yet)"
+        text = answer if record is None else json.dumps(answer, indent=2, ensure_ascii=False)
+        print(f"--- answer ---\n{text}")
+    if not shown:
+        steps = args.step or "any step"
+        raise ValueError(
+            f"There is no {args.node!r} in {steps} that has a model: ids are those of the tables, "
+            f"such as {pipeline.source.user_ids[0]!r} or {pipeline.source.item_ids[0]!r}."
         )
-    return 0
 
 
-def _batch(pipeline: TextPipeline, args: argparse.Namespace) -> int:
+def _batch(pipeline: "TextPipeline", args: argparse.Namespace) -> None:
+    from .manifest import write_manifest
+
     if args.step is None:
         raise ValueError(f"{args.action} needs --step, one of {', '.join(STEPS)}.")
+    if args.max_cost is not None:
+        raise ValueError("--max-cost is not for batches: plan with --prices tells their cost.")
     job = pipeline.batch(args.step)
-    if args.action == "batch-write":
-        count = job.write(pipeline.batch_requests(args.step, args.limit, args.retry_failed))
-        print(f"{count} requests written to {job.folder}")
-    elif args.action == "batch-submit":
-        print(f"{job.submit()} batches started")
-    elif args.action == "batch-poll":
+    if args.action == "batch-poll":
         print("\n".join(job.poll()) or "nothing is waiting")
-    else:
-        print(", ".join(f"{count} {what}" for what, count in job.collect().items()))
-        write_manifest(pipeline)
-    return 0
+        return
+    with pipeline.claim():
+        if args.action == "batch-write":
+            requests = pipeline.batch_requests(args.step, args.limit, args.retry_failed)
+            print(f"{job.write(requests)} requests written to {job.folder}")
+        elif args.action == "batch-submit":
+            print(f"{job.submit()} batches started")
+        else:
+            print(", ".join(f"{count} {what}" for what, count in job.collect().items()))
+            write_manifest(pipeline)
 
 
-def _recall(args: argparse.Namespace) -> dict[StepName, ChatSettings]:
-    """Completes the arguments from what the folder remembers, and remembers them."""
-    path = args.out / "settings.json"
-    saved: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    known, steps = saved.get("data", {}), saved.get("chat", {})
-    for name in DATA:
-        if getattr(args, name) is None:
-            setattr(args, name, known.get(name))
+def _recall(args: argparse.Namespace) -> tuple[Options, dict[StepName, ChatSettings]]:
+    """Completes the arguments from what the folder remembers."""
+    saved: Mapping[str, Any] = open_store(args.out).get("options") or {}
+    known, steps = saved.get("data", {}), dict(saved.get("chat", {}))
+    for name in (name for name in DATA if getattr(args, name) is None):
+        setattr(args, name, known.get(name))
     given = {name: value for name in CHAT if (value := getattr(args, name)) is not None}
     mine = (args.step,) if args.action.startswith("batch") and args.step else ACTIONS[args.action]
     needed = {need for step in mine for need in NEEDS[step]}
@@ -251,196 +285,81 @@ def _recall(args: argparse.Namespace) -> dict[StepName, ChatSettings]:
         steps[step] = base | given if step in mine else base
         last = steps[step] or last
     chats = {step: _chat(steps[step]) for step in STEPS if steps[step].get("model")}
-    if not args.dry_run and args.action not in ("plan", "status", "show"):
-        write_json(path, {"data": {n: getattr(args, n) for n in DATA}, "chat": steps})
-    if not chats and mine and args.action not in ("run", "plan", "status"):
+    if not chats and mine and args.action != "run":
         raise ValueError("--model is needed: the chat model's name at the endpoint.")
-    return chats
+    return {"data": {name: getattr(args, name) for name in DATA}, "chat": steps}, chats
 
 
-def _chat(saved: dict[str, Any]) -> ChatSettings:
-    endpoint = {
-        name: saved[name] for name in ("base_url", "key_variable", "timeout") if name in saved
-    }
-    chat: dict[str, Any] = {
-        name: saved[name]
-        for name in ("temperature", "max_tokens", "response_format", "tokens_parameter")
-        if name in saved
-    }
-    return ChatSettings(
-        saved["model"],
-        Endpoint(**endpoint),
-        seed=saved.get("chat_seed"),
-        extra=json.loads(saved.get("extra", "{}")),
-        **chat,
-    )
+def _chat(saved: Mapping[str, Any]) -> ChatSettings:
+    rest = dict(saved)
+    names = {"base_url", "key_variable", "timeout"} & saved.keys()
+    endpoint = Endpoint(**{name: rest.pop(name) for name in names})
+    try:
+        extra, seed = json.loads(rest.pop("extra", "{}")), rest.pop("chat_seed", None)
+    except ValueError:
+        raise ValueError("--extra must be a JSON object, such as '{\"top_k\": 3}'.") from None
+    return ChatSettings(endpoint=endpoint, seed=seed, extra=extra, **rest)
 
 
-def _read(args: argparse.Namespace) -> tuple[HeteroData, TrainingTexts]:
+def _budget(args: argparse.Namespace) -> Budget | None:
+    if args.max_cost is not None and args.prices is None:
+        raise ValueError("--max-cost needs --prices: of a million prompt and answer tokens.")
+    return None if args.max_cost is None else Budget(args.max_cost, tuple(args.prices))
+
+
+def _read(args: argparse.Namespace) -> "tuple[HeteroData, TrainingTexts]":
+    from ..datasets import IRLLRecDataset, TableDataset, from_interactions
+    from ..datasets.tables import find_table
+    from .source import TrainingTexts
+
     user, item = args.user_column or "user", args.item_column or "item"
-    shares = [float(share) for share in (args.split or "3:1:1").split(":")]
+    try:
+        shares = [float(share) for share in (args.split or "3:1:1").split(":")]
+    except ValueError:
+        raise ValueError(f"--split must be shares such as 3:1:1, got {args.split!r}.") from None
     shares = [share / sum(shares) for share in shares]
-    items, tables = args.items, None
-    if args.root is not None and args.name is not None:
-        tables = find_table(Path(args.root, args.name), "interactions")
+    named = args.root is not None and args.name is not None
+    items, seed = args.items, args.seed or 0
+    tables = find_table(Path(args.root, args.name), "interactions") if named else None
     if items is None and tables is not None:
         items = find_table(tables.parent, "items")
     if items is None:
         raise ValueError("--items is needed: a table with a row an item.")
     if args.interactions is not None:
-        from ..datasets import from_interactions
-
+        pairs, name = _table(args.interactions, user, item), Path(args.interactions).stem
         data = from_interactions(
-            _table(args.interactions, user, item),
-            user,
-            item,
-            args.time_column,
-            split=shares,
-            seed=args.seed or 0,
-            name=Path(args.interactions).stem,
+            pairs, user, item, args.time_column, split=shares, seed=seed, name=name
         )
     elif tables is not None:
-        from ..datasets import TableDataset
-
-        dataset = TableDataset(
-            args.root, args.name, shares=shares, seed=args.seed or 0, encoder=None
-        )
-        data = cast(HeteroData, dataset[0])
-    elif args.root is not None and args.name is not None:
-        from ..datasets import IRLLRecDataset
-
+        tabled = TableDataset(args.root, args.name, shares=shares, seed=seed, encoder=None)
+        data = cast("HeteroData", tabled[0])
+    elif named:
         with warnings.catch_warnings():
             # That it has no embeddings is why this command is run.
             warnings.simplefilter("ignore", UserWarning)
-            data = cast(HeteroData, IRLLRecDataset(args.root, args.name)[0])
+            data = cast("HeteroData", IRLLRecDataset(args.root, args.name)[0])
     else:
         raise ValueError("Say which data: --root and --name, or --interactions.")
-    reviews = _table(args.reviews, user, item) if args.reviews is not None else None
-    source = TrainingTexts(
-        data,
-        _table(str(items), item),
-        reviews,
-        "drop" if args.drop_outside_training else "error",
-        item,
-        user,
-        args.review_column or "review",
-    )
-    return data, source
+    reviews = None if args.reviews is None else _table(args.reviews, user, item)
+    outside: Any = "drop" if args.drop_outside_training else "error"
+    columns = (item, user, args.review_column or "review")
+    return data, TrainingTexts(data, _table(str(items), item), reviews, outside, *columns)
 
 
-def _table(path: str, *id_columns: str) -> pd.DataFrame:
+def _table(path: str, *ids: str) -> "pd.DataFrame":
     """A CSV, TSV, JSON-lines or Parquet file, its ids as text: ``00001`` stays ``00001``."""
-    ending = Path(path).suffix.lower()
-    if ending == ".parquet":
-        table = pd.read_parquet(path)
-    elif ending in (".jsonl", ".ndjson"):
+    import pandas as pd
+
+    from ..datasets.formats import plain_id
+    from ..datasets.tables import read_table
+
+    if not path.endswith((".jsonl", ".ndjson")):
+        return read_table(Path(path))
+    try:
         with open(path, encoding="utf-8") as file:
-            table = pd.DataFrame([json.loads(line) for line in file if line.strip()], dtype=object)
-    else:
-        # Nothing is converted, and only an empty cell is missing: "NA" and "null" can be ids.
-        table = pd.read_csv(
-            path,
-            sep="\t" if ending == ".tsv" else ",",
-            dtype=str,
-            keep_default_na=False,
-            na_values=[""],
-        )
-    for column in {*id_columns} & {*table.columns}:
-        empty = table[column].isna()
-        ids = [
-            None if gap else str(plain_id(value, f"{path}, column {column!r}"))
-            for value, gap in zip(table[column].tolist(), empty, strict=True)
-        ]
-        table[column] = pd.Series(ids, table.index, dtype=object)
+            table = pd.DataFrame([json.loads(x) for x in file if x.strip()], dtype=object)
+        for name in {*ids} & {*table}:
+            table[name] = [str(plain_id(value, f"column {name!r}")) for value in table[name]]
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {error}") from None
     return table
-
-
-def _encoder(args: argparse.Namespace, name: str) -> Encoder:
-    return build_encoder(
-        name,
-        endpoint=Endpoint(args.encoder_url, args.encoder_key_variable),
-        dimensions=args.dimensions,
-        run=RunSettings(args.concurrency, args.rpm, args.tpm, args.retries),
-    )
-
-
-def _data_arguments(group: Any) -> None:
-    group.add_argument("--root", help="folder of data sets, published ones or of tables")
-    group.add_argument("--name", help="name of the data set there")
-    group.add_argument("--interactions", metavar="TABLE", help="or your own table of interactions")
-    group.add_argument("--split", help="its shares of training, validation and test (3:1:1)")
-    group.add_argument("--items", metavar="TABLE", help="table with item, title, description, …")
-    group.add_argument("--reviews", metavar="TABLE", help="table with user, item, review")
-    for name in ("user", "item", "review", "time"):
-        group.add_argument(
-            f"--{name}-column",
-            help=f"its name, if not {name!r}"
-            if name != "time"
-            else "splits each user's interactions by it",
-        )
-    group.add_argument(
-        "--drop-outside-training",
-        action="store_true",
-        default=None,
-        help="leave reviews outside the training split out, instead of refusing",
-    )
-    group.add_argument("--prompts", help=f"{', '.join(SETS)}, or a folder of your own")
-    group.add_argument("--items-a-user", type=int, help="in a user's prompt at most (10)")
-    group.add_argument("--reviews-an-item", type=int, help="in an item's prompt at most (5)")
-    group.add_argument("--seed", type=int, help="of split and samples (0)")
-
-
-def _chat_arguments(group: Any) -> None:
-    group.add_argument("--model", help="its name at the endpoint")
-    group.add_argument("--base-url", help="of an OpenAI-compatible server; OpenAI's if not given")
-    group.add_argument("--key-variable", help="environment variable of the key (OPENAI_API_KEY)")
-    group.add_argument("--temperature", type=float)
-    group.add_argument("--max-tokens", type=int, help="of an answer (800)")
-    group.add_argument("--chat-seed", type=int, help="the server's sampling seed")
-    group.add_argument(
-        "--response-format",
-        choices=get_args(ResponseFormat),
-        help="json_object is for llama.cpp, none for servers that know neither",
-    )
-    group.add_argument("--tokens-parameter", help="max_tokens, or max_completion_tokens")
-    group.add_argument("--extra", metavar="JSON", help="further fields of the request")
-    group.add_argument("--timeout", type=float, help="seconds a request (120)")
-
-
-def _run_arguments(group: Any) -> None:
-    group.add_argument("--limit", type=int, help="ask for so many sampled nodes a step only")
-    group.add_argument("--dry-run", action="store_true", help="as plan: counts, tokens, cost")
-    group.add_argument(
-        "--prices",
-        type=float,
-        nargs=2,
-        metavar=("PROMPT", "ANSWER"),
-        help="of a million tokens, for the cost",
-    )
-    group.add_argument("--concurrency", type=int, default=8)
-    group.add_argument("--rpm", type=float, help="requests a minute at most")
-    group.add_argument("--tpm", type=float, help="tokens a minute at most")
-    group.add_argument("--retries", type=int, default=6)
-    group.add_argument("--repairs", type=int, default=2)
-    group.add_argument(
-        "--retry-failed", action="store_true", help="ask again also for what failed for good"
-    )
-    group.add_argument(
-        "--allow-incomplete",
-        action="store_true",
-        help="go on although an earlier step is not complete",
-    )
-    group.add_argument("--no-progress", action="store_true")
-
-
-def _encoder_arguments(group: Any) -> None:
-    group.add_argument(
-        "--encoder",
-        default="wordllama",
-        help="wordllama, openai:MODEL or sentence-transformers:MODEL",
-    )
-    group.add_argument("--intent-encoder", help="another one for the intent texts")
-    group.add_argument("--encoder-url", help="of an OpenAI-compatible server")
-    group.add_argument("--encoder-key-variable", default="OPENAI_API_KEY")
-    group.add_argument("--dimensions", type=int, help="width to ask the encoder for")
-    group.add_argument("--no-normalize", action="store_true", help="keep the embeddings' lengths")

@@ -1,17 +1,19 @@
 r"""The fourth step: texts to embeddings, in the published files and in a data set."""
 
 import copy
-import re
-import sys
+import csv
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pooch
 import torch
-from filelock import FileLock
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from torch_geometric.data import HeteroData
 from tqdm import tqdm
@@ -19,13 +21,15 @@ from tqdm import tqdm
 from ..datasets.base import read_only
 from ..datasets.formats import EMBEDDINGS
 from ..datasets.writing import write_published
-from .encoders import Encoder
+from ..files import atomic_path
+from .encoding import Encoder, TextsToVectors, as_encoder
 from .fallbacks import Origin, fill_missing
-from .files import atomic
-from .pipeline import PipelineError, TextPipeline
+from .folder import PipelineError
+from .imports import import_files
+from .pipeline import TextPipeline
 from .prompts import StepName
 from .source import Side, split_hash
-from .store import EmbeddingStore
+from .store import Store
 
 SIDES: tuple[Side, Side] = ("user", "item")
 STEP: dict[tuple[str, Side], StepName] = {
@@ -34,18 +38,22 @@ STEP: dict[tuple[str, Side], StepName] = {
     ("intent", "user"): "user_intent",
     ("intent", "item"): "item_intent",
 }
+#: Texts that are held in memory at once.
+BLOCK = 8192
 Vectors = NDArray[np.float32]
 
 
+@dataclass
 class Embedder:
     r"""Embeds the profiles (``x``) and the intent texts (``intent``) of all nodes.
 
     Nodes without a generated text take a text from their attributes, nodes without these the mean
-    of their training neighbours' embeddings; :attr:`origins` says which.
+    of their training neighbours' embeddings; :attr:`origins` says which. The embeddings are
+    memory-mapped files, ``embeddings/x_user.npy`` and so on, in the pipeline's folder.
 
     Args:
         pipeline (TextPipeline): The texts.
-        encoder (Encoder): For the profiles.
+        encoder (Encoder): For the profiles: whatever has ``name`` and ``encode(texts)``.
         intent_encoder (Encoder, optional): For the intent texts.
             (default: ``None``, the same one)
         normalize (bool): Scale every embedding to length 1, as the published ones are.
@@ -53,54 +61,44 @@ class Embedder:
         allow_incomplete (bool): Embed although nodes are still to be asked for.
             (default: ``False``)
         progress (bool): Show a bar. (default: ``True``)
+        half (bool): Write float16, half the size. (default: ``False``, float32)
     """
 
-    def __init__(
-        self,
-        pipeline: TextPipeline,
-        encoder: Encoder,
-        intent_encoder: Encoder | None = None,
-        normalize: bool = True,
-        allow_incomplete: bool = False,
-        progress: bool = True,
-    ) -> None:
-        self.pipeline, self.normalize, self._progress = pipeline, normalize, progress
-        self.encoders: dict[str, Encoder] = {"x": encoder, "intent": intent_encoder or encoder}
-        self._allow_incomplete = allow_incomplete
-        self.origins: dict[str, dict[Side, list[Origin | None]]] = {}
-        self._vectors: dict[str, dict[Side, Vectors]] = {}
+    pipeline: TextPipeline
+    encoder: TextsToVectors
+    intent_encoder: TextsToVectors | None = None
+    normalize: bool = True
+    allow_incomplete: bool = False
+    progress: bool = True
+    half: bool = False
 
-    def embed(self) -> dict[str, dict[Side, Vectors]]:
+    def __post_init__(self) -> None:
+        encoders = {"x": self.encoder, "intent": self.intent_encoder or self.encoder}
+        self.encoders = {field: as_encoder(found) for field, found in encoders.items()}
+        self._type = np.float16 if self.half else np.float32
+        self.origins: dict[str, dict[Side, list[Origin | None]]] = {}
+        self._vectors: dict[str, dict[Side, NDArray[Any]]] = {}
+
+    def embed(self) -> dict[str, dict[Side, NDArray[Any]]]:
         r"""The embeddings by field and side.
 
         Raises:
             PipelineError: If a step is incomplete.
         """
         if not self._vectors:
-            if not self._allow_incomplete:
+            if not self.allow_incomplete:
                 self.pipeline.check_complete(STEP.values())
-            self.pipeline.claim_folder()
-            for field in EMBEDDINGS:
-                self._vectors[field] = self._embed_field(field)
+            with self.pipeline.claim():
+                self._vectors = {field: self._embed_field(field) for field in EMBEDDINGS}
         return self._vectors
 
     def attach(self, data: HeteroData) -> HeteroData:
-        r"""Puts the embeddings into a data set, in place.
+        r"""Puts the embeddings into a data set, in place, as float32.
 
         Raises:
             PipelineError: If it is not the data set that the texts were made for.
         """
-        self._check(data)
-        for field, sides in self.embed().items():
-            for side, vectors in sides.items():
-                data[side][field] = torch.from_numpy(vectors.copy())
-        if "missing" in data:
-            missing = {key: text for key, text in data["missing"].items() if key not in EMBEDDINGS}
-            if missing:
-                data["missing"] = missing
-            else:
-                del data["missing"]
-        return data
+        return self._attach(data, np.float32)
 
     def write(self, data: HeteroData, folder: str | Path | None = None) -> Path:
         r"""Writes the published layout: splits, the owner's ids, embeddings, profiles.
@@ -110,120 +108,112 @@ class Embedder:
             folder (str or pathlib.Path, optional): Where to. (default: ``None``, ``raw`` in
                 the pipeline's folder, so that ``IRLLRecDataset(parent, folder_name)`` reads it)
         """
-        complete = self.attach(copy.copy(data))
+        complete = self._attach(copy.copy(data), self._type)
         raw = Path(folder) if folder is not None else self.pipeline.folder / "raw"
-        write_published(complete, raw, (self._profiles("user"), self._profiles("item")))
+        profiles = {
+            side: {
+                node: {"profile": text, "reasoning": str(answer.get("reasoning", ""))}
+                for node, (text, _, answer) in enumerate(self.pipeline.all_texts(STEP["x", side]))
+            }
+            for side in SIDES
+        }
+        write_published(complete, raw, (profiles["user"], profiles["item"]))
         for side in SIDES:
-            with atomic(self.pipeline.folder / f"{side}_texts.csv") as file:
-                self.table(side).to_csv(file, index=False)
+            with (
+                atomic_path(self.pipeline.folder / f"{side}_texts.csv") as path,
+                open(path, "w", encoding="utf-8", newline="") as file,
+            ):
+                names = (side, "node", "profile", "profile_from", "intent", "intent_from")
+                csv.writer(file).writerows([names, *self._table(side)])
         return raw
-
-    def table(self, side: Side) -> pd.DataFrame:
-        """Every node's texts and where they and the embeddings are from; for reading."""
-        source, rows = self.pipeline.source, []
-        for node in range(source.num_nodes(side)):
-            row: dict[str, Any] = {side: source.raw_id(side, node), "node": node}
-            for field, name in (("x", "profile"), ("intent", "intent")):
-                row[name] = self.pipeline.text(STEP[field, side], node)[0]
-                row[f"{name}_from"] = self.origins[field][side][node]
-            rows.append(row)
-        return pd.DataFrame(rows)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """How many embeddings came from where; for the manifest."""
         return {
-            f"{field} of {side}s": dict(Counter(str(origin) for origin in origins))
+            f"{field} of {side}s": dict(Counter(map(str, origins)))
             for field, sides in self.origins.items()
             for side, origins in sides.items()
         }
 
-    def _embed_field(self, field: str) -> dict[Side, Vectors]:
-        encoder, pipeline = self.encoders[field], self.pipeline
-        texts: dict[Side, list[str]] = {}
-        origins: dict[Side, list[Origin | None]] = {}
-        for side in SIDES:
-            found = [
-                pipeline.text(STEP[field, side], node)
-                for node in range(pipeline.source.num_nodes(side))
-            ]
-            texts[side], origins[side] = [t for t, _ in found], [origin for _, origin in found]
-        wanted = [text for side in SIDES for text in texts[side] if text]
-        embedded = embed_texts(
-            encoder, wanted, pipeline.folder / "embeddings", f"embedding {field}", self._progress
-        )
-        position = {text: row for row, text in enumerate(wanted)}
-        result: dict[Side, Vectors] = {}
-        for side in SIDES:
-            rows = np.zeros((len(texts[side]), embedded.shape[1]), np.float32)
-            nodes = [n for n, text in enumerate(texts[side]) if text]
-            rows[nodes] = self._scaled(embedded[[position[texts[side][n]] for n in nodes]])
-            result[side] = rows
-        fill_missing(pipeline.source, result, origins)
-        self.origins[field] = origins
-        return {side: self._scaled(rows) for side, rows in result.items()}
+    def _table(self, side: Side) -> Iterator[tuple[Any, ...]]:
+        """Every node's texts and where they and the embeddings are from; for reading."""
+        texts = (self.pipeline.all_texts(STEP[field, side]) for field in EMBEDDINGS)
+        for node, (profile, intent) in enumerate(zip(*texts, strict=True)):
+            origin = [self.origins[field][side][node] for field in EMBEDDINGS]
+            raw = self.pipeline.source.raw_id(side, node)
+            yield raw, node, profile[0], origin[0], intent[0], origin[1]
 
-    def _scaled(self, rows: Vectors) -> Vectors:
-        return unit_length(rows) if self.normalize else rows
-
-    def _profiles(self, side: Side) -> dict[int, dict[str, str]]:
-        step, pipeline = STEP["x", side], self.pipeline
-        done = pipeline.state(step).done if step in pipeline.chat else {}
-        result = {}
-        for node in range(pipeline.source.num_nodes(side)):
-            reasoning = done[node]["answer"].get("reasoning", "") if node in done else ""
-            result[node] = {"profile": pipeline.text(step, node)[0], "reasoning": str(reasoning)}
-        return result
-
-    def _check(self, data: HeteroData) -> None:
+    def _attach(self, data: HeteroData, kind: Any) -> HeteroData:
         if split_hash(data) != self.pipeline.source.split_hash:
             raise PipelineError(
                 "This data set has another split than the one the texts were made from."
             )
+        for field, sides in self.embed().items():
+            for side, vectors in sides.items():
+                data[side][field] = torch.from_numpy(vectors.astype(kind, copy=kind != self._type))
+        if "missing" in data:
+            data["missing"] = {
+                k: text for k, text in data["missing"].items() if k not in EMBEDDINGS
+            }
+            if not data["missing"]:
+                del data["missing"]
+        return data
+
+    def _embed_field(self, field: str) -> dict[Side, NDArray[Any]]:
+        pipeline, encoder = self.pipeline, self.encoders[field]
+        texts = {side: lambda side=side: pipeline.all_texts(STEP[field, side]) for side in SIDES}
+        first = list(islice((text for side in SIDES for text, *_ in texts[side]() if text), 1))
+        if not first:
+            raise ValueError(
+                "No user and no item has a text: the items table needs titles, "
+                "descriptions or attributes."
+            )
+        width = embed(pipeline.store, encoder, first).shape[1]
+        origins: dict[Side, list[Origin | None]] = {side: [] for side in SIDES}
+        rows: dict[Side, np.memmap[Any, Any]] = {}
+        with ExitStack() as stack:
+            for side in SIDES:
+                nodes, step = pipeline.source.num_nodes(side), STEP[field, side]
+                path = stack.enter_context(atomic_path(self._path(field, side)))
+                rows[side] = open_memmap(path, "w+", self._type, (nodes, width))
+                bar = tqdm(total=nodes, desc=f"embedding {step}", disable=not self.progress)
+                waiting = texts[side]()
+                while part := list(islice(waiting, BLOCK)):
+                    given = [at for at, (text, *_) in enumerate(part, len(origins[side])) if text]
+                    found = embed(pipeline.store, encoder, [text for text, *_ in part if text])
+                    rows[side][given] = self._scaled(found)
+                    origins[side] += [origin for _, origin, _ in part]
+                    bar.update(len(part))
+                bar.close()
+            for side, lost in fill_missing(pipeline.source, rows, origins).items():
+                rows[side][lost] = self._scaled(rows[side][lost])
+                rows[side].flush()
+        self.origins[field] = origins
+        # Read where they are; what is written to them is not written to the file.
+        return {side: np.load(self._path(field, side), mmap_mode="c") for side in SIDES}
+
+    def _path(self, field: str, side: Side) -> Path:
+        return self.pipeline.folder / "embeddings" / f"{field}_{side}.npy"
+
+    def _scaled(self, rows: Vectors) -> Vectors:
+        return unit_length(rows) if self.normalize else rows
 
 
-def embed_texts(
-    encoder: Encoder,
-    texts: list[str],
-    folder: Path,
-    description: str = "embedding",
-    progress: bool = True,
-) -> Vectors:
-    r"""Embeddings of texts, each text embedded once.
-
-    They are kept in ``folder``, in a file for each encoder, by the text's SHA-256: what was
-    embedded before a kill or for another data set is not embedded again.
+def embed(store: Store, encoder: Encoder, texts: list[str]) -> Vectors:
+    r"""Embeddings of texts, none of them empty; each is embedded once, and kept by its SHA-256.
 
     Args:
+        store (Store): Where they are kept; claimed.
         encoder (Encoder): What embeds.
-        texts (list of str): The texts; none of them empty.
-        folder (pathlib.Path): Where embeddings are kept.
-        description (str, optional): What the progress bar says. (default: ``"embedding"``)
-        progress (bool, optional): Whether to show one. (default: ``True``)
+        texts (list of str): The texts.
 
     Shapes:
         - **output:** float32 of shape :math:`(N, T)`, in the order of the texts; :math:`(0, 0)`
           where nothing was ever embedded.
-
-    Raises:
-        JournalError: If another process is writing the file.
-        OSError: If the folder cannot be written.
     """
-    # The name of an encoder can hold a URL; file names cannot.
-    safe = re.sub(r"[^\w.-]+", "_", encoder.name)
-    store = EmbeddingStore(folder / f"{safe}.rows", encoder.name)
-    missing = [text for text in dict.fromkeys(texts) if text not in store]
-    if missing:
-        with (
-            store,
-            tqdm(total=len(missing), desc=description, unit="text", disable=not progress) as bar,
-        ):
-
-            def on_batch(batch: list[str], vectors: Vectors) -> None:
-                store.add(batch, vectors)
-                bar.update(len(batch))
-
-            encoder.encode([text for text in missing if text not in store], on_batch)
-    return store.get(texts) if texts else np.zeros((0, store.width), np.float32)
+    if missing := store.missing(encoder.name, texts):
+        encoder.encode(missing, lambda batch, rows: store.add_vectors(encoder.name, batch, rows))
+    return store.vectors(encoder.name, texts)
 
 
 def unit_length(rows: Vectors) -> Vectors:
@@ -235,7 +225,7 @@ def unit_length(rows: Vectors) -> Vectors:
 def unit_vectors(encoder: Encoder, texts: list[str], folder: str) -> Vectors:
     r"""Embeddings of length 1, zeros for empty texts.
 
-    They are kept as by :func:`embed_texts` in ``folder/embeddings`` or, where that may not be
+    They are kept by :func:`embed` in ``folder/embeddings`` or, where that may not be
     written, in the user's own cache. Processes wait for each other and do not embed the same texts.
 
     Args:
@@ -250,9 +240,9 @@ def unit_vectors(encoder: Encoder, texts: list[str], folder: str) -> Vectors:
     folders = [Path(folder, "embeddings"), Path(pooch.os_cache("irllrec_pyg"), "embeddings")]
     for place in folders:
         try:
-            place.mkdir(parents=True, exist_ok=True)
-            with FileLock(place / ".lock"):
-                rows = embed_texts(encoder, given, place, progress=sys.stderr.isatty())
+            with closing(Store(place / "embeddings.sqlite")) as store, store.claim(wait=True):
+                import_files(store, place.parent)
+                rows = embed(store, encoder, given)
             break
         except OSError as error:
             if not read_only(error) or place == folders[-1]:

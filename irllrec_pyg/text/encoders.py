@@ -1,6 +1,5 @@
 r"""Text encoders: an OpenAI-compatible endpoint, sentence-transformers, wordllama."""
 
-import asyncio
 from collections.abc import Callable
 from functools import cached_property
 from importlib import metadata, util
@@ -9,10 +8,10 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from .chat import CallError, Endpoint, classify
+from .client import Endpoint, post
 from .encoding import Encoder, EncoderError, OnBatch, Vectors, check
-from .engine import RunSettings, RunStopped, run_coroutine
-from .limits import Backoff, RateLimiter, estimate_tokens
+from .engine import RunStopped, run_coroutine
+from .limits import CallError, RateLimiter, RunSettings, estimate_tokens, in_parallel, patiently
 from .redaction import Redactor, public_url
 
 __all__ = [
@@ -125,59 +124,37 @@ class EndpointEncoder(Encoder):
                 for number, batch in waiting:
                     keep(number, await self._batch(client, batch, limiter))
 
-            tasks = [asyncio.create_task(worker()) for _ in range(self.run_settings.concurrency)]
+            await in_parallel(worker, self.run_settings.concurrency)
+
+    async def _batch(self, client: Any, batch: list[str], limiter: RateLimiter) -> ArrayLike:
+        # The client's own default, base64, is unknown to some servers.
+        body: dict[str, Any] = {"model": self.model, "input": batch, "encoding_format": "float"}
+        if self.dimensions:
+            body["dimensions"] = self.dimensions
+
+        async def ask() -> list[Any]:
+            answer = await post(client, "/embeddings", body)
             try:
-                await asyncio.gather(*tasks)
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                rows = sorted(answer["data"], key=lambda row: int(row["index"]))
+                return [(row["index"], row["embedding"]) for row in rows]
+            except (LookupError, TypeError, ValueError):
+                raise CallError(f"no embeddings: {str(answer)[:300]}", retry=True) from None
 
-    async def _batch(
-        self, client: Any, batch: list[str], limiter: RateLimiter
-    ) -> list[list[float]]:
-        import openai
-
-        backoff = Backoff(self.run_settings.backoff, self.run_settings.longest_wait)
-        extra = {"dimensions": self.dimensions} if self.dimensions else {}
-        attempt = 0
-        while True:
-            await limiter.acquire(sum(map(estimate_tokens, batch)))
-            try:
-                # The client's own default, base64, is unknown to some servers.
-                answer = await client.embeddings.create(
-                    model=self.model, input=batch, encoding_format="float", **extra
-                )
-                return self._read(answer, batch)
-            except EncoderError:
-                raise
-            except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
-                failure: CallError = classify(error)
-                wait = failure.wait
-                if (
-                    not failure.retry
-                    or attempt == self.run_settings.retries
-                    or (wait or 0) > self.run_settings.longest_wait
-                ):
-                    raise RunStopped(
-                        f"The encoder {self.name!r} stopped: "
-                        f"{self.redactor.message(failure.reason)}. What was embedded is kept; run "
-                        "again to go on."
-                    ) from None
-            if wait is None:
-                await asyncio.sleep(backoff.wait(attempt))
-            else:
-                limiter.pause(wait)
-            attempt += 1
-
-    def _read(self, answer: Any, batch: list[str]) -> list[list[float]]:
-        rows = sorted(answer.data, key=lambda row: row.index)
-        if [row.index for row in rows] != list(range(len(batch))):
+        try:
+            rows = await patiently(
+                ask, self.run_settings, limiter, sum(map(estimate_tokens, batch))
+            )
+        except CallError as error:
+            raise RunStopped(
+                f"The encoder {self.name!r} stopped: {self.redactor.message(error.reason)}. "
+                "What was embedded is kept; run again to go on."
+            ) from None
+        if [index for index, _ in rows] != list(range(len(batch))):
             raise EncoderError(
                 f"The encoder {self.name!r} was given {len(batch)} texts and "
                 f"answered with {len(rows)} embeddings."
             )
-        return [row.embedding for row in rows]
+        return [row for _, row in rows]
 
 
 def build_encoder(name: str, **endpoint: Any) -> Encoder:

@@ -1,85 +1,89 @@
-r"""Asks many questions at once, and writes every answer down before anything else happens."""
+r"""Asks many questions at once, and hands every answer over before anything else happens."""
 
 import asyncio
 import contextlib
+import json
 import signal
-import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from .answers import AnswerError
-from .chat import CallError, ChatSettings, Reply, Request, Usage, call
-from .journal import Journal, Record
-from .limits import Backoff, RateLimiter
+from .answers import AnswerError, AnswerSchema
+from .chat import ChatClient, Reply, Request, Usage
+from .limits import CallError, RateLimiter, RunSettings, estimate_tokens, in_parallel, patiently
+from .prompts import Message
 from .redaction import Redactor
 
 T = TypeVar("T")
+Record = dict[str, Any]
+Book = Callable[[Request, Record], None]
+Known = Callable[[Request], bool]
+Parameters = Mapping[str, Any]
 FailureKind = Literal["transport", "request", "answer", "refused"]
 REPAIR = (
-    "Your answer could not be used: {error}. Answer again with one JSON object that follows "
+    "Your answer could not be used: {reason}. Answer again with one JSON object that follows "
     "the schema, and with nothing else."
 )
+#: Characters of an unusable answer that are kept.
+KEPT = 4000
 
 
 class RunStopped(RuntimeError):
-    """A run that had to stop; what was answered is in the journal."""
+    """A run that had to stop; what was answered is kept."""
 
 
-@dataclass(frozen=True)
-class RunSettings:
-    r"""How hard to try. Nothing here changes an answer.
+@dataclass
+class Budget:
+    r"""What may be spent. Each request reserves the most that it can cost before it is sent.
 
     Args:
-        concurrency (int): Requests in flight at most. (default: ``8``)
-        rpm (float, optional): Requests a minute at most. (default: ``None``)
-        tpm (float, optional): Tokens a minute at most. (default: ``None``)
-        retries (int): Further tries after a time-out, a lost connection, a 429 or a server's
-            error. (default: ``6``)
-        repairs (int): Further questions after an answer that cannot be used. (default: ``2``)
-        backoff (float): The first wait in seconds; it doubles up to ``longest_wait``.
-            (default: ``1.0``)
-        longest_wait (float): The longest wait in seconds, also one that a server asks for: beyond
-            it the request fails. (default: ``600.0``)
-        give_up_after (int): The run stops when so many requests have failed in a row.
-            (default: ``50``)
+        limit (float): The most that may be spent in all.
+        prices (tuple): Of a million prompt tokens and of a million answer tokens.
+        spent (float): What was spent before. (default: ``0.0``)
     """
 
-    concurrency: int = 8
-    rpm: float | None = None
-    tpm: float | None = None
-    retries: int = 6
-    repairs: int = 2
-    backoff: float = 1.0
-    longest_wait: float = 600.0
-    give_up_after: int = 50
+    limit: float
+    prices: tuple[float, float]
+    spent: float = 0.0
 
-    def __post_init__(self) -> None:
-        for name in ("concurrency", "give_up_after"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name!r} must be at least 1, got {getattr(self, name)}.")
+    def cost(self, usage: Usage) -> float:
+        """The price of so many tokens."""
+        return (usage.prompt * self.prices[0] + usage.completion * self.prices[1]) / 1e6
+
+    def reserve(self, most: Usage) -> bool:
+        """Takes what a request can cost at most, if that is left."""
+        fits = self.spent + self.cost(most) <= self.limit
+        self.spent += self.cost(most) * fits
+        return fits
+
+    def settle(self, most: Usage, used: Usage) -> None:
+        """Gives back what a request did not cost."""
+        self.spent -= self.cost(most) - self.cost(used)
 
 
+@dataclass
 class ChatEngine:
     r"""Answers requests with a chat model.
 
     Args:
-        chat (ChatSettings): The model.
-        run (RunSettings, optional): How hard to try. (default: ``None``)
+        client (ChatClient): What asks the model.
+        run_settings (RunSettings): How hard to try. (default: its defaults)
+        redactor (Redactor): What takes keys out of what is kept. (default: one that knows none)
+        budget (Budget, optional): What may be spent. (default: ``None``, no limit)
     """
 
-    def __init__(self, chat: ChatSettings, run: RunSettings | None = None) -> None:
-        self.chat, self.run_settings = chat, run or RunSettings()
-        self.redactor = Redactor(chat.endpoint.key())
+    client: ChatClient
+    run_settings: RunSettings = field(default_factory=RunSettings)
+    redactor: Redactor = field(default_factory=Redactor)
+    budget: Budget | None = None
 
     def run(
-        self,
-        requests: Iterable[Request],
-        journal: Journal,
-        on_record: Callable[[Record], None] = lambda record: None,
+        self, requests: Iterable[Request], book: Book, known: Known = lambda request: False
     ) -> None:
-        r"""Answers the requests; each answer and each failure is a line of the journal.
+        r"""Answers the requests.
 
         Requests are taken one by one as workers get free. On an interrupt (or SIGTERM) no new
         request goes out and those in flight are waited for; a second one drops them.
@@ -87,169 +91,140 @@ class ChatEngine:
         Args:
             requests (iterable): What to ask; equal requests that are in flight together are asked
                 once.
-            journal (Journal): Open for writing.
-            on_record (callable): Called with each line. (default: nothing)
+            book (callable): Called with each request and its answer or failure, at once.
+            known (callable): Whether a request need not be asked. (default: it always must)
 
         Raises:
-            RunStopped: If the run was interrupted, or the server can answer none of the requests.
+            RunStopped: If the run was interrupted or has spent its budget, or the server can answer
+                none of the requests.
         """
-        run_coroutine(lambda: self._run(iter(requests), journal, on_record))
+        run_coroutine(lambda: self._run(iter(requests), book, known))
 
-    async def _run(
-        self, requests: Iterator[Request], journal: Journal, on_record: Callable[[Record], None]
-    ) -> None:
+    async def _run(self, requests: Iterator[Request], book: Book, known: Known) -> None:
         settings = self.run_settings
         self._limiter = RateLimiter(settings.rpm, settings.tpm, sleep=self._sleep)
-        self._backoff = Backoff(settings.backoff, settings.longest_wait)
         self._stop, self._stopping = "", asyncio.Event()
         failed_in_a_row = 0
-        flying: dict[str, asyncio.Event] = {}
+        flying: dict[bytes, asyncio.Event] = {}
 
         async def worker() -> None:
             nonlocal failed_in_a_row
             for request in requests:
-                key = request.key
-                while key in flying:
-                    await flying[key].wait()
-                known = journal.get_key(key)
-                if known is not None:
-                    record = shared_record(known, request.node)
-                else:
-                    flying[key] = asyncio.Event()
-                    try:
-                        record = await self._answer(request, key)
-                    except _Dropped:
-                        return
-                    finally:
-                        flying.pop(key).set()
-                journal.append(record)
-                failed_in_a_row = 0 if record["status"] == "ok" else failed_in_a_row + 1
+                while request.key in flying:
+                    await flying[request.key].wait()
+                if known(request):
+                    await asyncio.sleep(0)  # thousands of known answers must not hold the loop
+                    continue
+                flying[request.key] = asyncio.Event()
+                try:
+                    record = await self._answer(request)
+                    book(request, record)  # before an equal request can be taken for a new one
+                except _Dropped:
+                    return
+                finally:
+                    flying.pop(request.key).set()
+                failed_in_a_row = 0 if record["kind"] == "ok" else failed_in_a_row + 1
                 if failed_in_a_row >= settings.give_up_after:
                     self._stop_because(
                         f"{failed_in_a_row} requests in a row failed, the last one "
                         f"with: {record['reason']}"
                     )
-                on_record(record)
                 if self._stop:
                     return
 
-        async with self.chat.endpoint.client() as client:
-            self._client = client
-            with self._interrupts():
-                workers = [asyncio.create_task(worker()) for _ in range(settings.concurrency)]
-                try:
-                    await asyncio.gather(*workers)
-                finally:
-                    for task in workers:
-                        task.cancel()
-                    await asyncio.gather(*workers, return_exceptions=True)
+        async with AsyncExitStack() as stack:
+            if isinstance(self.client, contextlib.AbstractAsyncContextManager):
+                await stack.enter_async_context(self.client)
+            self._catch_interrupts()
+            try:
+                await in_parallel(worker, settings.concurrency)
+            except asyncio.CancelledError:  # at the second interrupt
+                if not self._stop:
+                    raise
         if self._stop:
             raise RunStopped(
-                f"The run stopped: {self._stop}. What was answered is in "
-                f"{journal.path}; run again to go on."
+                f"The run stopped: {self._stop}. What was answered is kept; run again to go on."
             )
 
-    async def _answer(self, request: Request, key: str) -> Record:
-        """Asks, repairs, and makes the line of the journal."""
+    async def _answer(self, request: Request) -> Record:
+        """Asks and repairs."""
         started, usage = time.time(), Usage()
-        record: Record = {
-            "key": key,
-            "node": request.node,
-            "step": request.step,
-            "model": self.chat.model,
-            "status": "ok",
-        }
-        counts = {"calls": 0}
         try:
-            answer, cut = await self._repaired(request, usage, counts)
-            record["answer"] = answer
-            if cut:
-                record["cut"] = cut
+            record = await self._repaired(request, usage)
+        except _Dropped:
+            raise
         except CallError as error:
             if error.fatal:
-                # It says nothing about this node, so no line: the next run asks again.
+                # It says nothing about this node: the next run asks again.
                 self._stop_because(self.redactor.message(error.reason))
                 raise _Dropped from None
-            record |= self._failure(error.kind, error.reason)
-        except _UnusableError as error:
-            record |= self._failure(error.kind, str(error)) | {"content": error.content[:4000]}
-        return record | {
-            "usage": asdict(usage),
-            **counts,
+            record = {"kind": error.kind, "reason": error.reason}
+        except Exception as error:  # of a user's client, or an answer that nobody foresaw
+            record = {"kind": "answer", "reason": f"{type(error).__name__}: {error}"[:600]}
+        return clean(record, self.redactor) | {
+            "model": request.parameters.get("model"),
+            "usage": {"prompt": usage.prompt, "completion": usage.completion},
+            "calls": usage.calls,
             "time": round(started, 3),
             "seconds": round(time.time() - started, 3),
         }
 
-    def _failure(self, kind: FailureKind, reason: str) -> Record:
-        return {"status": "failed", "kind": kind, "reason": self.redactor.message(reason)}
-
-    async def _repaired(
-        self, request: Request, usage: Usage, counts: dict[str, int]
-    ) -> tuple[dict[str, Any], list[str]]:
+    async def _repaired(self, request: Request, usage: Usage) -> Record:
         messages, parameters = request.messages, request.parameters
         for repairs_left in range(self.run_settings.repairs, -1, -1):
-            reply = await self._reply(request, messages, parameters, counts)
-            usage.add(reply.usage)
-            if reply.refusal or reply.finish == "content_filter":
-                raise _UnusableError(
-                    "refused",
-                    reply.refusal or "the content filter stopped the answer",
-                    reply.content,
-                )
-            try:
-                return request.schema.parse(reply.content, trim=not repairs_left)
-            except AnswerError as error:
-                cut_off = reply.finish == "length"
-                reason = str(error)
-                if cut_off:
-                    reason += " (the answer was cut at the limit of tokens)"
-                if not repairs_left:
-                    raise _UnusableError("answer", reason, reply.content) from None
-            if cut_off:
-                name = self.chat.tokens_parameter
-                parameters = parameters | {name: 2 * parameters[name]}
+            reply = await self._reply(request, messages, parameters, usage)
+            record = judged(reply, request.schema, trim=not repairs_left)
+            if record["kind"] != "answer" or not repairs_left:
+                return record
+            limit = request.tokens_parameter
+            if reply.finish == "length" and limit in parameters:
+                parameters = parameters | {limit: 2 * parameters[limit]}
             else:
                 messages = [*request.messages]
-                if reply.content:
-                    messages.append({"role": "assistant", "content": reply.content})
-                messages.append({"role": "user", "content": REPAIR.format(error=reason)})
+                parts = {"assistant": reply.content[:KEPT], "user": REPAIR.format(**record)}
+                messages += [
+                    {"role": role, "content": part.encode("utf-8", "replace").decode()}
+                    for role, part in parts.items()
+                    if part
+                ]
         raise AssertionError("unreachable")
 
     async def _reply(
-        self,
-        request: Request,
-        messages: list[dict[str, str]],
-        parameters: dict[str, Any],
-        counts: dict[str, int],
+        self, request: Request, messages: list[Message], parameters: Parameters, usage: Usage
     ) -> Reply:
-        """One call with its retries, within the limits."""
-        estimate = request.prompt_tokens + self.chat.max_tokens // 2
-        attempt = 0
-        while True:
-            await self._limiter.acquire(estimate)
+        """One call with its retries, within the limits and the budget."""
+        # No token is shorter than a byte.
+        sent = len(json.dumps([messages, parameters.get("response_format")]).encode())
+        most = Usage(sent, int(parameters.get(request.tokens_parameter, 0)))
+        estimate = request.prompt_tokens + most.completion // 2
+
+        async def once() -> Reply:
             if self._stop:
                 raise _Dropped
-            counts["calls"] += 1
+            if self.budget and not self.budget.reserve(most):
+                self._stop_because(
+                    f"the next request could pass the budget of {self.budget.limit:g}: "
+                    f"{self.budget.spent:.4f} is spent or in flight"
+                )
+                raise _Dropped
+            usage.calls += 1
+            used = most
             try:
-                reply = await call(self._client, messages, parameters)
-            except CallError as error:
-                if not error.retry or attempt == self.run_settings.retries:
-                    raise
-                if error.wait is None:
-                    await self._sleep(self._backoff.wait(attempt))
-                elif error.wait > self.run_settings.longest_wait:
-                    raise CallError(
-                        f"{error.reason} (the server asks to wait {error.wait:.0f} seconds)",
-                        retry=False,
-                    ) from None
-                else:
-                    self._limiter.pause(error.wait)
-                attempt += 1
-            else:
-                spent = Usage()
-                spent.add(reply.usage)
-                self._limiter.correct(estimate, spent.total or estimate)
+                reply = await self.client.ask(messages, parameters)
+                used = _used(reply, request)
+                usage.add(used)
                 return reply
+            except CallError as error:
+                used = most if error.paid else Usage()
+                raise
+            finally:
+                if self.budget:
+                    self.budget.settle(most, used)
+
+        before = usage.prompt + usage.completion
+        reply = await patiently(once, self.run_settings, self._limiter, estimate, self._sleep)
+        self._limiter.correct(estimate, usage.prompt + usage.completion - before)
+        return reply
 
     async def _sleep(self, seconds: float) -> None:
         """Waits, but not while the run is stopping."""
@@ -262,11 +237,8 @@ class ChatEngine:
             self._stop = reason
             self._stopping.set()
 
-    @contextlib.contextmanager
-    def _interrupts(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
+    def _catch_interrupts(self) -> None:
+        """Until the loop is closed; elsewhere than in the main thread nothing interrupts."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
 
@@ -275,32 +247,52 @@ class ChatEngine:
                 task.cancel()
             self._stop_because(f"it was interrupted ({name})")
 
-        numbers = [signal.SIGINT, signal.SIGTERM]
-        try:
-            for number in numbers:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # Windows has no such handlers.
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
                 loop.add_signal_handler(number, interrupted, number.name)
-        except NotImplementedError:  # pragma: no cover - Windows
-            numbers = []
-        try:
-            yield
-        finally:
-            for number in numbers:
-                loop.remove_signal_handler(number)
 
 
 class _Dropped(Exception):
     """Not an error: the run is stopping, and this request is left for the next one."""
 
 
-class _UnusableError(Exception):
-    def __init__(self, kind: FailureKind, reason: str, content: str) -> None:
-        super().__init__(reason)
-        self.kind, self.content = kind, content
+def judged(reply: Reply, schema: AnswerSchema, trim: bool) -> Record:
+    """The answer that a reply holds, or why it holds none."""
+    kind: FailureKind = "answer"
+    if reply.refusal or reply.finish == "content_filter":
+        kind, reason = "refused", reply.refusal or "the content filter stopped the answer"
+    else:
+        try:
+            answer, cut = schema.parse(reply.content, trim)
+            return {"kind": "ok", "answer": answer} | ({"cut": cut} if cut else {})
+        except AnswerError as error:
+            reason = str(error)[:KEPT]
+        if reply.finish == "length":
+            reason += " (the answer was cut at the limit of tokens)"
+    return {"kind": kind, "reason": reason, "content": reply.content[:KEPT]}
 
 
-def shared_record(record: Record, node: int) -> Record:
-    """The line of a node whose request equals one that is answered already."""
-    return record | {"node": node, "shared": True, "calls": 0, "usage": asdict(Usage())}
+def clean(record: Record, redactor: Redactor) -> Record:
+    """A record that can be written: without keys, and without halves of characters."""
+    for name in {"reason", "content"} & record.keys():
+        record[name] = redactor.message(record[name])
+
+    def cleaned(value: Any) -> Any:
+        if isinstance(value, list):
+            return [cleaned(part) for part in value]
+        return redactor.exact(value) if isinstance(value, str) else value
+
+    if "answer" in record:
+        record["answer"] = {name: cleaned(value) for name, value in record["answer"].items()}
+    return record
+
+
+def _used(reply: Reply, request: Request) -> Usage:
+    """The tokens that a server reports, or an estimate where it reports none."""
+    if reply.usage is not None and reply.usage.prompt:
+        return reply.usage
+    return Usage(request.prompt_tokens, estimate_tokens(reply.content))
 
 
 def run_coroutine(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -309,18 +301,5 @@ def run_coroutine(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(make())
-    results: list[T] = []
-    errors: list[BaseException] = []
-
-    def target() -> None:
-        try:
-            results.append(asyncio.run(make()))
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=target)
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: asyncio.run(make())).result()

@@ -2,7 +2,8 @@ r"""Nodes without a generated text: a text from attributes, or the mean of the n
 
 import re
 from collections import Counter
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +30,9 @@ def fallback_text(source: TrainingTexts, step: StepName, node: int) -> str:
 
 def fill_missing(
     source: TrainingTexts,
-    vectors: dict[Side, NDArray[np.float32]],
+    vectors: Mapping[Side, NDArray[Any]],
     origins: dict[Side, list[Origin | None]],
-) -> None:
+) -> dict[Side, list[int]]:
     r"""Gives the nodes without a text an embedding, in place.
 
     A node takes the mean of its training neighbours' embeddings; neighbours that have none
@@ -39,48 +40,35 @@ def fill_missing(
 
     Args:
         source (TrainingTexts): The training graph.
-        vectors (dict): One row a node on each side.
+        vectors (dict): One row a node on each side; at least one was filled before.
         origins (dict): What each row came from; ``None`` means that it is to be filled.
 
-    Raises:
-        ValueError: If no node at all has a text.
+    Returns:
+        The nodes that got one.
     """
-    if all(origin is None for side in origins.values() for origin in side):
-        raise ValueError(
-            "No user and no item has a text: the items table needs titles, "
-            "descriptions or attributes."
-        )
-    sides: tuple[Side, Side] = ("item", "user")
-    progress = True
-    while progress:
-        progress = False
-        for side in sides:
-            other: Side = "user" if side == "item" else "item"
-            for node in [n for n, origin in enumerate(origins[side]) if origin is None]:
-                known = [
-                    int(n) for n in source.neighbours(side, node) if origins[other][n] is not None
-                ]
-                if known:
-                    vectors[side][node] = vectors[other][known].mean(axis=0)
+    others: dict[Side, Side] = {"item": "user", "user": "item"}
+    lost = {
+        side: [n for n, origin in enumerate(origins[side]) if origin is None] for side in others
+    }
+    filled, before = dict(lost), -1
+    while before != (before := sum(map(len, lost.values()))):
+        for side, other in others.items():
+            waiting, lost[side] = lost[side], []
+            for node in waiting:
+                neighbours = source.neighbours(side, node).tolist()
+                if known := [n for n in neighbours if origins[other][n] is not None]:
+                    vectors[side][node] = vectors[other][known].mean(axis=0, dtype=np.float32)
                     origins[side][node] = "neighbours"
-                    progress = True
-    for side in sides:
-        lost = [n for n, origin in enumerate(origins[side]) if origin is None]
-        found = [n for n, origin in enumerate(origins[side]) if origin is not None]
-        if lost:
-            everything = (
-                vectors[side][found]
-                if found
-                else np.concatenate(
-                    [
-                        vectors[s][[n for n, o in enumerate(origins[s]) if o is not None]]
-                        for s in sides
-                    ]
-                )
-            )
-            vectors[side][lost] = everything.mean(axis=0)
-            for node in lost:
+                else:
+                    lost[side].append(node)
+    for side, nodes in lost.items():
+        if nodes:
+            own: list[Side] = [side] if any(origins[side]) else list(others)
+            rows = [vectors[s][[origin is not None for origin in origins[s]]] for s in own]
+            vectors[side][nodes] = np.concatenate(rows).mean(axis=0, dtype=np.float32)
+            for node in nodes:
                 origins[side][node] = "mean"
+    return filled
 
 
 def _item_text(source: TrainingTexts, item: int) -> str:

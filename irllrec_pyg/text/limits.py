@@ -1,10 +1,54 @@
-r"""How fast requests may go: rates, pauses and back-off."""
+r"""How fast requests may go and how often they are tried: rates, pauses, back-off."""
 
 import asyncio
 import email.utils
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    r"""How hard to try. Nothing here changes an answer.
+
+    Args:
+        concurrency (int): Requests in flight at most. (default: ``8``)
+        rpm (float, optional): Requests a minute at most. (default: ``None``)
+        tpm (float, optional): Tokens a minute at most. (default: ``None``)
+        retries (int): Further tries after a time-out, a lost connection, a 429 or a server's
+            error. (default: ``6``)
+        repairs (int): Further questions after an answer that cannot be used. (default: ``2``)
+        backoff (float): The first wait in seconds; it doubles up to ``longest_wait``.
+            (default: ``1.0``)
+        longest_wait (float): The longest wait in seconds, also one that a server asks for: beyond
+            it the request fails. (default: ``600.0``)
+        give_up_after (int): The run stops when so many requests have failed in a row.
+            (default: ``50``)
+    """
+
+    concurrency: int = 8
+    rpm: float | None = None
+    tpm: float | None = None
+    retries: int = 6
+    repairs: int = 2
+    backoff: float = 1.0
+    longest_wait: float = 600.0
+    give_up_after: int = 50
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("concurrency", 1),
+            ("give_up_after", 1),
+            ("retries", 0),
+            ("repairs", 0),
+        ):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name!r} must be at least {least}, got {getattr(self, name)}.")
 
 
 class RateLimiter:
@@ -55,37 +99,92 @@ class RateLimiter:
         self._paused_until = max(self._paused_until, self._clock() + seconds)
 
 
-class Backoff:
-    r"""Waits that double, with a random part so that clients do not come back together.
+@dataclass(eq=False)
+class CallError(Exception):
+    r"""A call that gave no answer.
 
     Args:
-        base (float): The first wait in seconds. (default: ``1.0``)
-        longest (float): The longest wait in seconds. (default: ``60.0``)
-        seed (int, optional): For the random part. (default: ``None``)
+        reason (str): Why.
+        retry (bool): Whether another try may help.
+        wait (float, optional): The seconds that the server asks to wait. (default: ``None``)
+        fatal (bool): Whether every other request would fail in the same way.
+            (default: ``False``)
+        kind (str): ``"transport"`` or ``"request"``. (default: ``"transport"``)
+        paid (bool): Whether the server may have charged for it. (default: ``False``)
     """
 
-    def __init__(self, base: float = 1.0, longest: float = 60.0, seed: int | None = None) -> None:
-        self._base, self._longest = base, longest
-        self._random = random.Random(seed)
+    reason: str
+    retry: bool
+    wait: float | None = None
+    fatal: bool = False
+    kind: Literal["transport", "request"] = "transport"
+    paid: bool = False
 
-    def wait(self, attempt: int) -> float:
-        """Seconds before try ``attempt + 1``, counted from 0."""
-        return min(self._longest, self._base * 2.0**attempt) * self._random.uniform(0.5, 1.0)
+    def __str__(self) -> str:
+        return self.reason
+
+
+async def patiently(
+    ask: Callable[[], Awaitable[T]],
+    settings: RunSettings,
+    limiter: RateLimiter,
+    tokens: int,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> T:
+    r"""Asks within the limits, and again after what may pass.
+
+    The waits double, with a random part so that clients do not come back together. A wait that the
+    server asks for holds all requests back, and is never shorter than that.
+
+    Args:
+        ask (callable): One try.
+        settings (RunSettings): How often and how long.
+        limiter (RateLimiter): What all requests go through.
+        tokens (int): About how many tokens a try takes.
+        sleep (callable): Waits for seconds. (default: :func:`asyncio.sleep`)
+
+    Raises:
+        CallError: That of the last try.
+    """
+    attempt = 0
+    while True:
+        await limiter.acquire(tokens)
+        try:
+            return await ask()
+        except CallError as error:
+            if not error.retry or attempt == settings.retries:
+                raise
+            if (error.wait or 0) > settings.longest_wait:
+                asked = f"{error.reason} (the server asks to wait {error.wait:.0f} seconds)"
+                raise CallError(asked, retry=False) from None
+            wait = min(settings.longest_wait, settings.backoff * 2.0**attempt)
+            wait *= random.uniform(0.5, 1.0)
+            if error.wait is None:
+                await sleep(wait)
+            else:
+                limiter.pause(max(wait, error.wait))
+        attempt += 1
+
+
+async def in_parallel(worker: Callable[[], Coroutine[Any, Any, None]], workers: int) -> None:
+    """Runs so many workers to their end; where one fails, the others are stopped at once."""
+    tasks = [asyncio.create_task(worker()) for _ in range(workers)]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def retry_after(headers: Mapping[str, str], now: Callable[[], float] = time.time) -> float | None:
     """The seconds that a server asks to wait: a number or a date, or ``retry-after-ms``."""
     for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        value = headers.get(name)
-        if value is None:
-            continue
-        try:
+        value = headers.get(name, "")
+        with suppress(TypeError, ValueError):
             return max(0.0, float(value) * scale)
-        except ValueError:
-            try:
-                return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now())
-            except (TypeError, ValueError):
-                continue
+        with suppress(TypeError, ValueError):
+            return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now())
     return None
 
 
@@ -95,5 +194,5 @@ def estimate_tokens(text: str) -> int:
     No tokeniser fits all endpoints, and theirs are downloads; limits are corrected by what the
     server reports.
     """
-    ascii_characters = sum(character.isascii() for character in text)
+    ascii_characters = len(text.encode("ascii", "ignore"))
     return -(-ascii_characters // 4) + len(text) - ascii_characters

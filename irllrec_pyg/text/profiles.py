@@ -1,14 +1,17 @@
-r"""What the prompts of item and user profiles are filled with."""
+r"""What the prompts are filled with."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from .prompts import StepName
 from .source import TrainingTexts
 
 Context = dict[str, Any]
+#: The generated text of a step and a node, or an empty string.
+Texts = Callable[[StepName, int], str]
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,26 @@ class Sampling:
     seed: int = 0
 
 
-def item_context(source: TrainingTexts, sampling: Sampling, item: int) -> Context | None:
-    """Title and description, or title, attributes and reviews; ``None`` without any text."""
+def context(
+    step: StepName, source: TrainingTexts, sampling: Sampling, node: int, texts: Texts
+) -> Context | None:
+    r"""What a step's prompt about a node says; ``None`` where nothing is known.
+
+    Of an item that is its title and description, or title, attributes and reviews; of a user a
+    sample of the training items that have a text. Prompts of intents have the profile besides.
+    """
+    if step.startswith("item"):
+        found = _item(source, sampling, node)
+        if found and step == "item_intent":
+            found["item"]["profile"] = texts("item_profile", node)
+    else:
+        found = _user(source, sampling, node, texts)
+        if found and step == "user_intent":
+            found["profile"] = texts("user_profile", node)
+    return found
+
+
+def _item(source: TrainingTexts, sampling: Sampling, item: int) -> Context | None:
     if not source.has_text(item):
         return None
     reviews = sample(source.reviewers(item), sampling.reviews, sampling.seed, 1, item)
@@ -45,15 +66,12 @@ def item_context(source: TrainingTexts, sampling: Sampling, item: int) -> Contex
     }
 
 
-def user_context(
-    source: TrainingTexts, sampling: Sampling, user: int, profiles: Mapping[int, str]
-) -> Context | None:
-    """A sample of the training items with text; ``None`` without any."""
+def _user(source: TrainingTexts, sampling: Sampling, user: int, texts: Texts) -> Context | None:
     chosen = sample(source.items_of(user).tolist(), sampling.items, sampling.seed, 0, user)
     history = [
         {
             "title": source.titles[item],
-            "profile": profiles.get(item) or describe(source, sampling, item),
+            "profile": texts("item_profile", item) or describe(source, sampling, item),
             "review": cut(source.review(user, item), sampling.review_words),
         }
         for item in chosen

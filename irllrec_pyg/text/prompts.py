@@ -3,6 +3,7 @@ r"""Prompts: Jinja2 templates and answer schemas in files, any of which a user c
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal, get_args
@@ -10,7 +11,7 @@ from typing import Any, Literal, get_args
 from jinja2 import FileSystemLoader, StrictUndefined, TemplateNotFound, meta
 from jinja2.sandbox import SandboxedEnvironment
 
-from .answers import AnswerSchema
+from .answers import AnswerSchema, read_json
 
 StepName = Literal["item_profile", "user_profile", "item_intent", "user_intent"]
 STEPS: tuple[StepName, ...] = get_args(StepName)
@@ -22,6 +23,13 @@ TEXT_FIELD: dict[StepName, str] = {
     "item_intent": "intent",
     "user_intent": "intent",
 }
+NEEDS: dict[StepName, tuple[StepName, ...]] = {
+    "item_profile": (),
+    "user_profile": ("item_profile",),
+    "item_intent": ("item_profile",),
+    "user_intent": ("item_profile", "user_profile"),
+}
+ENDINGS = ("jinja", "schema.json")
 TURN = "\n---user---\n"
 Message = dict[str, str]
 
@@ -59,15 +67,9 @@ class PromptSet:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        words: dict[str, Any] = {}
-        for place in (FOLDER / "neutral", folder):
-            path = place / "words.json"
-            if path.is_file():
-                try:
-                    words |= json.loads(path.read_text("utf-8"))
-                except ValueError as error:
-                    raise ValueError(f"{path} is not JSON: {error}") from None
-        self.words = words
+        self.words: dict[str, Any] = {}
+        for path in (FOLDER / "neutral" / "words.json", folder / "words.json"):
+            self.words |= read_json(path) if path.is_file() else {}
         self.schemas: dict[StepName, AnswerSchema] = {}
         for step in STEPS:
             path = self._find(f"{step}.schema.json")
@@ -77,7 +79,6 @@ class PromptSet:
                     f"{path} has no property {TEXT_FIELD[step]!r}, which is the text "
                     "that is embedded."
                 )
-        for step in STEPS:
             try:
                 self._environment.get_template(f"{step}.jinja")
             except Exception as error:
@@ -118,32 +119,22 @@ class PromptSet:
                 "\n\nAnswer with one JSON object that follows this JSON schema, and with "
                 f"nothing else:\n{schema}"
             )
-        return [
-            {"role": "system", "content": system.strip()},
-            {"role": "user", "content": user.strip()},
-        ]
+        said = {"system": system, "user": user}
+        return [{"role": role, "content": part.strip()} for role, part in said.items()]
 
+    @cached_property
     def hashes(self) -> dict[str, str]:
-        """SHA-256 of every file that makes up the prompts, by file name; for the manifest."""
-        names = ["words.json", *(f"{step}.schema.json" for step in STEPS)]
+        """SHA-256 of every file that makes up the prompts, by file name."""
         found: dict[str, str] = {}
-        waiting = [f"{step}.jinja" for step in STEPS]
+        waiting = ["words.json", *(f"{s}.{ending}" for s in STEPS for ending in ENDINGS)]
         while waiting:
-            name = waiting.pop()
-            if name in found:
-                continue
-            source = self._source(name)
-            found[name] = hashlib.sha256(source.encode()).hexdigest()
-            references = meta.find_referenced_templates(self._environment.parse(source))
-            waiting += [name for name in references if name is not None]
-        for name in names:
-            found[name] = hashlib.sha256(self._find(name).read_bytes()).hexdigest()
+            if (name := waiting.pop()) not in found:
+                content = self._find(name).read_bytes()
+                found[name] = hashlib.sha256(content).hexdigest()
+                if name.endswith(".jinja"):  # what it includes, imports or extends
+                    parsed = self._environment.parse(content.decode())
+                    waiting += filter(None, meta.find_referenced_templates(parsed))
         return dict(sorted(found.items()))
-
-    def _source(self, name: str) -> str:
-        loader = self._environment.loader
-        assert loader is not None
-        return loader.get_source(self._environment, name)[0]
 
     def _find(self, name: str) -> Path:
         for folder in self.folders:

@@ -3,16 +3,22 @@ r"""Keys come from the environment and are kept out of everything that is writte
 import json
 import os
 import re
-from urllib.parse import urlsplit, urlunsplit
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, quote_plus, unquote, urlsplit, urlunsplit
 
 # What a key looks like: servers echo keys, and parts of keys, in their error messages.
 LOOKS_LIKE_KEY = re.compile(
     r"\b(?:sk|pk|key|hf|gsk|xai)[-_][A-Za-z0-9_\-*.]{8,}"
     r"|(?i:bearer\s+)[^\s\"',]{8,}"
 )
+# Fields of a request that hold keys, such as "api_key"; "max_completion_tokens" does not.
+KEY_FIELD = re.compile(r"(?i)api.?key|authorization|secret|passw|credential|token$")
 HIDDEN = "[key removed]"
 # What stands in for a key at servers that need none: the client insists on a value.
 NO_KEY = "none"
+#: So many characters of a key in a row are taken out as well.
+PART = 8
 
 
 def key_from_environment(variable: str, needed: bool) -> str:
@@ -35,35 +41,74 @@ def key_from_environment(variable: str, needed: bool) -> str:
     return key or NO_KEY
 
 
+def check_no_key(what: str, value: Any) -> None:
+    r"""Refuses a key where a user may put one by mistake; the message does not show it.
+
+    Args:
+        what (str): The setting's name, for the message.
+        value: Text, or fields of a request.
+
+    Raises:
+        ValueError: If there seems to be a key in it.
+    """
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            found = KEY_FIELD.search(str(name)) and isinstance(inner, str)
+            check_no_key(what, "Bearer 12345678" if found else inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            check_no_key(what, inner)
+    elif isinstance(value, str) and LOOKS_LIKE_KEY.search(unquote(value)):
+        raise ValueError(
+            f"{what!r} seems to hold an API key: put the key into an environment variable, and "
+            "that variable's name into key_variable (--key-variable)."
+        )
+
+
 class Redactor:
     r"""Takes keys out of text.
 
     Args:
-        *secrets (str): The keys in use, taken out wherever they stand, as they are and as JSON
-            writes them.
+        *secrets (str): The keys in use, taken out wherever they stand: as they are, as JSON and as
+            URLs write them, and, where they are long, parts of them.
     """
 
     def __init__(self, *secrets: str) -> None:
-        self._secrets = sorted(
-            {
-                form
-                for secret in secrets
-                if len(secret) >= 6
-                for form in (secret, json.dumps(secret)[1:-1])
-            },
-            key=len,
-            reverse=True,
-        )
+        forms = {
+            form
+            for secret in secrets
+            if len(secret) >= 6
+            for form in (secret, json.dumps(secret)[1:-1], quote(secret, ""), quote_plus(secret))
+        }
+        self._secrets = sorted(forms, key=len, reverse=True)
+        # A short key, or one of letters alone, may be a word whose parts stand in any text.
+        long = [s for s in self._secrets if len(s) >= 2 * PART and re.search(r"\d", s)]
+        self._parts = {s: [s[at : at + PART] for at in range(len(s) - PART + 1)] for s in long}
 
     def exact(self, text: str) -> str:
-        """Without the keys in use."""
+        """Without the keys in use and their parts."""
         for secret in self._secrets:
             text = text.replace(secret, HIDDEN)
+        for secret, parts in self._parts.items():
+            if any(part in text for part in parts):
+                text = _without_parts(text, secret)
         return text
 
     def message(self, text: str) -> str:
-        """Without the keys in use, and without anything else that looks like a key."""
-        return LOOKS_LIKE_KEY.sub(HIDDEN, self.exact(text))
+        """Without the keys in use, and without anything else that looks like a key; printable."""
+        whole = unquote(text).encode("utf-8", "replace").decode()
+        return LOOKS_LIKE_KEY.sub(HIDDEN, self.exact(whole))
+
+
+def _without_parts(text: str, secret: str) -> str:
+    kept, at = [], 0
+    while at < len(text):
+        size = PART if text[at : at + PART] in secret and len(text) - at >= PART else 0
+        while size and at + size < len(text) and text[at : at + size + 1] in secret:
+            size += 1
+        kept.append(HIDDEN if size else text[at])
+        at += size or 1
+    return "".join(kept)
 
 
 def public_url(url: str | None) -> str | None:
@@ -71,8 +116,5 @@ def public_url(url: str | None) -> str | None:
     if url is None:
         return None
     parts = urlsplit(url)
-    host = parts.hostname or ""
-    host = f"[{host}]" if ":" in host else host
-    return urlunsplit(
-        (parts.scheme, f"{host}:{parts.port}" if parts.port else host, parts.path, "", "")
-    )
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))

@@ -3,6 +3,7 @@ r"""What the prompts may see: item texts, and the training interactions with the
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -103,12 +104,8 @@ class TrainingTexts:
 
     def has_text(self, item: int) -> bool:
         """Whether anything at all is known about an item."""
-        return bool(
-            self.titles[item]
-            or self.descriptions[item]
-            or self.attributes[item]
-            or self.reviewers(item)
-        )
+        known = (self.titles, self.descriptions, self.attributes)
+        return any(texts[item] for texts in known) or bool(self.reviewers(item))
 
     def num_nodes(self, side: Side) -> int:
         """How many users or items there are."""
@@ -118,15 +115,12 @@ class TrainingTexts:
         """The owner's id of a node."""
         return (self.user_ids if side == "user" else self.item_ids)[node]
 
+    @cached_property
     def text_hash(self) -> str:
-        """SHA-256 of every text the prompts can see; for the manifest."""
+        """SHA-256 of every text the prompts can see."""
         digest = hashlib.sha256()
-        for rows in (
-            self.titles,
-            self.descriptions,
-            self.attributes,
-            sorted(self._reviews.items()),
-        ):
+        reviews = sorted(self._reviews.items())
+        for rows in (self.titles, self.descriptions, self.attributes, reviews):
             digest.update(repr(rows).encode())
         return digest.hexdigest()
 
@@ -191,11 +185,9 @@ class TrainingTexts:
         return at < len(items) and int(items[at]) == item
 
     def __repr__(self) -> str:
-        return (
-            f"{self.__class__.__name__}({self.name!r}, num_users={self.num_users}, "
-            f"num_items={self.num_items}, training_pairs={self.num_pairs}, "
-            f"reviews={len(self._reviews)})"
-        )
+        sizes = f"num_users={self.num_users}, num_items={self.num_items}"
+        pairs = f"training_pairs={self.num_pairs}, reviews={len(self._reviews)}"
+        return f"{self.__class__.__name__}({self.name!r}, {sizes}, {pairs})"
 
 
 def split_hash(data: HeteroData) -> str:
@@ -250,7 +242,8 @@ def _text(value: object) -> str:
         return "" if np.isnan(value) else str(int(value) if value.is_integer() else value)
     if isinstance(value, list | tuple):
         return ", ".join(filter(None, map(_text, value)))
-    return str(value).strip()
+    # Half a character cannot be sent to anybody.
+    return str(value).strip().encode("utf-8", "replace").decode()
 
 
 def _require(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:

@@ -1,7 +1,9 @@
 """A data set of a few users and items, and its tables."""
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +71,13 @@ def chat_settings(url: str, **arguments: Any) -> ChatSettings:
     return ChatSettings("stub-model", Endpoint(url, timeout=60.0), **arguments)
 
 
-def journal_lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+def records(folder: Path, step: str = "item_profile") -> dict[int, dict[str, Any]]:
+    """What a folder holds of a step, as another program would read it."""
+    with closing(sqlite3.connect(folder / "texts.sqlite")) as file:
+        rows = file.execute(
+            "SELECT node, body FROM nodes JOIN answers USING (key) WHERE step = ?", (step,)
+        )
+        return {node: json.loads(body) for node, body in rows}
 
 
 @pytest.fixture

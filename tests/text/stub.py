@@ -28,6 +28,7 @@ class StubServer:
         self.keep_bodies = True
         self.answered = self.in_flight = self.most_in_flight = 0
         self.embedded: Counter[str] = Counter()
+        self.embeddings = self.embeddings_again = 0
         self.headers: list[dict[str, str]] = []
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, dict[str, Any]] = {}
@@ -108,7 +109,10 @@ class StubServer:
 
     async def _embeddings(self, request: web.Request) -> web.Response:
         texts = (await request.json())["input"]
+        new = any(text not in self.embedded for text in texts)
         self.embedded.update(texts)
+        self.embeddings += 1
+        self.embeddings_again += not new
         rows = [
             {
                 "index": i,
@@ -148,6 +152,7 @@ class StubServer:
 
     async def _start(self, request: web.Request) -> web.Response:
         body = await request.json()
+        await asyncio.sleep(self.delay)
         name = f"batch-{len(self.batches)}"
         self.batches[name] = {
             "id": name,

@@ -3,12 +3,16 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from irllrec_pyg.cli import main
+from irllrec_pyg.datasets import IRLLRecDataset
+from irllrec_pyg.text.store import Store
 from tests.text.conftest import NUM_ITEMS, NUM_USERS
 from tests.text.stub import StubServer
-from tests.text.test_keys import tables
+from tests.text.test_keys import KEY, nowhere, tables
 
 
 @pytest.fixture
@@ -65,6 +69,56 @@ def test_steps_one_by_one_remember_their_options(
     lines = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines()}
     assert lines["item_profile"][1:3] == [str(NUM_ITEMS), str(NUM_ITEMS)]
     assert sum(stub.asked.values()) == asked
+
+
+def test_status_reads_no_table(
+    first: list[str],
+    folder: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["texts", "items", *first, "--limit", "4"]) == 0
+    assert f"{NUM_ITEMS - 4} of {NUM_ITEMS} were not asked for yet" in capsys.readouterr().out
+    monkeypatch.setattr("irllrec_pyg.text.command._read", None)
+    assert main(["texts", "status", "--out", folder]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert " ".join(lines[0].split()[:7]) == "step nodes done failed in_batch no_text to_do"
+    assert lines[1].split() == ["item_profile", "9", "4", "0", "0", "0", "5", "4", "480"]
+
+
+def test_settings_are_written_by_the_process_that_holds_the_folder(
+    first: list[str], folder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["texts", "items", *first]) == 0
+    store = Store(Path(folder) / "texts.sqlite")
+    before = store.get("options")
+    other = ["texts", "items", "--out", folder, "--temperature", "0.9"]
+    with store.claim():
+        assert main(other) == 1
+        assert "Another run is writing" in capsys.readouterr().err
+        assert main([*other, "--dry-run"]) == 0  # looking needs no lock
+    assert store.get("options") == before
+    assert main(other) == 0
+    assert store.get("options")["chat"]["item_profile"]["temperature"] == 0.9
+
+
+def test_a_step_without_a_model_is_named(
+    first: list[str], folder: str, stub: StubServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    without = [part for part in first if part not in ("--model", "m")]
+    encoder = ["--encoder", "openai:e", "--encoder-url", stub.url]
+    assert main(["texts", "run", *without, *encoder]) == 0
+    assert "item_intent: nobody was asked, for it has no model" in capsys.readouterr().out
+
+
+def test_half_precision(first: list[str], folder: str, stub: StubServer) -> None:
+    encoder = ["--encoder", "openai:e", "--encoder-url", stub.url]
+    assert main(["texts", "run", *first, *encoder, "--half"]) == 0
+    rows = np.load(Path(folder) / "embeddings" / "x_user.npy", mmap_mode="r")
+    assert (rows.dtype, rows.shape) == (np.float16, (NUM_USERS, stub.width))
+    data = IRLLRecDataset(Path(folder).parent, Path(folder).name)[0]
+    assert data["user"].x.dtype == torch.float32
+    np.testing.assert_array_equal(data["user"].x.numpy(), rows.astype(np.float32))
 
 
 def test_dry_run_asks_and_writes_nothing(
@@ -154,6 +208,43 @@ def test_a_batch_from_the_command_line(
         (["batch-poll", "FIRST"], "batch-poll needs --step"),
         (["embed", "FIRST", "--allow-incomplete", "--encoder", "magic"], "'magic' is not known"),
         (["items", "FIRST", "--prompts", "songs"], "no prompt set 'songs'"),
+        (["show", "FIRST", "--node", "nobody"], "There is no 'nobody' in any step"),
+        (
+            ["plan", "--interactions", "p.csv", "--items", "i.csv", "--model", ""],
+            "--model is needed",
+        ),
+        (["status"], "Nothing was made in"),
+        (["items", "FIRST", "--extra", "{"], "--extra must be a JSON object"),
+        (["items", "FIRST", "--extra", "[1]"], "'extra' must be fields"),
+        (["items", "FIRST", "--extra", f'{{"api_key": "{KEY}"}}'], "'extra' seems to hold an API"),
+        (["items", "FIRST", "--extra", f'{{"headers": ["{KEY}"]}}'], "'extra' seems to hold an"),
+        (["items", "FIRST", "--model", KEY], "'model' seems to hold an API key"),
+        (["items", "FIRST", "--key-variable", KEY], "not the key itself"),
+        (["items", "FIRST", "--key-variable", "abcd1234efgh5678ijkl"], "not the key itself"),
+        (["items", "FIRST", "--base-url", f"http://h/{KEY}/v1"], "'base_url' seems to hold an API"),
+        (["items", "FIRST", "--base-url", f"http://h/v1?k={KEY}"], "'base_url' seems to hold an"),
+        (["items", "FIRST", "--split", "most"], "--split must be shares such as"),
+        (["items", "FIRST", "--max-cost", "1"], "--max-cost needs --prices"),
+        (["items", "FIRST", "--reviews", "EMPTY"], "empty.csv is empty"),
+        (["items", "FIRST", "--items", "BINARY"], "binary.csv is damaged or not a table"),
+        (["items", "FIRST", "--items", "FOLDER"], "is not a Parquet file"),
+        (["items", "FIRST", "--out", "FILE"], "empty.csv"),
+        (["items", "FIRST", "--concurrency", "0"], "'concurrency' must be at least 1"),
+        (["items", "FIRST", "--cache", "BINARY"], "binary.csv: it is damaged"),
+        (
+            [
+                "batch-write",
+                "FIRST",
+                "--step",
+                "item_profile",
+                "--max-cost",
+                "1",
+                "--prices",
+                "1",
+                "1",
+            ],
+            "--max-cost is not for batches",
+        ),
     ],
 )
 def test_mistakes_are_one_line(
@@ -163,12 +254,20 @@ def test_mistakes_are_one_line(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    files = {name: tmp_path / f"{name.lower()}.csv" for name in ("EMPTY", "BINARY")}
+    files["EMPTY"].touch()
+    files["BINARY"].write_bytes(bytes(range(256)) * 9)
+    files |= {"FOLDER": tmp_path, "FILE": files["EMPTY"]}
+    arguments = [str(files.get(argument, argument)) for argument in arguments]
     if "FIRST" in arguments:
         at = arguments.index("FIRST")
         arguments = [*arguments[:at], *first, *arguments[at + 1 :]]
-    else:
-        arguments = [*arguments, "--out", str(tmp_path / "o"), "--model", "m"]
+    elif arguments != ["status"]:
+        arguments = ["--model", "m", *arguments]
+    if "--out" not in arguments:
+        arguments = [*arguments, "--out", str(tmp_path / "o")]
     assert main(["texts", *arguments]) == 1
     errors = capsys.readouterr().err
     assert message in errors
-    assert "Traceback" not in errors
+    assert errors.count("\n") == 1
+    nowhere(KEY, tmp_path, errors)

@@ -1,9 +1,7 @@
 """The engine against everything that goes wrong between it and a server."""
 
 import json
-import socket
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,20 +10,15 @@ from werkzeug import Request as Received
 from werkzeug import Response
 
 from irllrec_pyg.text import ChatSettings, Endpoint, RunSettings, RunStopped
-from irllrec_pyg.text.chat import Request
+from irllrec_pyg.text.chat import OpenAIChat, Request
 from irllrec_pyg.text.engine import ChatEngine, run_coroutine
-from irllrec_pyg.text.journal import Journal
 from irllrec_pyg.text.limits import RateLimiter
 from irllrec_pyg.text.prompts import PromptSet
-from tests.text.conftest import journal_lines
 from tests.text.stub import StubServer
 
 PATH = "/v1/chat/completions"
 GOOD = json.dumps({"reasoning": "because", "summarization": "Fans of drama."})
 SCHEMA = PromptSet().schemas["item_profile"]
-# Seconds that a request may take where a test is about that. On a busy machine other requests take
-# as long; then the longer one counts.
-SHORT = (0.5, 5.0, 50.0)
 Handler = Callable[[Received], Response]
 
 
@@ -63,25 +56,6 @@ def error(status: int, code: str = "x", **headers: str) -> Handler:
     return raw(status, json.dumps({"error": {"message": "no", "code": code}}), **headers)
 
 
-def slow(request: Received) -> Response:
-    """Says nothing until the client hangs up."""
-    request.environ["werkzeug.socket"].recv(1)
-    return Response("{}", 200)
-
-
-def dropped(request: Received) -> Response:
-    request.environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
-    return Response("", 200)
-
-
-def half(request: Received) -> Response:
-    """Promises more than it sends, then hangs up."""
-    request.environ["werkzeug.socket"].sendall(
-        b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{"id'
-    )
-    return dropped(request)
-
-
 def serve(server: HTTPServer, *handlers: Handler) -> list[dict[str, Any]]:
     """Answers with the handlers in turn, and with the last one from then on."""
     bodies: list[dict[str, Any]] = []
@@ -101,76 +75,28 @@ def requests(count: int, chat: ChatSettings) -> Iterator[Request]:
 
 
 def ask(
-    url: str, path: Path, count: int = 1, timeout: float = 30.0, **run: Any
-) -> list[dict[str, Any]]:
+    url: str,
+    count: int = 1,
+    timeout: float = 30.0,
+    known: dict[int, dict[str, Any]] | None = None,
+    **run: Any,
+) -> dict[int, dict[str, Any]]:
+    """What the engine books for each node, and what was known before it."""
     chat = ChatSettings("m", Endpoint(url.rstrip("/") + "/v1", timeout=timeout), max_tokens=100)
     settings = RunSettings(
         **({"concurrency": 1, "retries": 2, "repairs": 2, "backoff": 0.01} | run)
     )
-    with Journal(path) as journal:
-        ChatEngine(chat, settings).run(requests(count, chat), journal)
-    return journal_lines(path)
+    found = {} if known is None else known
+    engine = ChatEngine(OpenAIChat(chat.endpoint), settings)
+    engine.run(
+        requests(count, chat),
+        lambda request, record: found.__setitem__(request.node, record),
+        lambda request: found.get(request.node, {}).get("kind") == "ok",
+    )
+    return found
 
 
 GOOD_ANSWER = completion(GOOD)
-# Name -> what the server does in turn; the state of the journal's line; calls made.
-FAULTS: dict[str, tuple[list[Handler], str, int]] = {
-    "no fault": ([GOOD_ANSWER], "ok", 1),
-    "429 with Retry-After": ([error(429, retry_after="0.05"), GOOD_ANSWER], "ok", 2),
-    "429 without": ([error(429), GOOD_ANSWER], "ok", 2),
-    "429 for too long": ([error(429, retry_after="4000")], "transport", 1),
-    "500": ([error(500), GOOD_ANSWER], "ok", 2),
-    "500 for ever": ([error(500)], "transport", 3),
-    "503 with Retry-After": ([error(503, retry_after="0.05"), GOOD_ANSWER], "ok", 2),
-    "502 of a proxy": ([raw(502, "<html>bad gateway", "text/html"), GOOD_ANSWER], "ok", 2),
-    "408": ([error(408), GOOD_ANSWER], "ok", 2),
-    "time-out": ([slow, GOOD_ANSWER], "ok", 2),
-    "time-out for ever": ([slow], "transport", 3),
-    "dropped connection": ([dropped, GOOD_ANSWER], "ok", 2),
-    "connection dropped half-way": ([half, GOOD_ANSWER], "ok", 2),
-    "body that is not JSON": ([raw(200, "{nonsense"), GOOD_ANSWER], "ok", 2),
-    "empty body": ([raw(200, ""), GOOD_ANSWER], "ok", 2),
-    "page instead of JSON": ([raw(200, "<html>", "text/html"), GOOD_ANSWER], "ok", 2),
-    "JSON of another kind": ([raw(200, "[1, 2]"), GOOD_ANSWER], "ok", 2),
-    "error with status 200": ([raw(200, '{"error": "overloaded"}'), GOOD_ANSWER], "ok", 2),
-    "no choices": ([raw(200, '{"choices": []}'), GOOD_ANSWER], "ok", 2),
-    "choice without message": ([raw(200, '{"choices": [{}]}'), GOOD_ANSWER], "ok", 2),
-    "malformed answer": ([completion('{"reasoning": "x", '), GOOD_ANSWER], "ok", 2),
-    "answer against the schema": ([completion('{"reasoning": 3}'), GOOD_ANSWER], "ok", 2),
-    "prose": ([completion("I would say drama."), GOOD_ANSWER], "ok", 2),
-    "empty answer": ([completion(""), GOOD_ANSWER], "ok", 2),
-    "null answer": ([completion(None), GOOD_ANSWER], "ok", 2),
-    "cut answer": ([completion('{"reasoning": "x', "length"), GOOD_ANSWER], "ok", 2),
-    "never a usable answer": ([completion("no")], "answer", 3),
-    "always empty": ([completion("")], "answer", 3),
-    "always cut": ([completion('{"reasoning": "x', "length")], "answer", 3),
-    "refusal": ([completion(None, refusal="I cannot")], "refused", 1),
-    "content filter": ([completion("", "content_filter")], "refused", 1),
-    "400": ([error(400, "context_length_exceeded")], "request", 1),
-    "422": ([error(422)], "request", 1),
-    "everything in turn": (
-        [error(500), completion("no"), slow, completion("{}"), GOOD_ANSWER],
-        "ok",
-        5,
-    ),
-}
-
-
-@pytest.mark.parametrize("name", FAULTS)
-def test_faults(name: str, httpserver: HTTPServer, tmp_path: Path) -> None:
-    handlers, expected, calls = FAULTS[name]
-    for seconds in SHORT if slow in handlers else (30.0,):
-        httpserver.clear()
-        bodies = serve(httpserver, *handlers)
-        (line,) = ask(httpserver.url_for(""), tmp_path / f"{seconds}.jsonl", timeout=seconds)
-        if line["calls"] == len(bodies) == calls:
-            break
-    assert line.get("kind", line["status"]) == expected
-    assert line["calls"] == len(bodies) == calls
-    if expected == "ok":
-        assert line["answer"] == json.loads(GOOD)
-    else:
-        assert line["reason"]
 
 
 @pytest.mark.parametrize(
@@ -178,20 +104,18 @@ def test_faults(name: str, httpserver: HTTPServer, tmp_path: Path) -> None:
     [(401, "invalid_api_key"), (403, "x"), (404, "model_not_found"), (429, "insufficient_quota")],
 )
 def test_what_no_request_survives_stops_the_run(
-    status: int, code: str, httpserver: HTTPServer, tmp_path: Path
+    status: int, code: str, httpserver: HTTPServer
 ) -> None:
-    bodies = serve(httpserver, error(status, code))
+    bodies, found = serve(httpserver, error(status, code)), {}  # type: ignore[var-annotated]
     with pytest.raises(RunStopped, match=f"HTTP {status}"):
-        ask(httpserver.url_for(""), tmp_path / "j.jsonl", count=20, concurrency=2)
+        ask(httpserver.url_for(""), 20, known=found, concurrency=2)
     assert len(bodies) <= 2
-    assert journal_lines(tmp_path / "j.jsonl") == []
+    assert not found
 
 
-def test_a_repair_shows_the_answer_and_what_is_wrong(
-    httpserver: HTTPServer, tmp_path: Path
-) -> None:
+def test_a_repair_shows_the_answer_and_what_is_wrong(httpserver: HTTPServer) -> None:
     bodies = serve(httpserver, completion('{"reasoning": 3}'), completion(""), GOOD_ANSWER)
-    (line,) = ask(httpserver.url_for(""), tmp_path / "j.jsonl")
+    line = ask(httpserver.url_for(""))[0]
     first, second, third = (body["messages"] for body in bodies)
     assert second[:2] == third[:2] == first
     assert second[2] == {"role": "assistant", "content": '{"reasoning": 3}'}
@@ -201,63 +125,58 @@ def test_a_repair_shows_the_answer_and_what_is_wrong(
     assert line["usage"] == {"prompt": 33, "completion": 21}
 
 
-def test_a_cut_answer_gets_more_room(httpserver: HTTPServer, tmp_path: Path) -> None:
+def test_a_cut_answer_gets_more_room(httpserver: HTTPServer) -> None:
     bodies = serve(httpserver, completion("{", "length"), completion("{", "length"), GOOD_ANSWER)
-    ask(httpserver.url_for(""), tmp_path / "j.jsonl")
+    ask(httpserver.url_for(""))
     assert [body["max_tokens"] for body in bodies] == [100, 200, 400]
     assert all(len(body["messages"]) == 2 for body in bodies)
 
 
-def test_an_answer_that_stays_too_long_is_cut(httpserver: HTTPServer, tmp_path: Path) -> None:
+def test_an_answer_that_stays_too_long_is_cut(httpserver: HTTPServer) -> None:
     long = json.dumps({"reasoning": "r", "summarization": "A short sentence. " * 100})
     bodies = serve(httpserver, completion(long))
-    (line,) = ask(httpserver.url_for(""), tmp_path / "j.jsonl")
+    line = ask(httpserver.url_for(""))[0]
     assert len(bodies) == 3
     assert line["cut"] == ["summarization"]
     assert len(line["answer"]["summarization"].split()) <= 200
 
 
 def test_retry_after_holds_everybody_back(
-    httpserver: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
     monkeypatch.setattr(RateLimiter, "pause", lambda self, seconds: pauses.append(seconds))
     serve(httpserver, error(429, retry_after="7"), error(503, retry_after_ms="1500"), GOOD_ANSWER)
-    ask(httpserver.url_for(""), tmp_path / "j.jsonl")
+    ask(httpserver.url_for(""))
     assert pauses == [7.0, 1.5]
 
 
-def test_a_server_that_dies_halfway(tmp_path: Path) -> None:
-    path = tmp_path / "j.jsonl"
+def test_a_server_that_dies_halfway() -> None:
+    found: dict[int, dict[str, Any]] = {}
     with StubServer() as first:
         url = first.url.removesuffix("/v1")
-        ask(url, path, count=10)
+        ask(url, 10, known=found)
     with pytest.raises(RunStopped, match=r"5 requests in a row failed.*no connection"):
-        ask(url, path, count=30, retries=1, give_up_after=5)
-    before = {line["node"] for line in journal_lines(path) if line["status"] == "ok"}
-    assert before == set(range(10))
+        ask(url, 30, known=found, retries=1, give_up_after=5)
+    assert {node for node, record in found.items() if record["kind"] == "ok"} == set(range(10))
     with StubServer() as second:
-        chat = ChatSettings("m", Endpoint(second.url), max_tokens=100)
-        with Journal(path) as journal:
-            waiting = (r for r in requests(30, chat) if r.node not in before)
-            ChatEngine(chat, RunSettings(concurrency=4)).run(waiting, journal)
+        ask(second.url.removesuffix("/v1"), 30, known=found, concurrency=4)
         assert sum(second.asked.values()) == 20
-    assert {r["node"] for r in Journal(path) if r["status"] == "ok"} == set(range(30))
+    assert {node for node, record in found.items() if record["kind"] == "ok"} == set(range(30))
 
 
-def test_a_run_of_failures_stops(httpserver: HTTPServer, tmp_path: Path) -> None:
+def test_a_run_of_failures_stops(httpserver: HTTPServer) -> None:
     bodies = serve(httpserver, error(400))
     with pytest.raises(RunStopped, match="7 requests in a row failed"):
-        ask(httpserver.url_for(""), tmp_path / "j.jsonl", count=100, give_up_after=7)
+        ask(httpserver.url_for(""), 100, give_up_after=7)
     assert len(bodies) == 7
 
 
 @pytest.mark.parametrize("concurrency", [1, 6])
-def test_requests_in_flight(concurrency: int, tmp_path: Path) -> None:
+def test_requests_in_flight(concurrency: int) -> None:
     with StubServer(delay=0.2) as stub:
-        ask(stub.url.removesuffix("/v1"), tmp_path / "j.jsonl", 12, concurrency=concurrency)
+        assert len(ask(stub.url.removesuffix("/v1"), 12, concurrency=concurrency)) == 12
         assert stub.most_in_flight == concurrency
-    assert len(journal_lines(tmp_path / "j.jsonl")) == 12
 
 
 @pytest.mark.parametrize(
@@ -278,9 +197,7 @@ def test_requests_in_flight(concurrency: int, tmp_path: Path) -> None:
         ("none", None),
     ],
 )
-def test_how_the_form_is_told(
-    form: Any, sent: object, httpserver: HTTPServer, tmp_path: Path
-) -> None:
+def test_how_the_form_is_told(form: Any, sent: object, httpserver: HTTPServer) -> None:
     bodies = serve(httpserver, GOOD_ANSWER)
     chat = ChatSettings(
         "m",
@@ -291,8 +208,7 @@ def test_how_the_form_is_told(
         tokens_parameter="max_completion_tokens",
         extra={"top_k": 3},
     )
-    with Journal(tmp_path / "j.jsonl") as journal:
-        ChatEngine(chat).run(requests(1, chat), journal)
+    ChatEngine(OpenAIChat(chat.endpoint)).run(requests(1, chat), lambda request, record: None)
     (body,) = bodies
     assert body.pop("messages")
     assert body.pop("response_format", None) == sent
@@ -305,13 +221,13 @@ def test_how_the_form_is_told(
     }
 
 
-def test_runs_where_a_loop_is_running_already(httpserver: HTTPServer, tmp_path: Path) -> None:
+def test_runs_where_a_loop_is_running_already(httpserver: HTTPServer) -> None:
     serve(httpserver, GOOD_ANSWER)
 
-    async def notebook() -> list[dict[str, Any]]:
-        return ask(httpserver.url_for(""), tmp_path / "j.jsonl")
+    async def notebook() -> dict[int, dict[str, Any]]:
+        return ask(httpserver.url_for(""))
 
-    assert run_coroutine(notebook)[0]["status"] == "ok"
+    assert run_coroutine(notebook)[0]["kind"] == "ok"
 
 
 @pytest.mark.parametrize(

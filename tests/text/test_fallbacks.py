@@ -7,7 +7,6 @@ import pytest
 from torch_geometric.data import HeteroData
 
 from irllrec_pyg.text import Embedder, RunSettings, TextPipeline, TrainingTexts
-from irllrec_pyg.text.encoders import OnBatch, check
 from irllrec_pyg.text.fallbacks import fallback_text, fill_missing
 from irllrec_pyg.text.source import Side
 from tests.text.conftest import NUM_ITEMS, NUM_USERS, chat_settings, make_items
@@ -19,8 +18,8 @@ class Lengths:
 
     name = "lengths"
 
-    def encode(self, texts: list[str], on_batch: OnBatch) -> None:
-        on_batch(texts, check([[len(text), 1.0] for text in texts], texts, self.name))
+    def encode(self, texts: list[str]) -> list[list[float]]:
+        return [[len(text), 1.0] for text in texts]
 
 
 def silent(items: object, *nodes: int) -> object:
@@ -98,7 +97,7 @@ def test_failures_and_silent_nodes_are_reported_and_embedded(
     stub.complete = failing  # type: ignore[method-assign]
     for step in ("item_profile", "user_profile", "item_intent", "user_intent"):
         pipeline.run_step(step, progress=False)
-    assert pipeline.state("item_profile").no_text == [4]
+    assert pipeline.kinds("item_profile")[4] == "no_text"
     assert [(step, raw) for step, raw, _ in pipeline.failures()] == [
         ("item_profile", 107),
         ("item_intent", 107),
@@ -114,8 +113,8 @@ def test_failures_and_silent_nodes_are_reported_and_embedded(
     pipeline.run_step("item_profile", progress=False)
     assert sum(stub.asked.values()) == asked
     stub.complete = complete  # type: ignore[method-assign]
-    state = pipeline.run_step("item_profile", retry_failed=True, progress=False)
-    assert not state.failed
+    pipeline.run_step("item_profile", retry_failed=True, progress=False)
+    assert [step for step, _, _ in pipeline.failures()] == ["item_intent"]
     assert sum(stub.asked.values()) == asked + 1
 
 

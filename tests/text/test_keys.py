@@ -2,8 +2,10 @@
 
 import json
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from pytest_httpserver import HTTPServer
@@ -13,7 +15,7 @@ from werkzeug import Response
 from irllrec_pyg.cli import main
 from irllrec_pyg.text import ChatSettings, Endpoint, EndpointEncoder
 from irllrec_pyg.text.redaction import Redactor, public_url
-from tests.text.conftest import make_data, make_items, reviews_of
+from tests.text.conftest import make_data, make_items, records, reviews_of
 from tests.text.stub import StubServer
 
 KEY = "sk-proj-THE-KEY-0123456789abcdef"
@@ -104,7 +106,7 @@ def test_the_key_is_sent_and_not_written(
         == 0
     )
     printed = capsys.readouterr()
-    assert "[key removed]" in (tmp_path / "out" / "journal" / "item_profile.jsonl").read_text()
+    assert "[key removed]" in str(records(tmp_path / "out", "user_profile"))
     nowhere(KEY, tmp_path, printed.out, printed.err, caplog.text)
 
 
@@ -174,7 +176,7 @@ def test_settings_do_not_know_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     settings = ChatSettings("m")
     assert settings.endpoint.key() == KEY
-    assert KEY not in repr(settings) + json.dumps(settings.public())
+    assert KEY not in repr(settings) + json.dumps(asdict(settings))
     assert KEY not in EndpointEncoder("e").name
 
 
@@ -193,6 +195,32 @@ def test_what_looks_like_a_key_is_taken_out_of_messages(text: str) -> None:
     shown = Redactor().message(text)
     assert "[key removed]" in shown
     assert not [part for part in ("abc12345", "abcdefgh12345", "abcdefghijkl") if part in shown]
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        KEY,
+        KEY[:-3],
+        KEY[4:],
+        KEY[5:20],
+        f"{KEY[:9]}",
+        quote("ab/cd+ef==9182736450/xyz", ""),
+        quote("ab/cd+ef==9182736450/xyz", "").lower(),
+        "cd+ef==9182",
+    ],
+)
+def test_echoes_of_a_key_in_parts_or_encoded(echo: str) -> None:
+    redactor = Redactor(KEY, "ab/cd+ef==9182736450/xyz")
+    for shown in (redactor.message(f"said <{echo}> here"), redactor.exact(f"said <{echo}> here")):
+        assert shown == "said <[key removed]> here" or echo.islower()
+    assert redactor.message(f"said <{echo}> here") == "said <[key removed]> here"
+
+
+def test_words_of_a_text_are_no_keys() -> None:
+    redactor = Redactor("recommendations", KEY)
+    text = "Fans of recommending, of THE KEY and of 0123."
+    assert redactor.exact(text) == text
 
 
 def test_public_urls() -> None:

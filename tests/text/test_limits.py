@@ -5,7 +5,14 @@ import email.utils
 
 import pytest
 
-from irllrec_pyg.text.limits import Backoff, RateLimiter, estimate_tokens, retry_after
+from irllrec_pyg.text.limits import (
+    CallError,
+    RateLimiter,
+    RunSettings,
+    estimate_tokens,
+    patiently,
+    retry_after,
+)
 
 
 class Clock:
@@ -90,10 +97,29 @@ def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after(headers, now=lambda: 900.0) == seconds
 
 
-def test_backoff_doubles_up_to_its_limit() -> None:
-    backoff = Backoff(1.0, 10.0, seed=0)
-    for attempt, whole in enumerate([1, 2, 4, 8, 10, 10]):
-        assert all(whole / 2 <= backoff.wait(attempt) <= whole for _ in range(50))
+def test_waits_double_up_to_their_limit_and_a_server_can_lengthen_them_only() -> None:
+    clock, waits = Clock(), []
+    limiter = RateLimiter(clock=clock, sleep=clock.sleep)
+    settings = RunSettings(retries=6, backoff=1.0, longest_wait=10.0)
+
+    async def tries(wait: float | None) -> None:
+        waits.clear()
+        last = clock.now
+
+        async def ask() -> None:
+            nonlocal last
+            waits.append(clock.now - last)
+            last = clock.now
+            raise CallError("busy", retry=True, wait=wait)
+
+        with pytest.raises(CallError):
+            await patiently(ask, settings, limiter, 1, clock.sleep)
+
+    for wait in (None, 0.0, 3.0):
+        asyncio.run(tries(wait))
+        assert len(waits) == 7
+        for waited, whole in zip(waits[1:], [1, 2, 4, 8, 10, 10], strict=True):
+            assert max(whole / 2, wait or 0) <= waited <= max(whole, wait or 0) + 1e-9
 
 
 def test_tokens_of_scripts() -> None:

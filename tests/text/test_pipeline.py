@@ -20,15 +20,8 @@ from irllrec_pyg.text import (
     plan,
     write_manifest,
 )
-from irllrec_pyg.text.pipeline import NEEDS
-from tests.text.conftest import (
-    NUM_ITEMS,
-    NUM_USERS,
-    chat_settings,
-    journal_lines,
-    make_data,
-    make_items,
-)
+from irllrec_pyg.text.prompts import NEEDS
+from tests.text.conftest import NUM_ITEMS, NUM_USERS, chat_settings, make_data, make_items, records
 from tests.text.stub import StubServer
 
 
@@ -40,8 +33,7 @@ def run_all(pipeline: TextPipeline) -> None:
 def test_every_node_is_asked_once(pipeline: TextPipeline, stub: StubServer) -> None:
     run_all(pipeline)
     for step in STEPS:
-        nodes = [line["node"] for line in journal_lines(pipeline.journal_path(step))]
-        assert sorted(nodes) == list(range(pipeline.source.num_nodes(pipeline.side(step))))
+        assert sorted(records(pipeline.folder, step)) == list(range(pipeline.num_nodes(step)))
     assert set(stub.asked.values()) == {1}
     asked = sum(stub.asked.values())
     run_all(pipeline)
@@ -81,18 +73,17 @@ def test_a_step_waits_for_those_it_needs(step: str, pipeline: TextPipeline) -> N
 
 def test_limit_counts_what_is_done(pipeline: TextPipeline, stub: StubServer) -> None:
     for limit, expected in ((3, 3), (3, 3), (5, 5)):
-        state = pipeline.run_step("item_profile", limit=limit, progress=False)
-        assert len(state.done) == expected == sum(stub.asked.values())
+        counts = pipeline.run_step("item_profile", limit=limit, progress=False)
+        assert counts["ok"] == expected == sum(stub.asked.values())
 
 
 def test_equal_prompts_are_asked_once(data: HeteroData, stub: StubServer, tmp_path: Path) -> None:
     items = make_items()
     items["title"], items["genre"], items["description"] = "Twin", "drama", ""
     pipeline = TextPipeline(TrainingTexts(data, items), tmp_path / "t", chat_settings(stub.url))
-    state = pipeline.run_step("item_profile", progress=False)
-    assert len(state.done) == NUM_ITEMS
+    assert pipeline.run_step("item_profile", progress=False)["ok"] == NUM_ITEMS
     assert sum(stub.asked.values()) == 1
-    assert len(journal_lines(pipeline.journal_path("item_profile"))) == NUM_ITEMS
+    assert len(records(pipeline.folder)) == NUM_ITEMS
 
 
 def test_another_model_or_prompt_is_another_request(
@@ -100,9 +91,9 @@ def test_another_model_or_prompt_is_another_request(
 ) -> None:
     pipeline.run_step("item_profile", progress=False)
     other = TextPipeline(source, pipeline.folder, chat_settings(stub.url, temperature=0.5))
-    assert len(other.state("item_profile").to_do) == NUM_ITEMS
+    assert other.counts("item_profile")["open"] == NUM_ITEMS
     other = TextPipeline(source, pipeline.folder, chat_settings(stub.url), prompts="books")
-    assert len(other.state("item_profile").to_do) == NUM_ITEMS
+    assert other.counts("item_profile")["open"] == NUM_ITEMS
 
 
 def test_embeddings_in_the_published_layout(

@@ -65,7 +65,7 @@ def test_one_file_can_be_replaced(tmp_path: Path) -> None:
     assert prompts.messages("user_profile", CONTEXT) == PromptSet().messages(
         "user_profile", CONTEXT
     )
-    changed = {n for n, h in prompts.hashes().items() if PromptSet().hashes().get(n) != h}
+    changed = {n for n, h in prompts.hashes.items() if PromptSet().hashes.get(n) != h}
     assert changed == {"item_profile.jinja"}
 
 

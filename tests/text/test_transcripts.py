@@ -22,16 +22,16 @@ def play(server: HTTPServer, exchange: dict[str, Any]) -> str:
     return server.url_for("")
 
 
-def test_prose_in_spite_of_the_format(httpserver: HTTPServer, tmp_path: Path) -> None:
-    (line,) = ask(play(httpserver, PROSE), tmp_path / "j.jsonl", repairs=1)
+def test_prose_in_spite_of_the_format(httpserver: HTTPServer) -> None:
+    line = ask(play(httpserver, PROSE), repairs=1)[0]
     assert (line["kind"], line["calls"]) == ("answer", 2)
     assert "no JSON object (the answer was cut at the limit of tokens)" in line["reason"]
     assert line["usage"] == {"prompt": 72, "completion": 48}
     assert line["content"] == PROSE["response"]["choices"][0]["message"]["content"]
 
 
-def test_an_error_without_an_error_field(httpserver: HTTPServer, tmp_path: Path) -> None:
-    (line,) = ask(play(httpserver, PINNED), tmp_path / "j.jsonl")
+def test_an_error_without_an_error_field(httpserver: HTTPServer) -> None:
+    line = ask(play(httpserver, PINNED))[0]
     assert line["kind"] == "request"
     assert "requested 'other'" in line["reason"]
 

@@ -149,7 +149,7 @@ def test_views_stand_side_by_side_with_equal_weight(tmp_path: Path) -> None:
         [*BOOKS, "unknown"]
     )  # each text once, whatever the corpus
     kept = [path.name for path in (tmp_path / "embeddings").iterdir()]
-    assert sorted(kept) == [".lock", "lengths.rows"]
+    assert sorted(kept) == ["embeddings.lock", "embeddings.sqlite"]
 
 
 def test_names_are_joined_by_a_plus() -> None:

@@ -1,0 +1,188 @@
+"""The one file of a folder: its locks, its readers, its damages."""
+
+import multiprocessing
+import os
+import signal
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from irllrec_pyg.text import PipelineError, TextPipeline
+from irllrec_pyg.text.store import Store, StoreError
+from tests.text.conftest import NUM_ITEMS
+from tests.text.stub import StubServer
+
+ROWS = np.arange(12, dtype=np.float32).reshape(3, 4)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    found = Store(tmp_path / "sub" / "texts.sqlite")
+    with found.claim():
+        yield found
+
+
+def key(number: int) -> bytes:
+    return number.to_bytes(32, "big")
+
+
+def record(number: int, kind: str = "ok") -> dict[str, object]:
+    return {"kind": kind, "answer": {"a": f"é\n\u2028{number}"}}
+
+
+def write(store: Store, *numbers: int) -> None:
+    for number in numbers:
+        with store.transaction():
+            store.put(key(number), record(number))
+            store.note("item_profile", number, key(number), "ok")
+
+
+def test_nothing_is_written_before_it_is_claimed(tmp_path: Path) -> None:
+    store = Store(tmp_path / "sub" / "texts.sqlite")
+    assert store.answer(key(1)) is None
+    assert not store.exists
+    assert not list(tmp_path.iterdir())
+
+
+def test_readers_see_each_answer_at_once(store: Store) -> None:
+    reader = Store(store.path)
+    for number in range(5):
+        store.put(key(number), record(number))
+        assert reader.answer(key(number)) == record(number)
+
+
+def test_one_process_writes(store: Store) -> None:
+    other = Store(store.path)
+    with pytest.raises(StoreError, match=r"Another run is writing .*texts\.sqlite"), other.claim():
+        pass
+    assert other.get("x") is None
+
+
+def test_a_block_is_written_whole_or_not_at_all(store: Store) -> None:
+    store.run("DROP TABLE nodes")
+    with pytest.raises(StoreError, match="no such table"):
+        write(store, 1)
+    store.run("CREATE TABLE nodes(step, node, key, kind)")
+    assert store.answer(key(1)) is None
+    assert store.counts("item_profile", 3) == {"open": 3}
+
+
+def _write_until_killed(path: Path, pipe: int) -> None:
+    store = Store(path)
+    with store.claim():
+        for number in range(10_000):
+            store.put(key(number), record(number))
+            os.write(pipe, number.to_bytes(4, "big"))
+
+
+def test_what_was_written_before_a_kill_is_there(tmp_path: Path) -> None:
+    here, there = os.pipe()
+    path = tmp_path / "texts.sqlite"
+    process = multiprocessing.get_context("fork").Process(
+        target=_write_until_killed, args=(path, there)
+    )
+    process.start()
+    last = -1
+    while last < 50:
+        last = int.from_bytes(os.read(here, 4), "big")
+    os.kill(process.pid or 0, signal.SIGKILL)
+    process.join()
+    store = Store(path)
+    assert [store.answer(key(n)) for n in range(last + 1)] == [record(n) for n in range(last + 1)]
+    with store.claim():
+        store.put(key(0), record(7))
+
+
+def test_a_maker_that_was_killed_leaves_nothing_in_the_way(tmp_path: Path) -> None:
+    path = tmp_path / "texts.sqlite"
+    path.touch()
+    assert not Store(path).exists
+    with sqlite3.connect(path) as file:
+        file.execute("PRAGMA journal_mode = WAL")
+    file.close()
+    store = Store(path)
+    assert not store.exists
+    with store.claim():
+        store.put(key(1), record(1))
+    assert Store(path).answer(key(1)) == record(1)
+
+
+def test_a_changed_answer_is_asked_again(pipeline: TextPipeline, stub: StubServer) -> None:
+    pipeline.run_step("item_profile", progress=False)
+    pipeline.store.run("UPDATE answers SET body = replace(body, 'about', 'About') WHERE rowid = 3")
+    again = TextPipeline(pipeline.source, pipeline.folder, pipeline.chat)
+    with pytest.warns(UserWarning, match="1 answers in .* were damaged"):
+        assert again.run_step("item_profile", progress=False)["ok"] == NUM_ITEMS
+    assert sorted(stub.asked.values()) == [1] * (NUM_ITEMS - 1) + [2]
+
+
+@pytest.mark.parametrize("damage", ["head", "text"])
+def test_a_damaged_file_is_named(damage: str, store: Store) -> None:
+    with store.transaction():
+        write(store, *range(2000))
+    store.close()
+    size = store.path.stat().st_size
+    with open(store.path, "r+b") as file:
+        if damage == "head":
+            file.write(b"Not a database at all")
+        else:
+            file.seek(4096)
+            file.write(b"\xff" * (size - 8192))
+    with pytest.raises(StoreError, match=r"texts\.sqlite: it is damaged\. Put back a copy"):
+        list(Store(store.path).rows("SELECT * FROM answers JOIN nodes USING (key)"))
+
+
+def test_a_full_disk_keeps_what_was_there(store: Store) -> None:
+    store.put(key(1), record(1))
+    (pages,) = store.run("PRAGMA page_count").fetchone()
+    store.run(f"PRAGMA max_page_count = {pages + 3}")
+    with pytest.raises(StoreError, match=r"texts\.sqlite: the disk is full.*free some space"):
+        write(store, *range(2, 2000))
+    store.run("PRAGMA max_page_count = 100000")
+    store.put(key(3000), record(3000))
+    assert store.answer(key(1)) == record(1)
+
+
+def test_a_split_whose_record_was_deleted_is_noticed(
+    pipeline: TextPipeline, stub: StubServer
+) -> None:
+    pipeline.run_step("item_profile", progress=False)
+    pipeline.store.run("DELETE FROM settings WHERE name = 'split'")
+    with pytest.raises(PipelineError, match="not what split they are of"):
+        TextPipeline(pipeline.source, pipeline.folder, pipeline.chat)
+
+
+def test_a_store_that_was_deleted_is_noticed(pipeline: TextPipeline, stub: StubServer) -> None:
+    pipeline.folder.mkdir()
+    (pipeline.folder / "manifest.json").write_text("{}")
+    with pytest.raises(PipelineError, match=r"texts\.sqlite is missing"):
+        pipeline.run_step("item_profile", progress=False)
+    assert not stub.asked
+
+
+def test_embeddings_by_text(store: Store) -> None:
+    assert store.missing("e", ["a", "b", "a"]) == ["a", "b"]
+    store.add_vectors("e", ["a", "b", "c"], ROWS)
+    store.add_vectors("e", ["a"], ROWS[2:])  # the first one stays
+    assert store.missing("e", ["c", "d", ""]) == ["d", ""]
+    np.testing.assert_array_equal(store.vectors("e", ["c", "a", "b", "a"]), ROWS[[2, 0, 1, 0]])
+    assert store.missing("other", ["a"]) == ["a"]
+    with pytest.raises(StoreError, match="width 5"):
+        store.add_vectors("e", ["x"], np.ones((1, 5)))
+
+
+def test_a_folder_that_may_not_be_written_is_read(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put(key(1), record(1))
+    store.close()
+    before = sorted(store.path.parent.iterdir())
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    reader = Store(store.path)
+    assert reader.answer(key(1)) == record(1)
+    assert sorted(store.path.parent.iterdir()) == before
+    with pytest.raises(StoreError, match="may not be written"):
+        reader.put(key(2), record(2))
