@@ -2,7 +2,6 @@ r"""``irllrec texts``: the text pipeline from the command line."""
 
 import argparse
 import json
-import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 from . import judge_command
 from .chat import ChatSettings, ResponseFormat
 from .client import Endpoint
-from .engine import Budget, RunStopped
+from .engine import Budget
 from .imports import open_store
 from .limits import RunSettings
 from .prompts import NEEDS, SETS, STEPS, StepName
@@ -56,7 +55,7 @@ CHAT: dict[str, Options] = {
     "model": {"help": "its name at the endpoint"},
     "base_url": {"help": "of an OpenAI-compatible server; OpenAI's if not given"},
     "key_variable": {"help": "environment variable of the key (OPENAI_API_KEY)"},
-    "temperature": {"type": float},
+    "temperature": {"type": float, "help": "of the model's draws (default: the endpoint's)"},
     "max_tokens": {"type": int, "help": "of an answer (800)"},
     "chat_seed": {"type": int, "help": "the server's sampling seed"},
     "response_format": {"choices": FORMATS, "help": "json_object for llama.cpp, none for others"},
@@ -69,21 +68,24 @@ RUN: dict[str, Options] = {
     "dry_run": FLAG | {"help": "as plan: counts, tokens, cost"},
     "prices": {"type": float, "nargs": 2, "help": "of a million prompt and answer tokens"},
     "max_cost": {"type": float, "help": "stop before this folder has cost more; needs --prices"},
-    "concurrency": {"type": int, "default": 8},
+    "concurrency": {"type": int, "default": 8, "help": "requests at a time (default: 8)"},
     "rpm": {"type": float, "help": "requests a minute at most"},
     "tpm": {"type": float, "help": "tokens a minute at most"},
-    "retries": {"type": int, "default": 6},
-    "repairs": {"type": int, "default": 2},
+    "retries": {"type": int, "default": 6, "help": "of a request that failed (default: 6)"},
+    "repairs": {"type": int, "default": 2, "help": "of an answer of the wrong form (default: 2)"},
     "retry_failed": FLAG | {"help": "ask again also for what failed for good"},
     "refresh": FLAG | {"help": "ask again where texts before it are new"},
     "allow_incomplete": FLAG | {"help": "go on although an earlier step is not complete"},
-    "no_progress": FLAG,
+    "no_progress": {**FLAG, "help": "no progress bar"},
 }
 ENCODER: dict[str, Options] = {
     "encoder": {"default": "wordllama", "help": ENCODERS},
     "intent_encoder": {"help": "another one for the intent texts"},
     "encoder_url": {"help": "of an OpenAI-compatible server"},
-    "encoder_key_variable": {"default": "OPENAI_API_KEY"},
+    "encoder_key_variable": {
+        "default": "OPENAI_API_KEY",
+        "help": "environment variable with the encoder's key (default: OPENAI_API_KEY)",
+    },
     "dimensions": {"type": int, "help": "width to ask the encoder for"},
     "no_normalize": FLAG | {"help": "keep the embeddings' lengths"},
     "half": FLAG | {"help": "write embeddings as float16"},
@@ -104,7 +106,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 Every step can be stopped and run again: what is answered stays. A folder remembers the options
 that concern data, prompts and model. Keys come from environment variables only."""
-    parser.add_argument("action", choices=list(ACTIONS))
+    parser.add_argument("action", choices=list(ACTIONS), help="what to do, see above")
     where = "where answers and results are kept"
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help=where)
     parser.add_argument("--step", choices=STEPS, help="for show and batch")
@@ -118,13 +120,8 @@ that concern data, prompts and model. Keys come from environment variables only.
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the command; problems that a user can mend are one line, not a traceback."""
-    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
-    try:
-        {"status": _status, "judge": judge_command.run}.get(args.action, _run)(args)
-    except (ValueError, ImportError, OSError, RunStopped) as error:
-        print(f"irllrec texts: {error}", file=sys.stderr)
-        return 1
+    """Runs the command."""
+    {"status": _status, "judge": judge_command.run}.get(args.action, _run)(args)
     return 0
 
 

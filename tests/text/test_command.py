@@ -94,7 +94,7 @@ def test_settings_are_written_by_the_process_that_holds_the_folder(
     before = store.get("options")
     other = ["texts", "items", "--out", folder, "--temperature", "0.9"]
     with store.claim():
-        assert main(other) == 1
+        assert main(other) == 2
         assert "Another run is writing" in capsys.readouterr().err
         assert main([*other, "--dry-run"]) == 0  # looking needs no lock
     assert store.get("options") == before
@@ -266,7 +266,7 @@ def test_mistakes_are_one_line(
         arguments = ["--model", "m", *arguments]
     if "--out" not in arguments:
         arguments = [*arguments, "--out", str(tmp_path / "o")]
-    assert main(["texts", *arguments]) == 1
+    assert main(["texts", *arguments]) == 2
     errors = capsys.readouterr().err
     assert message in errors
     assert errors.count("\n") == 1

@@ -96,5 +96,5 @@ def test_a_part_that_was_deleted_is_noticed(folder: Path) -> None:
 
 
 def test_another_split_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("items", "--seed", "1") == 1
+    assert run("items", "--seed", "1") == 2
     assert "another split" in capsys.readouterr().err
