@@ -55,7 +55,7 @@ CHAT: dict[str, Options] = {
     "model": {"help": "its name at the endpoint"},
     "base_url": {"help": "of an OpenAI-compatible server; OpenAI's if not given"},
     "key_variable": {"help": "environment variable of the key (OPENAI_API_KEY)"},
-    "temperature": {"type": float, "help": "of the model's draws (default: the endpoint's)"},
+    "temperature": {"type": float, "help": "of the model's draws (0)"},
     "max_tokens": {"type": int, "help": "of an answer (800)"},
     "chat_seed": {"type": int, "help": "the server's sampling seed"},
     "response_format": {"choices": FORMATS, "help": "json_object for llama.cpp, none for others"},
