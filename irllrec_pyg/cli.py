@@ -108,6 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def one_line(error: BaseException) -> str:
     """What an error says, in one line."""
     words = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.filename is not None and words.startswith("[Errno"):
+        words = f"{error.filename}: {error.strerror}."
     if isinstance(error, MemoryError):
         return f"the memory does not suffice. {words}".strip()
     return words or type(error).__name__

@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +22,8 @@ from .tensor_file import CheckpointError
 
 MODEL_FILE, ITEMS_FILE, CARD_FILE = "model.safetensors", "items.csv.gz", "README.md"
 CONFIG_FILE, RESULT_FILE, ORIGIN_FILE = "config.yaml", "result.json", "provenance.json"
+#: What stands for "no value" in columns of numbers and truths.
+EMPTY = ("", "nan", "na", "n/a", "none", "null")
 
 
 def save_folder(
@@ -115,9 +117,10 @@ def _load(file: Path, data: HeteroData | None) -> Ranker:
 
 
 def _typed(column: "pd.Series[Any]") -> "pd.Series[Any]":
-    """A column of text as numbers or truths where every value is one; ``007`` is text."""
-    full = column[column != ""]
-    words = full.str.strip().str.lower()
+    """A column of text as numbers or truths where every value is one or none; ``007`` is text."""
+    words = column.str.strip().str.lower()
+    full = column[~words.isin(EMPTY)]
+    words = words[full.index]
     if len(full) and words.isin(["true", "false"]).all():
         typed: pd.Series[Any] = words.eq("true").reindex(column.index, fill_value=False)
         return typed
@@ -164,16 +167,22 @@ def write_card(
     write_text(folder / CARD_FILE, card(ranker, config or {}, result or {}, known, has_items))
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, fields: Sequence[str] = ()) -> dict[str, Any]:
     """Reads a JSON file of fields.
 
+    Args:
+        path (Path): The file.
+        fields (sequence of str, optional): Those that it must have. (default: none)
+
     Raises:
-        CheckpointError: If it is damaged.
+        CheckpointError: If it is damaged, or a field is missing.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError("it holds no fields")
+        if missing := [name for name in fields if name not in content]:
+            raise ValueError(f"it has no field {missing[0]!r}")
     except ValueError as error:
         raise CheckpointError(f"{path} is damaged ({error}); delete it.") from None
     return content

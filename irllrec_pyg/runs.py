@@ -14,6 +14,7 @@ from .config import Config, ConfigError, field, read_yaml, unknown_name, write_y
 from .datasets.config import DataConfig
 from .model_folder import (
     CONFIG_FILE,
+    MODEL_FILE,
     RESULT_FILE,
     load_folder,
     read_json,
@@ -33,6 +34,7 @@ from .training import FitResult, TrainingConfig, fit
 USERS_FILE, SEARCH = "users.npz", "search"
 # What of the training is said of a model that is not trained by gradients.
 OF_RANKERS = ("k", "metrics", "exclude_validation")
+OF_RESULT = ("test", "validation", "seconds")
 
 
 class RankerConfig(Config):
@@ -236,8 +238,8 @@ def _run_ranker(
                 f"{folder} holds a run with other settings, which are in its {CONFIG_FILE}; take "
                 "another folder."
             )
-        if before == config and (folder / RESULT_FILE).exists():
-            return load_folder(folder), _result(read_json(folder / RESULT_FILE))
+        if before == config and all((folder / name).exists() for name in (MODEL_FILE, RESULT_FILE)):
+            return load_folder(folder), _result(read_json(folder / RESULT_FILE, OF_RESULT))
     if folder is not None:
         config.save(folder / CONFIG_FILE)
     begin = time.perf_counter()
@@ -278,7 +280,7 @@ def _without_budget(config: RunConfig) -> RunConfig:
 
 def _result(content: Mapping[str, Any]) -> FitResult:
     return FitResult(
-        **{name: content[name] for name in ("test", "validation", "seconds")},
+        **{name: content[name] for name in OF_RESULT},
         best_epoch=0,
         epochs=0,
         stopped_early=False,

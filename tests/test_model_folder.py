@@ -11,6 +11,7 @@ import torch
 from irllrec_pyg import build_model, load_folder, save_folder
 from irllrec_pyg.config import ConfigError
 from irllrec_pyg.linear import EASE, Popularity
+from irllrec_pyg.model_folder import read_json
 from irllrec_pyg.nn import Recommender
 from irllrec_pyg.ranking import Blend
 from irllrec_pyg.tensor_file import CheckpointError
@@ -60,6 +61,19 @@ def test_the_table_of_the_items_is_found_by_their_ids(tiny_data, tmp_path, items
     assert load_folder(tmp_path / "again").item_table.equals(table)
 
 
+def test_prices_that_are_missing_leave_the_others_numbers(tiny_data, tmp_path):
+    ids = range(tiny_data["item"].num_nodes)
+    price = ["nan", "", "N/A", "null", "1.5", *["2"] * (len(ids) - 5)]
+    stock = ["None", "true", *["False"] * (len(ids) - 2)]
+    columns = {"item": ids, "price": price, "stock": stock}
+    save_folder(EASE(tiny_data), tmp_path, pd.DataFrame(columns))
+    table = load_folder(tmp_path).item_table
+    assert table["price"].isna().tolist() == [True] * 4 + [False] * (len(ids) - 4)
+    assert (table["price"] < 1.8).sum() == 1
+    assert table["stock"].dtype == bool
+    assert table["stock"].sum() == 1
+
+
 def test_the_same_table_is_the_same_file(tiny_data, tmp_path, items):
     for name in ("one", "two"):
         save_folder(EASE(tiny_data), tmp_path / name, items)
@@ -89,6 +103,12 @@ def test_what_is_no_model_says_how_there_will_be_one(tiny_data, tmp_path):
     (tmp_path / "config.yaml").write_text("data: {}\n")
     with pytest.raises(FileNotFoundError, match=r"goes on with 'irllrec train --config"):
         load_folder(tmp_path)
+
+
+def test_a_result_without_its_fields_is_damaged(tmp_path):
+    (tmp_path / "result.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"result\.json is damaged .*no field 'test'"):
+        read_json(tmp_path / "result.json", ["test"])
 
 
 def test_damaged_parts_are_named(tiny_data, tmp_path, items):

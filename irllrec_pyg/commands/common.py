@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -28,8 +28,8 @@ RUN_HELP = "folder that 'irllrec train' wrote"
 
 def positive(text: str) -> int:
     """A whole number above zero."""
-    if (number := int(text)) < 1:
-        raise ValueError
+    if not text.strip().isdecimal() or (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}.")
     return number
 
 
@@ -72,14 +72,14 @@ def limit_threads(args: argparse.Namespace) -> None:
 def ids_of(ranker: Ranker, side: str, texts: Iterable[str]) -> list[int | str]:
     """Ids as the model has them: text, or numbers where they are numbers.
 
+    They stand apart or are separated by commas; an id that itself holds a comma stands apart.
+
     Raises:
         ConfigError: If one is unknown; it is named, with the nearest ones.
     """
-    ids = getattr(ranker, f"{side}_ids")
-    known = range(getattr(ranker, f"num_{side}s")) if ids is None else ids
-    by_text = {str(value): value for value in known}
+    by_text = {str(value): value for value in ranker.ids(side)}
     found = []
-    for text in texts:
+    for text in split_list(texts, by_text):
         if text not in by_text:
             first = ", ".join(map(str, list(by_text)[:5]))
             alike = [name for name in by_text if name.lstrip("0") == text.lstrip("0")][:1]
@@ -159,9 +159,9 @@ def filters_of(args: argparse.Namespace, ranker: Ranker) -> "Filters | None":
         if not column or not number.isdigit():
             raise ConfigError(f"--max-per must be COLUMN=N, such as author=2, got {text!r}.")
         most[column] = int(number)
-    sides = {name: split_list(getattr(args, name)) for name in ("allow", "deny")}
-    ids = {name: ids_of(ranker, "item", texts) if texts else None for name, texts in sides.items()}
-    if not (any(sides.values()) or args.where or most or args.diversity):
+    given = {name: getattr(args, name) or [] for name in ("allow", "deny")}
+    ids = {name: ids_of(ranker, "item", texts) or None for name, texts in given.items()}
+    if not (any(ids.values()) or args.where or most or args.diversity):
         return None
     return Filters(**ids, where=args.where, max_per=most, diversity=args.diversity)
 
@@ -170,7 +170,7 @@ def history_of(
     args: argparse.Namespace, ranker: Ranker
 ) -> tuple[list[int | str], list[float] | None]:
     """The items of ``--history`` and their ``--weights``."""
-    items = ids_of(ranker, "item", split_list(args.history))
+    items = ids_of(ranker, "item", args.history)
     if args.weights is None:
         return items, None
     try:
@@ -184,11 +184,10 @@ def history_of(
     return items, weights
 
 
-def split_list(texts: Iterable[str] | None) -> list[str]:
-    """Values that stand apart or are separated by commas."""
-    if texts is None:
-        return []
-    return [part.strip() for text in texts for part in text.split(",") if part.strip()]
+def split_list(texts: Iterable[str], whole: Container[str] = ()) -> list[str]:
+    """Values that stand apart or are separated by commas, but for those that are not divided."""
+    parts = (part for text in texts for part in ([text] if text in whole else text.split(",")))
+    return [part if part in whole else part.strip() for part in parts if part.strip()]
 
 
 def with_titles(table: pd.DataFrame, ranker: Ranker, column: str = "item") -> pd.DataFrame:
@@ -205,7 +204,9 @@ def show(table: pd.DataFrame, out: str | None) -> None:
     Raises:
         ConfigError: If the ending is of no kind of table.
     """
-    if out is None:
+    if out is None and table.empty:
+        print("Nothing is left to list.")
+    elif out is None:
         with pd.option_context("display.max_colwidth", 60, "display.width", 200):
             print(table.to_string(index=False, float_format="%.4f"))
     elif out == "-":

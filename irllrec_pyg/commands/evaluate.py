@@ -86,11 +86,16 @@ def run(args: argparse.Namespace) -> int:
             rows.append({"data": config.name, "model": name, **found, "seconds": round(seconds, 1)})
         for folder in folders:
             found = _metrics(load(folder), graph, args)
-            seconds = read_json(Path(folder, RESULT_FILE))["seconds"]
+            seconds = _seconds(Path(folder, RESULT_FILE))
             name = str(Path(folder))
             rows.append({"data": config.name, "model": name, **found, "seconds": round(seconds, 1)})
     show(pd.DataFrame(rows), args.out)
     return 0
+
+
+def _seconds(path: Path) -> float:
+    """How long the training took, where that is known still."""
+    return float(read_json(path, ["seconds"])["seconds"]) if path.exists() else float("nan")
 
 
 def _metrics(ranker: Ranker, data: HeteroData, args: argparse.Namespace) -> dict[str, float]:

@@ -63,6 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints the reasons, or writes their table."""
     check_out(args.out)
+    if args.weights and not args.history:
+        raise ConfigError("--weights belongs to --history.")
     try:
         found, ranker = _explained(args)
     except NotImplementedError as error:
@@ -72,7 +74,10 @@ def run(args: argparse.Namespace) -> int:
         show(with_titles(found.table, ranker), args.out)
         return 0
     _print(found, ranker)
+    values = dict(zip(found.table["reason"], found.table["value"], strict=True))
     for name, part in found.parts.items():
+        if values.get(name) == 0:  # a part of a blend that has no share in it
+            continue
         print(f"\n{name}")
         _print(part, ranker)
     return 0

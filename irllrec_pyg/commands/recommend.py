@@ -31,7 +31,6 @@ from .common import (
     load,
     positive,
     show,
-    split_list,
     with_titles,
 )
 
@@ -103,7 +102,9 @@ def run(args: argparse.Namespace) -> int:
         )
         table = table.drop(columns="user")
     else:
-        users = everyone(ranker) if args.all else ids_of(ranker, "user", split_list(args.user))
+        users = everyone(ranker) if args.all else ids_of(ranker, "user", args.user)
+        if not users:
+            raise ConfigError("--user must be ids of users, got none.")
         blocks = [users[at : at + BLOCK] for at in range(0, len(users), BLOCK)]
         bar = tqdm(blocks, unit="block of users", disable=len(blocks) < 2)
         table = pd.concat(

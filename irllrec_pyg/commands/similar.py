@@ -15,7 +15,6 @@ from .common import (
     load,
     positive,
     show,
-    split_list,
     with_titles,
 )
 
@@ -43,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     check_out(args.out)
     ranker = load(args.run_folder)
     side = "item" if args.item else "user"
-    asked = ids_of(ranker, side, split_list(args.item or args.user))
+    asked = ids_of(ranker, side, args.item or args.user)
     filters = filters_of(args, ranker)
     table = ranker.similar(**{side: asked}, k=args.k, filters=filters)
     show(with_titles(table, ranker, "id") if side == "item" else table, args.out)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from .safe_pickle import DataFileError
-from .tables import find_table, k_core, read_table
+from .tables import KINDS, find_table, k_core, read_table
 from .times import time_kind
 
 SHOWN = 3  # rows that a message names
@@ -80,14 +80,18 @@ def _table(
         path = find_table(folder, stem)
         if path is None:
             needed = stem == "interactions"
+            there = sorted(file.name for kind in KINDS for file in folder.glob(f"*{kind}"))
+            hint = "" if needed else "; without it models work without texts"
+            if needed and there:
+                hint = f", or make a folder of the table that is one ({', '.join(there[:SHOWN])}): "
+                hint += "irllrec data convert TABLE FOLDER --user COLUMN --item COLUMN"
             found.append(
                 Problem(
                     str(folder / f"{stem}.csv"),
                     None,
                     f"there is no table {stem}.csv, .csv.gz, .tsv or .parquet",
                     f"Put one there, with the column{'s' * (len(columns) > 1)} "
-                    f"{' and '.join(columns)}"
-                    + ("" if needed else "; without it models work without texts"),
+                    f"{' and '.join(columns)}{hint}",
                     needed,
                 )
             )

@@ -105,8 +105,15 @@ class DataConfig(Config):
             for name in type(self).model_fields
             if name not in NOT_OF_TABLES
         }
-        if any(Path(self.root, self.name).glob("interactions.*")):
+        folder = Path(self.root, self.name)
+        if any(folder.glob("interactions.*")):
             return TableDataset(self.root, self.name, **tables)
+        published = any(any(folder.glob(name)) for name in ("raw", "processed", "*.pkl"))
+        if folder.is_dir() and not published and self.name not in NAMES:
+            raise ConfigError(
+                f"{folder} holds no table interactions.csv; 'irllrec data check {folder}' says "
+                "what a folder must hold."
+            )
         for name, value in tables.items():
             if value != type(self).model_fields[name].default:
                 raise ConfigError(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .ranker import Ranker
 
 POOL = 100  # items at least among which a list is made diverse, and 10 for each place of it
+_TRUTHS = (bool, np.bool_)
 LONGEST = 2000  # characters of a condition
 #: What a condition may be made of: columns, values, comparisons, arithmetic, 'and', 'or', 'not'.
 #: Neither calls nor attributes: a condition may come from a stranger's request.
@@ -190,9 +191,14 @@ def _fulfils(ranker: "Ranker", where: str) -> NDArray[np.bool_]:
     try:
         found: Any = rows.eval(where, engine="python")
     except Exception as error:  # whatever pandas makes of a condition and the values there
-        raise ValueError(f"'where' cannot be evaluated, {where!r}: {error}") from None
+        texts = [str(name) for name in rows if rows[name].dtype in (object, "str")]
+        hint = f". These columns hold text: {', '.join(texts)}" if texts else ""
+        raise ValueError(f"'where' cannot be evaluated, {where!r}: {error}{hint}") from None
     values = np.broadcast_to(np.asarray(found), (len(rows),))
-    if values.dtype == object:
+    if values.dtype == object and all(
+        isinstance(value, _TRUTHS) or (pd.api.types.is_scalar(value) and pd.isna(value))
+        for value in values
+    ):
         values = np.array([value is True or value is np.True_ for value in values], dtype=bool)
     if values.dtype != np.bool_:
         raise ValueError(f"'where' must be true or false for each item, got {where!r}.")

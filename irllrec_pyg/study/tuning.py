@@ -19,12 +19,13 @@ except ImportError as error:
         f"irllrec study needs {error.name}: pip install 'irllrec_pyg[study]'."
     ) from error
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 Settings = dict[str, Any]
 PRUNED = "stopped early: it fell behind the others"
 WAITING = optuna.trial.TrialState.WAITING
+GRACE = 5  # seconds after which a lock counts as left behind by a killed process
 #: What a model says of settings that do not work; such a trial counts, and has no value.
 FAILURES = (ValueError, ArithmeticError, MemoryError, RuntimeError)
 
@@ -138,7 +139,8 @@ def open_journal(file: Path) -> optuna.Study:
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     _drop_torn_line(file)
-    lock = JournalFileSymlinkLock(str(file), grace_period=5)  # a killed process leaves it behind
+    # A file and no link: one to a relative path leads nowhere, and then has no age to give up by.
+    lock = JournalFileOpenLock(str(file), grace_period=GRACE)
     try:
         return optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(file), lock)),

@@ -67,6 +67,12 @@ def test_what_is_wrong_is_said(tmp_path, interactions, items, found):
     assert any(found in str(problem) for problem in check_tables(tmp_path))
 
 
+def test_a_folder_of_tables_with_other_names_says_how_to_convert_them(tmp_path):
+    (tmp_path / "orders.csv").write_text("who,what\na,b\n")
+    pairs, _ = check_tables(tmp_path)
+    assert "the table that is one (orders.csv): irllrec data convert TABLE FOLDER" in str(pairs)
+
+
 def test_nothing_is_said_of_tables_without_fault(tmp_path):
     pairs = [(f"u{u}", f"i{i}", u * i) for u in range(6) for i in range(6)]
     table = pd.DataFrame(pairs, columns=["user", "item", "time"])

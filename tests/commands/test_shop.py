@@ -1,6 +1,7 @@
 """From a folder of CSVs to lists and reasons, by commands alone."""
 
 import json
+import shutil
 from io import StringIO
 
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 
 from irllrec_pyg import RunConfig, load_folder
 from irllrec_pyg.cli import main
+from irllrec_pyg.commands.common import ids_of
 
 
 def read(text):
@@ -90,6 +92,40 @@ def test_runs_stand_beside_baselines(run_folder, capsys):
     assert table["ndcg@5"][1] == pytest.approx(stored["ndcg@5"])
 
 
+def test_an_id_with_a_comma_stands_apart(run_folder):
+    ranker = load_folder(run_folder)
+    ranker.item_ids = ["a", "b", "a,b", *ranker.item_ids[3:]]
+    assert ids_of(ranker, "item", ["a,b", "b, a"]) == ["a,b", "b", "a"]
+
+
+def test_nothing_is_left_to_list(run_folder, capsys):
+    assert main(["recommend", str(run_folder), "--all", "--where", "price < 0"]) == 0
+    assert capsys.readouterr().out == "Nothing is left to list.\n"
+
+
+@pytest.mark.parametrize("lost", ["model.safetensors", "result.json"])
+def test_a_run_without_a_file_that_was_deleted_makes_it_again(run_folder, tmp_path, lost, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(run_folder, folder)
+    before = (run_folder / lost).read_bytes()
+    (folder / lost).unlink()
+    if lost == "result.json":
+        assert main(["evaluate", str(folder), "--k", "5"]) == 0
+    assert main(["train", "--config", str(folder / "config.yaml"), "--quiet"]) == 0
+    assert (folder / lost).exists()
+    if lost == "model.safetensors":
+        assert (folder / lost).read_bytes() == before
+
+
+def test_a_result_without_fields_is_one_line(run_folder, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(run_folder, folder)
+    (folder / "result.json").write_text("{}")
+    for command in (["evaluate", str(folder)], ["train", "--config", f"{folder}/config.yaml"]):
+        assert main(command) == 2
+        assert "result.json is damaged" in capsys.readouterr().err.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("command", "message"),
     [
@@ -110,8 +146,14 @@ def test_runs_stand_beside_baselines(run_folder, capsys):
             "'reg' must be greater than 0, got -3",
         ),
         ("train --data {shop} --k-core 99", "Take a smaller one"),
-        ("train --config {shop}/none.yaml", "none.yaml"),
+        ("train --config {shop}/none.yaml", "none.yaml: No such file or directory."),
+        ("train --config {shop}", "Is a directory."),
+        ("train --data {run}", "holds no table interactions.csv; 'irllrec data check"),
         ("evaluate {shop}", "is no run"),
+        ("recommend {run} --user ,", "--user must be ids of users, got none"),
+        ("recommend {run} --all --k 0", "must be a whole number of at least 1, got '0'"),
+        ("recommend {run} --all --where title", "must be true or false for each item"),
+        ("explain {run} --user 0001 --item 004 --weights 1", "--weights belongs to --history"),
     ],
 )
 def test_what_a_user_can_mend_is_one_line(run_folder, shop, capsys, monkeypatch, command, message):

@@ -88,7 +88,8 @@ def test_conditions_that_are_more_or_less_are_refused(where):
 def test_wrong_rules_are_named(ranker):
     for rules, message in (
         ({"where": "prize < 3"}, "no column 'prize'; its columns are price, in_stock"),
-        ({"where": "author < 3"}, "'where' cannot be evaluated"),
+        ({"where": "author < 3"}, "'where' cannot be evaluated.* hold text: author"),
+        ({"where": "author"}, "'where' must be true or false for each item"),
         ({"where": "price + 1"}, "'where' must be true or false for each item"),
         ({"max_per": {"writer": 1}}, "no column 'writer'"),
     ):

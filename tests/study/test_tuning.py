@@ -1,7 +1,10 @@
 """The search for settings: its budget, its memory, and what it says."""
 
+from pathlib import Path
+
 import pytest
 
+from irllrec_pyg.study import tuning
 from irllrec_pyg.study.ranges import Range
 from irllrec_pyg.study.tuning import tune
 
@@ -128,3 +131,13 @@ def test_a_trial_that_falls_behind_is_stopped_and_counts(tmp_path):
     assert (0.1, 0) not in seen
     again = tune(ranges, measure, tmp_path / "log", trials=5, starts=starts, prune=True)
     assert again == found
+
+
+def test_a_lock_that_a_killed_process_left_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # a folder is often named from where the command is given
+    monkeypatch.setattr(tuning, "GRACE", 3)
+    file = Path("run", "a.log")
+    left = tuning.open_journal(file)._storage._backend._lock
+    assert left.acquire()
+    assert len(tuning.open_journal(file).trials) == 0
+    assert not Path("run", "a.log.lock").exists()
