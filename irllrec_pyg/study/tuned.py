@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from filelock import FileLock
 from torch_geometric.data import HeteroData
@@ -23,8 +23,10 @@ from .arms import named, read_arms
 from .candidates import BlendCandidate, Candidate, Settings, Watch
 from .config import TUNED_BY, TUNING_SEED
 from .measure import measure
-from .tuning import Tuning, tune
 from .units import short_hash
+
+if TYPE_CHECKING:
+    from .tuning import Tuning
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,7 @@ class Found(NamedTuple):
     """
 
     ranker: Ranker
-    searches: dict[str, Tuning]
+    searches: "dict[str, Tuning]"
     chosen: Settings
 
 
@@ -194,6 +196,8 @@ class _Search:
         how |= {"prune": True} if self.prune else {}
         journal = self.folder / f"{candidate.name}-{short_hash(how)}.log"
         journal.parent.mkdir(parents=True, exist_ok=True)
+        from .tuning import tune  # needs Optuna, which given settings do not
+
         starts, trials = candidate.starts(self.data), self.trials
         if self.sampler == "grid":
             starts = grid(candidate.grid(self.data), TUNING_SEED)

@@ -1,5 +1,7 @@
 r"""One model with the best of the settings that were tried, by hand on the same graph."""
 
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -124,3 +126,17 @@ def test_trials_belong_to_what_they_were_made_with(shop, tmp_path, monkeypatch):
         row = {"model": "ease", "search": {"reg": [low, low + 100.0]}}
         tuned(read_candidate("mine", row), shop, trials=2, folder=tmp_path)
     assert len(tried) == 4
+
+
+def test_given_settings_need_no_optuna():
+    script = (
+        "import sys; sys.modules |= {'optuna': None, 'pyarrow': None}\n"
+        "from irllrec_pyg import from_interactions\n"
+        "from irllrec_pyg.study.tuned import search\n"
+        "import pandas as pd\n"
+        "rows = [(user, (user + step) % 8) for user in range(8) for step in range(5)]\n"
+        "data = from_interactions(pd.DataFrame(rows, columns=['user', 'item']), 'user', 'item')\n"
+        "print(search('ease', data, settings={'reg': 7.0}, trials=0).ranker.config.reg)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "7.0\n", done.stderr
