@@ -225,3 +225,23 @@ def test_what_texts_bring_is_what_the_study_measured(path):
         ]
         found = [float(number) for number in re.findall(r"-?\d+\.\d", row["change (95 %)"])]
         assert found == pytest.approx(percent, abs=0.05 + 1e-6), row
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "README.md", RESULTS / "README.md"], ids=["own", "results"]
+)
+def test_new_items_are_ranked_as_the_study_measured(path):
+    means = {
+        (row["data"], row["model"], row["text"], row["metric"]): float(row["mean"])
+        for row in read_csv("summary.csv")
+        if row["setting"] == "cold_items"
+    }
+    rows = [row for rows in tables(path) for row in rows if "new items of" in row]
+    assert len(rows) >= 4
+    for row in rows:
+        data, metric = row.pop("new items of").strip("`"), row.pop("metric")
+        for name, cell in row.items():
+            model = name.strip("`")
+            text = "none" if model == "popularity" else "real"
+            found = means.get((data, model, text, metric.replace(", all items", " full")))
+            assert (found is None and cell == "–") or rounds_to(found, cell), (data, name, cell)
