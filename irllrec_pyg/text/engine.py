@@ -49,6 +49,13 @@ class Budget:
     prices: tuple[float, float]
     spent: float = 0.0
 
+    def __post_init__(self) -> None:
+        if not all(0 <= number < float("inf") for number in (*self.prices, self.limit)):
+            raise ValueError(
+                "The budget (--max-cost) and its prices (--prices) must be numbers from 0, got "
+                f"{self.limit:g} and {', '.join(f'{price:g}' for price in self.prices)}."
+            )
+
     def cost(self, usage: Usage) -> float:
         """The price of so many tokens."""
         return (usage.prompt * self.prices[0] + usage.completion * self.prices[1]) / 1e6
