@@ -206,8 +206,9 @@ class Store:
             self.run(
                 "UPDATE nodes SET kind = 'open' WHERE kind NOT IN ('open', 'no_text', 'batch') AND "
                 "NOT EXISTS (SELECT 1 FROM answers AS a WHERE (a.key, a.kind) = (nodes.key, "
-                "nodes.kind)) OR kind = 'batch' AND NOT EXISTS (SELECT 1 FROM batches AS b JOIN "
-                "batch_keys AS k USING (name) WHERE k.key = nodes.key AND status != 'collected')"
+                "nodes.kind)) OR kind = 'batch' AND NOT EXISTS (SELECT 1 FROM batches CROSS "
+                "JOIN batch_keys AS k USING (name) "
+                "WHERE k.key = nodes.key AND status != 'collected')"
             )
         return len(bad)
 
