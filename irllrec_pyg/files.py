@@ -63,6 +63,20 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def reserve(path: str | os.PathLike[str]) -> None:
+    r"""Takes the room on the disk that a file's size tells of.
+
+    A file that is mapped into memory has none before it is written to, and a disk that is full by
+    then ends the process without a word.
+
+    Raises:
+        OSError: If the disk is full.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+
+
 def _explained(error: BaseException, target: Path) -> OSError | None:
     r"""The same error with the name of the file, or nothing where it is not about the file."""
     cause: BaseException | None = error

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from irllrec_pyg import files
-from irllrec_pyg.files import atomic_path
+from irllrec_pyg.files import atomic_path, reserve
 
 
 def test_writes_and_replaces(tmp_path):
@@ -154,3 +154,19 @@ def test_errors_about_other_files_stay_as_they_are(tmp_path):
     with pytest.raises(PermissionError) as caught, atomic_path(tmp_path / "a.txt"):
         raise error
     assert caught.value is error
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system has no such call")
+def test_room_for_a_mapped_file_is_taken_at_once(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "a.npy"
+    path.touch()
+    os.truncate(path, 1 << 16)
+    reserve(path)
+    assert path.stat().st_blocks * 512 >= 1 << 16
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="The disk is full") as raised, atomic_path(path) as temporary:
+        reserve(temporary)
+    assert raised.value.filename == str(path)

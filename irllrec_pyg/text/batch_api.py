@@ -101,11 +101,13 @@ class BatchJob:
             return self._talk(self._collect)
 
     def _talk(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        import openai
-
         try:
             return run_coroutine(make)
-        except (openai.OpenAIError, CallError, TimeoutError) as error:
+        except Exception as error:
+            # Of the disk, the store, the settings; anything else is what a server's nonsense does.
+            ours = isinstance(error, RunStopped | ValueError | OSError | ImportError)
+            if ours and not isinstance(error, TimeoutError | json.JSONDecodeError | UnicodeError):
+                raise
             raise RunStopped(
                 f"The Batch API of step {self.step!r}: "
                 f"{self.redactor.message(classify(error).reason)}. What was done is "
@@ -143,12 +145,12 @@ class BatchJob:
                 name, digest = part["name"], part["sha256"]
                 batch = known.get(digest)
                 if batch is None:
-                    content = (self.folder / name).read_bytes()
+                    path = self.folder / name
+                    content = path.read_bytes() if path.exists() else b""
                     if hashlib.sha256(content).hexdigest() != digest:
-                        self._end(name, "its file was damaged")
-                        raise RunStopped(
-                            f"{self.folder / name} is damaged: write its requests again."
-                        )
+                        what = "damaged" if path.exists() else "missing"
+                        self._end(name, f"its file was {what}")
+                        raise RunStopped(f"{path} is {what}: write its requests again.")
                     file = await client.files.create(file=(name, content), purpose="batch")
                     # Tried once: where its answer was lost, the next submit finds the batch.
                     batch = await client.with_options(max_retries=0).batches.create(
@@ -171,7 +173,8 @@ class BatchJob:
                     batch = await client.batches.retrieve(part["id"])
                     n = batch.request_counts
                     done = f", {n.completed + n.failed} of {n.total}" if n else ""
-                    lines.append(f"{part['name']}: {batch.id} {batch.status}{done}")
+                    line = f"{part['name']}: {batch.id} {batch.status}{done}"
+                    lines.append(self.redactor.message(line))
         return lines
 
     async def _collect(self) -> dict[str, int]:

@@ -105,8 +105,8 @@ class ChatSettings:
             raise ValueError(f"'max_tokens' must be at least 1, got {self.max_tokens}.")
         if not isinstance(self.extra, Mapping):
             raise ValueError("'extra' must be fields of a request by name, a JSON object.")
-        check_no_key("extra", self.extra)
-        check_no_key("model", self.model)
+        check_no_key("extra", self.extra, self.endpoint.key_variable)
+        check_no_key("model", self.model, self.endpoint.key_variable)
 
     def parameters(self, schema: AnswerSchema) -> dict[str, Any]:
         """The request's body but for the messages."""

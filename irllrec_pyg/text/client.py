@@ -40,7 +40,8 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         name = self.key_variable
-        mixed = len(name) >= 20 and re.search(r"\d", name) and re.search("[a-z]", name)
+        digits = len(re.findall(r"\d", name))
+        mixed = len(name) >= 20 and digits and (digits > 5 or re.search("[a-z]", name))
         if not re.fullmatch(r"[A-Za-z_]\w*", name) or LOOKS_LIKE_KEY.search(name) or mixed:
             raise ValueError(
                 "'key_variable' must be the name of an environment variable, not the key itself."
@@ -48,7 +49,7 @@ class Endpoint:
         if not self.timeout > 0:
             raise ValueError(f"'timeout' must be above 0, got {self.timeout}.")
         if self.base_url is not None:
-            check_no_key("base_url", self.base_url)
+            check_no_key("base_url", self.base_url, name)
             if not re.fullmatch(r"https?://[\w.:\[\]-]+(/[^\s?#@]*)?", self.base_url):
                 raise ValueError(
                     "base_url must look like http://127.0.0.1:8000/v1 and hold no name, password "
@@ -176,5 +177,5 @@ def classify(error: Exception) -> CallError:
     if isinstance(error, openai.APIConnectionError):
         return CallError(f"no connection: {error.__cause__ or error}"[:600], retry=True, paid=True)
     # A malformed body: the client lets json.JSONDecodeError and others through.
-    reason = f"not a chat answer: {type(error).__name__}: {error}"
+    reason = f"not an answer: {type(error).__name__}: {error}"
     return CallError(reason[:600], retry=True, paid=True)

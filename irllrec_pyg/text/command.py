@@ -153,10 +153,11 @@ def _run(args: argparse.Namespace) -> None:
             print(f"{step}: nobody was asked, for it has no model (--model)")
             continue
         how = (args.limit, args.retry_failed, args.allow_incomplete, not args.no_progress)
-        try:
-            pipeline.run_step(step, *how, refresh=args.refresh)
-        finally:
-            write_manifest(pipeline)
+        with pipeline.claim():  # what another process holds is its own to describe
+            try:
+                pipeline.run_step(step, *how, refresh=args.refresh)
+            finally:
+                write_manifest(pipeline)
     if args.action in ("run", "embed") and asks:
         _embed(pipeline, data, args)
     _report(pipeline)

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from ..datasets.base import read_only
 from ..datasets.formats import EMBEDDINGS
 from ..datasets.writing import write_published
-from ..files import atomic_path
+from ..files import atomic_path, reserve
 from .encoding import Encoder, TextsToVectors, as_encoder
 from .fallbacks import Origin, fill_missing
 from .folder import PipelineError
@@ -176,6 +176,7 @@ class Embedder:
                 nodes, step = pipeline.source.num_nodes(side), STEP[field, side]
                 path = stack.enter_context(atomic_path(self._path(field, side)))
                 rows[side] = open_memmap(path, "w+", self._type, (nodes, width))
+                reserve(path)
                 bar = tqdm(total=nodes, desc=f"embedding {step}", disable=not self.progress)
                 waiting = texts[side]()
                 while part := list(islice(waiting, BLOCK)):

@@ -49,6 +49,13 @@ class Budget:
     prices: tuple[float, float]
     spent: float = 0.0
 
+    def __post_init__(self) -> None:
+        if not all(0 <= number < float("inf") for number in (*self.prices, self.limit)):
+            raise ValueError(
+                "The budget (--max-cost) and its prices (--prices) must be numbers from 0, got "
+                f"{self.limit:g} and {', '.join(f'{price:g}' for price in self.prices)}."
+            )
+
     def cost(self, usage: Usage) -> float:
         """The price of so many tokens."""
         return (usage.prompt * self.prices[0] + usage.completion * self.prices[1]) / 1e6
@@ -103,7 +110,7 @@ class ChatEngine:
     async def _run(self, requests: Iterator[Request], book: Book, known: Known) -> None:
         settings = self.run_settings
         self._limiter = RateLimiter(settings.rpm, settings.tpm, sleep=self._sleep)
-        self._stop, self._stopping = "", asyncio.Event()
+        self._stop, self._stopping, self._answered = "", asyncio.Event(), False
         failed_in_a_row = 0
         flying: dict[bytes, asyncio.Event] = {}
 
@@ -154,11 +161,14 @@ class ChatEngine:
         except _Dropped:
             raise
         except CallError as error:
-            if error.fatal:
+            # Once others were answered, a 403 or 404 is about this node, as where a service
+            # moderates what it is sent: as transport it is asked again by the next run.
+            if error.fatal and not (self._answered and error.kind == "request"):
                 # It says nothing about this node: the next run asks again.
                 self._stop_because(self.redactor.message(error.reason))
                 raise _Dropped from None
-            record = {"kind": error.kind, "reason": error.reason}
+            kind = "transport" if error.fatal else error.kind
+            record = {"kind": kind, "reason": error.reason}
         except Exception as error:  # of a user's client, or an answer that nobody foresaw
             record = {"kind": "answer", "reason": f"{type(error).__name__}: {error}"[:600]}
         return clean(record, self.redactor) | {
@@ -211,7 +221,7 @@ class ChatEngine:
             used = most
             try:
                 reply = await self.client.ask(messages, parameters)
-                used = _used(reply, request)
+                self._answered, used = True, _used(reply, request)
                 usage.add(used)
                 return reply
             except CallError as error:

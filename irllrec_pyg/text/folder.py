@@ -85,8 +85,8 @@ class TextFolder:
     ) -> Iterator[tuple[int, Record]]:
         """Nodes whose records are of these kinds, ascending, and the records."""
         query = (
-            "SELECT node, body FROM nodes JOIN answers USING (key) WHERE step = ? AND node > ? "
-            f"AND nodes.kind IN ({', '.join('?' * len(kinds))}) ORDER BY node LIMIT 1000"
+            "SELECT node, body FROM nodes JOIN answers USING (key, kind) WHERE step = ? "
+            f"AND node > ? AND kind IN ({', '.join('?' * len(kinds))}) ORDER BY node LIMIT 1000"
         )
         last = -1 if self._is_live(step) else self.num_nodes(step)
         # Page by page: while a query is open, what is written meanwhile piles up beside the file.

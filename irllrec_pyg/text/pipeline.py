@@ -213,6 +213,8 @@ class TextPipeline(TextFolder):
 
     def order(self, step: StepName, limit: int | None) -> Iterable[int]:
         """The nodes in the order in which they are asked for: seeded, where that is for some."""
+        if limit is not None and limit < 0:
+            raise PipelineError(f"The limit (--limit) must be at least 0, got {limit}.")
         nodes, seed = self.num_nodes(step), [self.sampling.seed, STEPS.index(step)]
         if limit is None:
             return range(nodes)

@@ -10,10 +10,14 @@ from urllib.parse import quote, quote_plus, unquote, urlsplit, urlunsplit
 # What a key looks like: servers echo keys, and parts of keys, in their error messages.
 LOOKS_LIKE_KEY = re.compile(
     r"\b(?:sk|pk|key|hf|gsk|xai)[-_][A-Za-z0-9_\-*.]{8,}"
+    r"|\bAIza[\w-]{30,}"
     r"|(?i:bearer\s+)[^\s\"',]{8,}"
 )
-# Fields of a request that hold keys, such as "api_key"; "max_completion_tokens" does not.
-KEY_FIELD = re.compile(r"(?i)api.?key|authorization|secret|passw|credential|token$")
+# Fields of a request that hold keys, such as "api_key"; "max_completion_tokens" does not, nor does
+# "prompt_cache_key".
+KEY_FIELD = re.compile(
+    r"(?i)(?<!cache_)key$|api.?key|authorization|auth$|secret|passw|pwd|credential|token$"
+)
 HIDDEN = "[key removed]"
 # What stands in for a key at servers that need none: the client insists on a value.
 NO_KEY = "none"
@@ -41,24 +45,31 @@ def key_from_environment(variable: str, needed: bool) -> str:
     return key or NO_KEY
 
 
-def check_no_key(what: str, value: Any) -> None:
+def check_no_key(what: str, value: Any, variable: str = "") -> None:
     r"""Refuses a key where a user may put one by mistake; the message does not show it.
 
     Args:
         what (str): The setting's name, for the message.
         value: Text, or fields of a request.
+        variable (str): The environment variable of the key in use. (default: none)
 
     Raises:
         ValueError: If there seems to be a key in it.
     """
+    found = False
     if isinstance(value, Mapping):
         for name, inner in value.items():
-            found = KEY_FIELD.search(str(name)) and isinstance(inner, str)
-            check_no_key(what, "Bearer 12345678" if found else inner)
+            # A number or a switch is no key.
+            found |= bool(KEY_FIELD.search(str(name)) and isinstance(inner, str | list | Mapping))
+            check_no_key(what, [str(name), inner], variable)
     elif isinstance(value, list | tuple):
         for inner in value:
-            check_no_key(what, inner)
-    elif isinstance(value, str) and LOOKS_LIKE_KEY.search(unquote(value)):
+            check_no_key(what, inner, variable)
+    elif isinstance(value, str):
+        text, key = unquote(value), os.environ.get(variable, "").strip()
+        # A short one may be a word, such as what servers without keys are told.
+        found = bool(LOOKS_LIKE_KEY.search(text)) or (len(key) >= 2 * PART and key in text)
+    if found:
         raise ValueError(
             f"{what!r} seems to hold an API key: put the key into an environment variable, and "
             "that variable's name into key_variable (--key-variable)."

@@ -145,7 +145,10 @@ class Store:
     def get(self, name: str) -> Any:
         """A setting, or ``None``."""
         row = self.run("SELECT value FROM settings WHERE name = ?", name).fetchone()
-        return None if row is None else json.loads(row[0])
+        try:
+            return None if row is None else json.loads(row[0])
+        except ValueError as error:
+            raise StoreError(f"{self.path}: {DAMAGED} (setting {name!r}: {error}).") from None
 
     def set(self, name: str, value: Any) -> None:
         """Keeps a setting."""
@@ -193,12 +196,20 @@ class Store:
         return counts
 
     def drop_damaged(self) -> int:
-        """Takes answers out that are not what was written; their nodes are open again."""
+        """Takes answers out that are not what was written; nodes that are not what their answer
+        or their batch says, such as those of a request that was answered since, are open again.
+        """
         with self.transaction():
             rows = self.rows("SELECT key, body, sum FROM answers")
             bad = [(key,) for key, body, found in rows if found != checksum(key, body)]
-            self.run_many("UPDATE nodes SET kind = 'open' WHERE key = ?", bad)
             self.run_many("DELETE FROM answers WHERE key = ?", bad)
+            self.run(
+                "UPDATE nodes SET kind = 'open' WHERE kind NOT IN ('open', 'no_text', 'batch') AND "
+                "NOT EXISTS (SELECT 1 FROM answers AS a WHERE (a.key, a.kind) = (nodes.key, "
+                "nodes.kind)) OR kind = 'batch' AND NOT EXISTS (SELECT 1 FROM batches CROSS "
+                "JOIN batch_keys AS k USING (name) "
+                "WHERE k.key = nodes.key AND status != 'collected')"
+            )
         return len(bad)
 
     # Embeddings ===================================================================================
@@ -248,9 +259,13 @@ class Store:
     def _open(self, create: bool) -> None:
         self.exists = create or (self.path.exists() and self.path.stat().st_size > 0)
         if self.exists:
-            # A reader makes files beside a database, unless it says that nobody writes there.
-            still = "" if os.access(self.path.parent, os.W_OK) else "?immutable=1"
-            self._connect(self.path.absolute().as_uri() + still)
+            # A reader makes files beside a database, unless it says that nobody writes there; then
+            # it does not see what a writer that was killed left beside the file.
+            beside = self.path.with_name(f"{self.path.name}-wal")
+            left = beside.exists() and beside.stat().st_size > 0
+            still = "?mode=ro" if left else "?immutable=1"
+            writable = os.access(self.path.parent, os.W_OK)
+            self._connect(self.path.absolute().as_uri() + ("" if writable else still))
             # One that has no tables was left by a process that was killed while it made it.
             self.exists = create or bool(self.run("SELECT 1 FROM sqlite_master").fetchone())
         if not self.exists:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..files import atomic_path, write_text
+from ..files import atomic_path, reserve, write_text
 from ..nn.features import principal_components
 from .encoding import Encoder, EncoderError, TextsToVectors, as_encoder
 
@@ -98,6 +98,7 @@ def _embed(encoder: Encoder, texts: list[str], wide: Path, identity: str, progre
                 wide.parent.mkdir(parents=True, exist_ok=True)
                 shape = len(texts), vectors.shape[1]
                 table = np.lib.format.open_memmap(wide, "w+", np.float16, shape)
+                reserve(wide)
             if np.abs(vectors).max() > np.finfo(np.float16).max:
                 raise EncoderError(
                     f"The encoder {encoder.name!r} gave numbers that float16 cannot hold."
@@ -118,6 +119,7 @@ def _narrow(wide: Path, target: Path, rank: int) -> None:
     shape = len(table), components.directions.size(1)
     with atomic_path(target) as temporary:
         narrow = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
+        reserve(temporary)
         for at in range(0, len(table), CHUNK):
             part = torch.from_numpy(table[at : at + CHUNK].astype(np.float32))
             narrow[at : at + CHUNK] = components.project(part).numpy()

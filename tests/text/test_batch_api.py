@@ -1,14 +1,17 @@
 """The Batch API: write, submit, poll, collect, by different processes."""
 
+import asyncio
 import json
 import threading
+from contextlib import suppress
 
 import pytest
 
 from irllrec_pyg.text import RunStopped, TextPipeline
 from irllrec_pyg.text.batch_api import BatchJob
 from irllrec_pyg.text.store import Store, StoreError
-from tests.text.conftest import NUM_ITEMS, records
+from tests.text.conftest import NUM_ITEMS, chat_settings, records
+from tests.text.raw_server import RawServer, http
 from tests.text.stub import StubServer
 
 STEP = "item_profile"
@@ -120,6 +123,41 @@ def test_a_damaged_file_of_requests_is_not_sent(pipeline: TextPipeline, stub: St
         job(pipeline).submit()
     assert not stub.batches
     assert pipeline.counts(STEP)["open"] == NUM_ITEMS
+
+
+def test_a_missing_file_of_requests_is_written_again(
+    pipeline: TextPipeline, stub: StubServer
+) -> None:
+    write(pipeline)
+    (pipeline.folder / "batch" / f"{STEP}-000.jsonl").unlink()
+    with pytest.raises(RunStopped, match=r"item_profile-000\.jsonl is missing: write its requests"):
+        job(pipeline).submit()
+    write(pipeline)
+    assert job(pipeline).submit() == 1
+    assert pipeline.counts(STEP)["batch"] == NUM_ITEMS
+
+
+@pytest.mark.parametrize("said", ["{}", "[]", "null", "<html>", '"x"', "{", "[" * 100_000])
+def test_a_service_that_talks_nonsense(
+    said: str, pipeline: TextPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("irllrec_pyg.text.client.FILE_RETRIES", 0)
+    write(pipeline)
+
+    async def nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(http(said, content_type="text/html" if said[0] == "<" else "application/json"))
+        writer.close()
+
+    with RawServer() as server:
+        server._answer = nonsense  # type: ignore[method-assign]
+        waiting = job(pipeline)
+        waiting.chat = chat_settings(server.url)
+        for ask in (waiting.submit, waiting.poll, waiting.collect):
+            with suppress(RunStopped):
+                ask()
+            pipeline.store.run("UPDATE batches SET id = 'b', status = 'in_progress'")
+    assert pipeline.counts(STEP)["batch"] == NUM_ITEMS
 
 
 def test_collecting_twice_writes_once(pipeline: TextPipeline, stub: StubServer) -> None:

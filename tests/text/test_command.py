@@ -93,8 +93,10 @@ def test_settings_are_written_by_the_process_that_holds_the_folder(
     store = Store(Path(folder) / "texts.sqlite")
     before = store.get("options")
     other = ["texts", "items", "--out", folder, "--temperature", "0.9"]
+    manifest = (Path(folder) / "manifest.json").read_bytes()
     with store.claim():
         assert main(other) == 2
+        assert (Path(folder) / "manifest.json").read_bytes() == manifest
         assert "Another run is writing" in capsys.readouterr().err
         assert main([*other, "--dry-run"]) == 0  # looking needs no lock
     assert store.get("options") == before
@@ -225,6 +227,9 @@ def test_a_batch_from_the_command_line(
         (["items", "FIRST", "--base-url", f"http://h/v1?k={KEY}"], "'base_url' seems to hold an"),
         (["items", "FIRST", "--split", "most"], "--split must be shares such as"),
         (["items", "FIRST", "--max-cost", "1"], "--max-cost needs --prices"),
+        (["items", "FIRST", "--limit", "-1"], "The limit (--limit) must be at least 0"),
+        (["items", "FIRST", "--max-cost", "1", "--prices", "-1", "1"], "must be numbers from 0"),
+        (["items", "FIRST", "--max-cost", "nan", "--prices", "1", "1"], "must be numbers from 0"),
         (["items", "FIRST", "--reviews", "EMPTY"], "empty.csv is empty"),
         (["items", "FIRST", "--items", "BINARY"], "binary.csv is damaged or not a table"),
         (["items", "FIRST", "--items", "FOLDER"], "is not a Parquet file"),

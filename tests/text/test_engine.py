@@ -113,6 +113,13 @@ def test_what_no_request_survives_stops_the_run(
     assert not found
 
 
+def test_what_only_one_request_does_not_survive_is_its_failure(httpserver: HTTPServer) -> None:
+    serve(httpserver, GOOD_ANSWER, error(403, "flagged"), GOOD_ANSWER)
+    found = ask(httpserver.url_for(""), 4)
+    assert [found[n]["kind"] for n in range(4)] == ["ok", "transport", "ok", "ok"]
+    assert "HTTP 403" in found[1]["reason"]
+
+
 def test_a_repair_shows_the_answer_and_what_is_wrong(httpserver: HTTPServer) -> None:
     bodies = serve(httpserver, completion('{"reasoning": 3}'), completion(""), GOOD_ANSWER)
     line = ask(httpserver.url_for(""))[0]

@@ -227,3 +227,45 @@ def test_public_urls() -> None:
     assert public_url("http://me:pw@h:8/v1?key=x#f") == "http://h:8/v1"
     assert public_url("http://[::1]:8/v1") == "http://[::1]:8/v1"
     assert public_url(None) is None
+
+
+PLAIN = "0123456789abcdef0123456789abcdef"
+GOOGLE = "AIzaSyA1234567890abcdefghijklmnopqrstuv"
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"key": PLAIN},
+        {"auth": PLAIN},
+        {"headers": {"Ocp-Apim-Subscription-Key": PLAIN}},
+        {"api_key": [PLAIN]},
+        {"token": {"value": PLAIN}},
+        {"user": GOOGLE},
+        {KEY: 1},
+        {"user": f"me-{KEY}"},
+        {"user": quote("it is " + PLAIN)},
+    ],
+)
+def test_a_key_among_the_fields_of_a_request_is_refused(
+    extra: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", PLAIN)
+    with pytest.raises(ValueError, match="'extra' seems to hold an API key") as raised:
+        ChatSettings("m", extra=extra)
+    assert not [key for key in (KEY, PLAIN, GOOGLE) if key in str(raised.value)]
+
+
+def test_fields_that_hold_no_key() -> None:
+    ChatSettings("m", extra={"top_k": 3, "keywords": ["a"], "max_tokens_a_key": 1, "n": None})
+    ChatSettings("m", extra={"prompt_cache_key": "shop", "author": "me"})
+
+
+def test_the_key_in_use_is_refused_in_a_url_or_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", PLAIN)
+    with pytest.raises(ValueError, match="'base_url' seems to hold"):
+        Endpoint(f"http://127.0.0.1/v1/{PLAIN}", "MY_KEY")
+    with pytest.raises(ValueError, match="'model' seems to hold"):
+        ChatSettings(PLAIN, Endpoint(None, "MY_KEY"))
+    with pytest.raises(ValueError, match="not the key itself"):
+        Endpoint("http://127.0.0.1/v1", f"ABCDEF{PLAIN.upper()}")

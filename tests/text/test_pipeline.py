@@ -1,6 +1,8 @@
 """The steps in order, what they leave behind, and what a second run asks."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +130,21 @@ def test_embeddings_are_bought_once(pipeline: TextPipeline, stub: StubServer) ->
         encoder = EndpointEncoder("stub", pipeline.chat["item_profile"].endpoint, batch_size=4)
         Embedder(pipeline, encoder, progress=False).embed()
     assert set(stub.embedded.values()) == {1}
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system has no such call")
+def test_a_disk_too_small_for_the_embeddings(
+    pipeline: TextPipeline, stub: StubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    run_all(pipeline)
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    encoder = EndpointEncoder("stub", pipeline.chat["item_profile"].endpoint)
+    with pytest.raises(OSError, match="The disk is full") as raised:
+        Embedder(pipeline, encoder, progress=False).embed()
+    assert raised.value.filename.endswith("x_user.npy")
 
 
 def test_embeddings_of_another_split_are_refused(pipeline: TextPipeline, stub: StubServer) -> None:

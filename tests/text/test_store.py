@@ -186,3 +186,43 @@ def test_a_folder_that_may_not_be_written_is_read(
     assert sorted(store.path.parent.iterdir()) == before
     with pytest.raises(StoreError, match="may not be written"):
         reader.put(key(2), record(2))
+
+
+def test_a_reader_that_may_not_write_sees_what_a_killed_writer_left(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put(key(1), record(1))
+    for name in ("texts.sqlite", "texts.sqlite-wal", "texts.sqlite-shm"):
+        (tmp_path / name).write_bytes((store.path.parent / name).read_bytes())
+    assert (tmp_path / "texts.sqlite-wal").stat().st_size
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    reader = Store(tmp_path / "texts.sqlite")
+    assert reader.answer(key(1)) == record(1)
+    with pytest.raises(StoreError, match="may not be written"):
+        reader.put(key(2), record(2))
+
+
+def test_a_damaged_setting_names_the_file(store: Store) -> None:
+    store.run("INSERT INTO settings VALUES ('options', '{')")
+    with pytest.raises(StoreError, match=r"texts\.sqlite: it is damaged.*setting 'options'"):
+        store.get("options")
+
+
+@pytest.mark.parametrize("change", ["kind = 'oj'", "key = x'00'", "kind = 'batch'"])
+def test_a_node_that_is_not_what_its_answer_says_is_open(
+    change: str, pipeline: TextPipeline, stub: StubServer
+) -> None:
+    pipeline.run_step("item_profile", progress=False)
+    pipeline.store.run(f"UPDATE nodes SET {change} WHERE node = 3")
+    again = TextPipeline(pipeline.source, pipeline.folder, pipeline.chat)
+    assert again.run_step("item_profile", progress=False)["ok"] == NUM_ITEMS
+    assert set(stub.asked.values()) == {1}  # found again by its prompt
+    assert len(again.texts("item_profile")) == NUM_ITEMS
+
+
+def test_a_failure_whose_request_was_answered_since_is_none(
+    pipeline: TextPipeline, stub: StubServer
+) -> None:
+    pipeline.run_step("item_profile", progress=False)
+    pipeline.store.run("UPDATE nodes SET kind = 'transport' WHERE node = 3")
+    assert pipeline.failures() == []
