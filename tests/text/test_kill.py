@@ -129,6 +129,6 @@ def test_an_interrupt_waits_for_what_is_in_flight(number: signal.Signals, tmp_pa
         # Nothing but the answers says that the run is under way: earlier, no handler is there.
         signal_when(process, lambda: stub.answered >= 3, number)
         said = (tmp_path / "said").read_text()
-        assert process.exitcode == 1, said
+        assert process.exitcode == 2, said
         assert f"interrupted ({number.name})" in said
         assert len(records(tmp_path / "out")) == sum(stub.asked.values()) < NUM_ITEMS
