@@ -17,6 +17,10 @@ TOKENS = ("prompt_tokens", "completion_tokens")
 ResponseFormat = Literal["json_schema", "json_object", "none"]
 
 
+# Fields of a request that answers, their price and their number depend on.
+OWN = {"messages", "n", "stream", "max_tokens", "max_completion_tokens"}
+
+
 @dataclass
 class Usage:
     """Tokens as the server counted them."""
@@ -105,6 +109,11 @@ class ChatSettings:
             raise ValueError(f"'max_tokens' must be at least 1, got {self.max_tokens}.")
         if not isinstance(self.extra, Mapping):
             raise ValueError("'extra' must be fields of a request by name, a JSON object.")
+        if own := sorted(OWN & set(self.extra)):
+            raise ValueError(
+                f"'extra' may not set {', '.join(own)}: lengths are set by 'max_tokens', and one "
+                "whole answer is read of each request."
+            )
         check_no_key("extra", self.extra, self.endpoint.key_variable)
         check_no_key("model", self.model, self.endpoint.key_variable)
 

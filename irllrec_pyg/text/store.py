@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS spent(
 CREATE TABLE IF NOT EXISTS batches(
     name TEXT PRIMARY KEY, step TEXT, sha256 TEXT, id TEXT, status TEXT, error TEXT);
 CREATE TABLE IF NOT EXISTS batch_keys(name TEXT, key BLOB, PRIMARY KEY(name, key)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS batches_of_key ON batch_keys(key);
 CREATE TABLE IF NOT EXISTS encoders(id INTEGER PRIMARY KEY, name TEXT UNIQUE, width INTEGER);
 CREATE TABLE IF NOT EXISTS embeddings(
     encoder INTEGER, text BLOB, vector BLOB NOT NULL, UNIQUE(encoder, text));
@@ -146,9 +147,12 @@ class Store:
         """A setting, or ``None``."""
         row = self.run("SELECT value FROM settings WHERE name = ?", name).fetchone()
         try:
-            return None if row is None else json.loads(row[0])
+            value = None if row is None else json.loads(row[0])
+            if isinstance(value, list):  # fields by name, a text or a truth
+                raise ValueError("a list")
         except ValueError as error:
             raise StoreError(f"{self.path}: {DAMAGED} (setting {name!r}: {error}).") from None
+        return value
 
     def set(self, name: str, value: Any) -> None:
         """Keeps a setting."""

@@ -218,6 +218,7 @@ def test_a_batch_from_the_command_line(
         (["status"], "Nothing was made in"),
         (["items", "FIRST", "--extra", "{"], "--extra must be a JSON object"),
         (["items", "FIRST", "--extra", "[1]"], "'extra' must be fields"),
+        (["items", "FIRST", "--extra", '{"n": 8, "stream": true}'], "may not set n, stream"),
         (["items", "FIRST", "--extra", f'{{"api_key": "{KEY}"}}'], "'extra' seems to hold an API"),
         (["items", "FIRST", "--extra", f'{{"headers": ["{KEY}"]}}'], "'extra' seems to hold an"),
         (["items", "FIRST", "--model", KEY], "'model' seems to hold an API key"),

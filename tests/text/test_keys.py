@@ -257,7 +257,7 @@ def test_a_key_among_the_fields_of_a_request_is_refused(
 
 
 def test_fields_that_hold_no_key() -> None:
-    ChatSettings("m", extra={"top_k": 3, "keywords": ["a"], "max_tokens_a_key": 1, "n": None})
+    ChatSettings("m", extra={"top_k": 3, "keywords": ["a"], "max_tokens_a_key": 1, "top_p": None})
     ChatSettings("m", extra={"prompt_cache_key": "shop", "author": "me"})
 
 

@@ -202,8 +202,9 @@ def test_a_reader_that_may_not_write_sees_what_a_killed_writer_left(
         reader.put(key(2), record(2))
 
 
-def test_a_damaged_setting_names_the_file(store: Store) -> None:
-    store.run("INSERT INTO settings VALUES ('options', '{')")
+@pytest.mark.parametrize("value", ["{", "[1]"])
+def test_a_damaged_setting_names_the_file(store: Store, value: str) -> None:
+    store.run("INSERT INTO settings VALUES ('options', ?)", value)
     with pytest.raises(StoreError, match=r"texts\.sqlite: it is damaged.*setting 'options'"):
         store.get("options")
 
