@@ -30,14 +30,16 @@ def settings_table() -> str:
         "training": TrainingConfig,
         "study": StudyConfig,
     }
-    rows = [
-        f"| {owner} | `{path}` | {_cell(type_of(info))} | {_default(info)} | "
-        f"{bounds_in_words(info)} | {_cell(info.description or '')} |"
-        for owner, config in configs.items()
-        for path, info in settings_of(config)
-    ]
-    head = "| of | setting | type | default | bounds | what it is |\n|---|---|---|---|---|---|"
-    return "\n".join(["# Settings", "", "`irllrec settings` prints this table.", "", head, *rows])
+    head = "| setting | type | default | bounds | what it is |\n|---|---|---|---|---|"
+    lines = ["# Settings", "", "`irllrec settings` prints this page."]
+    for owner, config in configs.items():
+        rows = [
+            f"| `{path}` | {_cell(type_of(info))} | {_default(info)} | {bounds_in_words(info)} | "
+            f"{_cell(info.description or '')} |"
+            for path, info in settings_of(config)
+        ]
+        lines += ["", f"## {owner}", "", *([head, *rows] if rows else ["It has none."])]
+    return "\n".join(lines)
 
 
 def _default(info: FieldInfo) -> str:

@@ -13,9 +13,10 @@ def test_the_document_is_what_the_command_prints(capsys):
     assert main(["settings"]) == 0
     printed = capsys.readouterr().out
     assert DOCUMENT.read_text(encoding="utf-8") == printed  # irllrec settings > docs/settings.md
-    row = "| backbone `lightgcn` | `num_layers` | int | `3` | at least 0 and at most 100 |"
-    assert row in printed
-    assert "| head `intent` | `matching.momentum` | float | `0.999` |" in printed
+    sections = dict(part.split("\n", 1) for part in printed.split("\n## ")[1:])
+    assert "| `num_layers` | int | `3` | at least 0 and at most 100 |" in sections["backbone `lightgcn`"]
+    assert "| `matching.momentum` | float | `0.999` |" in sections["head `intent`"]
+    assert "It has none." in sections["linear `popularity`"]
 
 
 def test_a_docstring_names_every_setting_also_those_within_a_part():

@@ -74,7 +74,7 @@ def tuned(
             (default: ``True``)
 
     Returns:
-        The model; :func:`~irllrec_pyg.save_ranker` keeps it.
+        The model; :func:`~irllrec_pyg.checkpoint.save_ranker` keeps it.
 
     Raises:
         ConfigError: If the name is unknown, or the model has no form without texts and there are
