@@ -66,7 +66,8 @@ def to_html(text: str) -> str:
     text = re.sub(r"\\([bB]ig)(?=\s*[(\[\\])", r"\\\1l", text)
     text = re.sub(r"\\([bB]ig)(?=\s*[)\]])", r"\\\1r", text)
     html = publish_parts(text, writer="html5", settings_overrides=SETTINGS)["body"]
-    return f"<div>{html}</div>" if html else ""
+    html = re.sub(r'<span class="docutils literal">(.*?)</span>', r"<code>\1</code>", html, flags=re.DOTALL)
+    return f"<div>{html}</div>"
 
 
 def _reference(role: str, raw: str, text: str, *args: Any, **kwargs: Any) -> Any:

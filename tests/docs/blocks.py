@@ -1,0 +1,35 @@
+"""Code in Markdown, and how it is run."""
+
+import re
+import shlex
+
+from irllrec_pyg.cli import main
+
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(text, *languages):
+    """Language and code of the blocks in some languages, in their order."""
+    return [found.groups() for found in BLOCK.finditer(text) if found[1] in languages]
+
+
+def commands(code):
+    """The arguments of each command of ``irllrec`` in a block for a shell."""
+    for line in code.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        if words[:1] == ["irllrec"]:
+            yield words[1:]
+
+
+def run_page(path, names=None):
+    """Runs every block of Python and of bash on a page, in the folder where the process is."""
+    names = {"__name__": "__main__"} if names is None else names
+    for language, code in blocks(path.read_text(encoding="utf-8"), "python", "bash"):
+        if language == "python":
+            exec(compile(code, path.name, "exec"), names)
+            continue
+        found = list(commands(code))
+        assert found, f"{path.name} has a block of bash without a command of irllrec:\n{code}"
+        for arguments in found:
+            assert main(arguments) == 0, f"{path.name}: irllrec {shlex.join(arguments)}"
+    return names
