@@ -14,7 +14,10 @@ def test_the_document_is_what_the_command_prints(capsys):
     printed = capsys.readouterr().out
     assert DOCUMENT.read_text(encoding="utf-8") == printed  # irllrec settings > docs/settings.md
     sections = dict(part.split("\n", 1) for part in printed.split("\n## ")[1:])
-    assert "| `num_layers` | int | `3` | at least 0 and at most 100 |" in sections["backbone `lightgcn`"]
+    assert (
+        "| `num_layers` | int | `3` | at least 0 and at most 100 |"
+        in sections["backbone `lightgcn`"]
+    )
     assert "| `matching.momentum` | float | `0.999` |" in sections["head `intent`"]
     assert "It has none." in sections["linear `popularity`"]
 

@@ -66,7 +66,9 @@ def to_html(text: str) -> str:
     text = re.sub(r"\\([bB]ig)(?=\s*[(\[\\])", r"\\\1l", text)
     text = re.sub(r"\\([bB]ig)(?=\s*[)\]])", r"\\\1r", text)
     html = publish_parts(text, writer="html5", settings_overrides=SETTINGS)["body"]
-    html = re.sub(r'<span class="docutils literal">(.*?)</span>', r"<code>\1</code>", html, flags=re.DOTALL)
+    html = re.sub(
+        r'<span class="docutils literal">(.*?)</span>', r"<code>\1</code>", html, flags=re.DOTALL
+    )
     return f"<div>{html}</div>"
 
 

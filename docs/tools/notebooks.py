@@ -1,6 +1,6 @@
 """The notebooks: run again in place, and shown as pages.
 
-    python docs/tools/notebooks.py [NOTEBOOK ...]    runs them, or all, and keeps what they print
+python docs/tools/notebooks.py [NOTEBOOK ...]    runs them, or all, and keeps what they print
 """
 
 import html
@@ -57,6 +57,8 @@ def run(path: Path) -> None:
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": path.parent}}).execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times, which differ from run to run
+        if cell.cell_type == "code":
+            cell.outputs = [one for one in cell.outputs if one.get("name") != "stderr"]
     nbformat.write(notebook, path)
 
 

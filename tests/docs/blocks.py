@@ -21,10 +21,10 @@ def commands(code):
             yield words[1:]
 
 
-def run_page(path, names=None):
-    """Runs every block of Python and of bash on a page, in the folder where the process is."""
-    names = {"__name__": "__main__"} if names is None else names
-    for language, code in blocks(path.read_text(encoding="utf-8"), "python", "bash"):
+def run_page(path, languages=("python", "bash")):
+    """Runs the blocks of a page in the folder where the process is; gives the names it made."""
+    names = {"__name__": "__main__"}
+    for language, code in blocks(path.read_text(encoding="utf-8"), *languages):
         if language == "python":
             exec(compile(code, path.name, "exec"), names)
             continue
