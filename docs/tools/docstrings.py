@@ -1,4 +1,4 @@
-"""Docstrings are reStructuredText, as in PyG; pages are Markdown. This turns one into HTML for the other.
+"""Docstrings are reStructuredText, as in PyG, and pages are Markdown: both become HTML.
 
 docutils writes formulas as MathML, which browsers show without a script.
 """
@@ -15,6 +15,7 @@ from griffe import DocstringSectionKind
 
 ROLES = ("attr", "class", "data", "func", "meth", "mod")
 MARKUP = re.compile(r":[a-z]+:`|>>> |^\s*\.\. |`__?\b|::$", re.MULTILINE)
+LITERAL = re.compile(r'<span class="docutils literal">(.*?)</span>', re.DOTALL)
 SETTINGS = {
     "math_output": "MathML",
     "report_level": 2,
@@ -66,9 +67,7 @@ def to_html(text: str) -> str:
     text = re.sub(r"\\([bB]ig)(?=\s*[(\[\\])", r"\\\1l", text)
     text = re.sub(r"\\([bB]ig)(?=\s*[)\]])", r"\\\1r", text)
     html = publish_parts(text, writer="html5", settings_overrides=SETTINGS)["body"]
-    html = re.sub(
-        r'<span class="docutils literal">(.*?)</span>', r"<code>\1</code>", html, flags=re.DOTALL
-    )
+    html = LITERAL.sub(r"<code>\1</code>", html)
     return f"<div>{html}</div>"
 
 
@@ -88,7 +87,7 @@ def _reference(role: str, raw: str, text: str, *args: Any, **kwargs: Any) -> Any
 def _found(name: str) -> str:
     """The full name of one that is relative to the object whose docstring it stands in."""
     scope: Any = _scope[-1] if _scope else None
-    first, _, rest = name.partition(".")
+    first = name.partition(".")[0]
     while scope is not None:
         if first in scope.members:
             return f"{scope.path}.{name}"

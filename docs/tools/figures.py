@@ -1,6 +1,6 @@
 """Tables of the pages, from the committed results; no figure is typed.
 
-python docs/tools/figures.py    writes them between the marks "figures: NAME" and "end"
+``python docs/tools/figures.py`` writes them between the marks "figures: NAME" and "end".
 """
 
 import csv

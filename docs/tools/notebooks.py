@@ -1,6 +1,6 @@
 """The notebooks: run again in place, and shown as pages.
 
-python docs/tools/notebooks.py [NOTEBOOK ...]    runs them, or all, and keeps what they print
+``python docs/tools/notebooks.py [NOTEBOOK ...]`` runs them, or all, and keeps what they print.
 """
 
 import html

@@ -1,6 +1,6 @@
 """The picture on the first page: what texts bring, by data set.
 
-python docs/tools/picture.py [FILE]    writes docs/gain.svg from benchmarks/results/texts
+``python docs/tools/picture.py [FILE]`` writes docs/gain.svg from benchmarks/results/texts.
 """
 
 import sys

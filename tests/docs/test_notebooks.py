@@ -1,7 +1,9 @@
 """Notebooks run, as scripts here and in a kernel among the slow tests."""
 
+import re
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -22,16 +24,16 @@ def test_there_are_four():
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_cells_run_in_their_order(path, monkeypatch, tmp_path):
+    """With less training than is shown."""
     for module in ("wordllama", "optuna", "matplotlib", "IPython"):
         pytest.importorskip(module)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("MPLBACKEND", "agg")
     names = {"__name__": "__main__"}
     for number, cell in enumerate(cells(path, "code")):
-        exec(compile(cell.source, f"{path.name}, cell {number}", "exec"), names)
-    if "rates" in names:  # of the explanations
-        assert names["rates"]["named"] > 3 * names["rates"]["by chance"]
+        source = re.sub(r"(epochs|trials)=\d+", r"\1=2", cell.source)
+        exec(compile(source, f"{path.name}, cell {number}", "exec"), names)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -62,4 +64,7 @@ def test_a_kernel_runs_them(path, tmp_path, monkeypatch):
     copy = tmp_path / path.name
     shutil.copy(path, copy)
     notebooks.run(copy)
-    assert [cell.execution_count for cell in cells(copy, "code")][0] == 1
+    (rates,) = [cell for cell in cells(copy, "code") if "rates" in cell.source] or [None]
+    if rates is not None:  # of explanations that name a true intent
+        named, chance = re.findall(r"0\.\d+", rates.outputs[-1]["data"]["text/plain"])
+        assert float(named) > 3 * float(chance)

@@ -89,7 +89,7 @@ def test_formulas_and_citations_are_shown(site):
 
 
 def test_parity_is_told_as_it_is_tested():
-    """ "=" where there is a case of the published code, and nowhere else."""
+    """An equals sign where there is a case of the published code, and nowhere else."""
     cases = {path.name for path in (ROOT / "tests" / "parity" / "cases").iterdir() if path.is_dir()}
     text = (MODELS / "published.md").read_text(encoding="utf-8")
     told = set()
