@@ -16,9 +16,9 @@ def blocks(text, *languages):
 def commands(code):
     """The arguments of each command of ``irllrec`` in a block for a shell."""
     for line in code.replace("\\\n", " ").splitlines():
-        words = shlex.split(line, comments=True)
-        if words[:1] == ["irllrec"]:
-            yield words[1:]
+        line = line.removeprefix("$ ")
+        if line.startswith("irllrec "):
+            yield shlex.split(line, comments=True)[1:]
 
 
 def run_page(path, languages=("python", "bash")):

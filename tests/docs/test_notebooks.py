@@ -64,7 +64,7 @@ def test_a_kernel_runs_them(path, tmp_path, monkeypatch):
     copy = tmp_path / path.name
     shutil.copy(path, copy)
     notebooks.run(copy)
-    (rates,) = [cell for cell in cells(copy, "code") if "rates" in cell.source] or [None]
-    if rates is not None:  # of explanations that name a true intent
-        named, chance = re.findall(r"0\.\d+", rates.outputs[-1]["data"]["text/plain"])
-        assert float(named) > 3 * float(chance)
+    for cell in cells(copy, "code"):
+        if cell.source.endswith("rates.round(2)"):  # of explanations that name a true intent
+            named, chance = re.findall(r"0\.\d+", cell.outputs[-1]["data"]["text/plain"])
+            assert float(named) > 3 * float(chance)
