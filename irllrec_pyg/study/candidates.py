@@ -48,6 +48,8 @@ class Candidate:
             settings. (default: there is none, or the model's heads with texts are taken off)
         splits, seeds (int, optional): How many are reported, where it is not what the study says.
         published (str, optional): Whose published settings it has. (default: the model's)
+        against (str, optional): The candidate that its arms are compared with, text by text.
+            (default: none)
     """
 
     name: str
@@ -58,6 +60,7 @@ class Candidate:
     splits: int | None = None
     seeds: int | None = None
     published: str | None = None
+    against: str | None = None
 
     def ranges(self, data: HeteroData) -> dict[str, Range]:
         """What is searched on a data set."""

@@ -68,7 +68,7 @@ def test_a_published_data_set_keeps_its_split(published_folder):
         for field in ("x", "intent"):
             assert not torch.equal(real[side][field], permuted[side][field])
     assert inputs.origin(real, "tiny", "given", 0, "real")["characters"] == 0
-    with pytest.raises(ValueError, match="tiny has embeddings, and no titles"):
+    with pytest.raises(ValueError, match="tiny has embeddings, and no columns of texts"):
         inputs.graph("tiny", "given", 0, "titles")
 
 
