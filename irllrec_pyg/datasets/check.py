@@ -69,6 +69,16 @@ def check_tables(folder: str | os.PathLike[str], core: int = 5) -> list[Problem]
         found += _texts(items)
         if pairs is not None:
             found += _partners(pairs, items)
+    found += [
+        Problem(
+            str(path),
+            None,
+            "texts of users are left out",
+            "They may tell of held-out interactions; --user-text reads them all the same",
+        )
+        for path in [find_table(place, "users")]
+        if path is not None
+    ]
     return found
 
 

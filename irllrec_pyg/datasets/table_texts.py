@@ -93,9 +93,11 @@ class ItemTexts:
             return f"put a table items.csv with the columns item and text into {self.source}."
         if any(self.texts(field)):
             return None
+        if not self.columns(field):
+            return f"{self.source} has no column 'text' or 'title'; name columns by text='COLUMN'."
         return (
             f"{self.source} has no text for any item of the interactions, such as "
-            f"{self.table['item'][0]!r}, in {' or '.join(self.columns(field)) or 'text or title'}. "
+            f"{self.table['item'][0]!r}, in {' or '.join(self.columns(field))}. "
             "Are the ids written in the same way?"
         )
 

@@ -158,6 +158,8 @@ def _cell(row: Mapping[Any, Any]) -> str:
     if base <= 0:
         return f"{span}from 0 by {row['difference']:+.4f}"
     change, low, high = (row[name] / base for name in ("difference", "low", "high"))
+    if pd.isna(low):
+        return f"{span}{change:+.1%} (one user)"
     return f"{span}{change:+.1%} ({low:+.1%} to {high:+.1%})"
 
 

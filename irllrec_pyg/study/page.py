@@ -129,6 +129,8 @@ def _verdicts(compared: pd.DataFrame) -> list[str]:
                 f"({row['p_holm']:.2g}) | **{row['verdict']}** |"
             )
         lines.append("")
+        if (own["first"] & (own["reference"] == 1)).any():
+            lines += [f"{FIRST[str(setting)]} of 1 says nothing: lists hold every candidate.", ""]
     return lines
 
 

@@ -203,10 +203,12 @@ class Summary:
             if (best := self.best(data, setting)) is not None:
                 found.append((BEST, *best))
             for form in (one for one in self.forms if one.against and one[:2] == (data, setting)):
-                for text in (form.text, "none"):  # a model without texts has no other arm
-                    if (other := by_name.get((data, setting, form.against, text))) is not None:
-                        found.append((AGAINST, form, other))
-                        break
+                own = by_name.get((data, setting, form.model, "none"), form)
+                texts = [form.text, "none"]  # a model without texts has no other arm
+                others = [by_name.get((data, setting, form.against, text)) for text in texts]
+                other = next((one for one in others if one is not None), form)
+                if other.path not in (form.path, own.path):  # which its own questions name
+                    found.append((AGAINST, form, other))
             for model in dict.fromkeys(form.model for form in self.forms):
                 for (ours, theirs), question in QUESTIONS.items():
                     names = [(data, setting, model, text) for text in (ours, theirs)]
