@@ -8,7 +8,8 @@ from typing import Any
 from ..config import ConfigError, read_yaml, unknown_name
 from ..published import split_name
 from ..registry import names
-from .candidates import BlendCandidate, Candidate, Find, GraphCandidate, LinearCandidate
+from .candidates import BlendCandidate, Candidate, Find, LinearCandidate
+from .graph_candidates import GraphCandidate
 from .ranges import Range
 
 

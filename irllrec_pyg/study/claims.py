@@ -52,13 +52,7 @@ def by_group(summary: Summary) -> pd.DataFrame:
                 users = where == USERS
                 rows.append(
                     {
-                        "data": ours.data,
-                        "setting": ours.setting,
-                        "question": question,
-                        "model": ours.model,
-                        "text": ours.text,
-                        "against": theirs.model,
-                        "against_text": theirs.text,
+                        **ours.against_names(theirs, question),
                         "groups": where,
                         "group": group,
                         "least": history.min()[group] if users else None,

@@ -45,6 +45,18 @@ class Form(NamedTuple):
         """The model and its text."""
         return f"{self.model}, {self.text}"
 
+    def against_names(self, other: "Form", question: str) -> dict[str, str]:
+        """The columns that name a comparison with another arm."""
+        return {
+            "data": self.data,
+            "setting": self.setting,
+            "question": question,
+            "model": self.model,
+            "text": self.text,
+            "against": other.model,
+            "against_text": other.text,
+        }
+
 
 class Summary:
     """The finished runs of a study.
@@ -228,13 +240,7 @@ class Summary:
                 change, reference = found
                 rows.append(
                     {
-                        "data": ours.data,
-                        "setting": ours.setting,
-                        "question": question,
-                        "model": ours.model,
-                        "text": ours.text,
-                        "against": theirs.model,
-                        "against_text": theirs.text,
+                        **ours.against_names(theirs, question),
                         "metric": metric,
                         "difference": change.mean,
                         "low": change.low,
