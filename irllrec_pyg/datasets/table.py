@@ -21,7 +21,7 @@ from .formats import MEAN_OF_ITEMS
 from .interactions import make_graph
 from .safe_pickle import DataFileError
 from .splits import KINDS, Kind, check_shares
-from .table_texts import ItemTexts, joined, listed, rows_by_position
+from .table_texts import ItemTexts, joined, listed, rows_by_position, user_texts
 from .tables import find_table, k_core, read_table
 from .times import time_order
 
@@ -277,8 +277,13 @@ class TableDataset(GraphDataset):
         encode = self._encode(texts)
         vectors = items.fill(torch.from_numpy(encode(texts)), field)
         parts = {"item": vectors}
-        if self.user_text and field == "x":
-            parts = {"user": self._user_vectors(data, vectors, encode), "item": vectors}
+        if self.user_text and field == "x" and (path := self._path("users")) is not None:
+            own = user_texts(path, data["user"].raw_id)
+            data["user"].x_may_leak = True
+            empty = torch.tensor([not text for text in own])
+            means = user_means(vectors, data[EDGE_TYPE].edge_index, len(own))
+            users = torch.where(empty[:, None], means, torch.from_numpy(encode(own)))
+            parts = {"user": users, "item": vectors}
         if self.text_rank is not None:
             components = principal_components(vectors, self.text_rank)
             parts = {side: components.project(part) for side, part in parts.items()}
@@ -292,27 +297,6 @@ class TableDataset(GraphDataset):
         whole = torch.cat(list(parts.values()))  # one piece of memory, for models
         for side, part in zip(parts, whole.split(rows), strict=True):
             data[side][field] = part
-
-    def _user_vectors(
-        self, data: HeteroData, items: Tensor, encode: "Callable[[list[str]], Vectors]"
-    ) -> Tensor:
-        path = self._path("users")
-        assert path is not None
-        users = rows_by_position(path, "user", data["user"].raw_id)
-        if "text" not in users:
-            raise DataFileError(f"{path} has no column 'text'.")
-        texts = joined(users, ["text"])
-        warnings.warn(
-            f"{path}: texts of users may tell of held-out interactions, unless they "
-            "were written from the training interactions of this very split. Results with them "
-            "are marked (data['user'].x_may_leak).",
-            stacklevel=2,
-        )
-        data["user"].x_may_leak = True
-        vectors = torch.from_numpy(encode(texts))
-        empty = torch.tensor([not text for text in texts])
-        means = user_means(items, data[EDGE_TYPE].edge_index, len(texts))
-        return torch.where(empty[:, None], means, vectors)
 
     def _encode(self, corpus: list[str]) -> "Callable[[list[str]], Vectors]":
         r"""What turns texts into vectors, where the items' texts are these."""
