@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from .safe_pickle import DataFileError
-from .tables import KINDS, find_table, k_core, read_table
+from .tables import KINDS, find_table, k_core, largest_core, read_table
 from .times import time_kind
 
 SHOWN = 3  # rows that a message names
@@ -214,7 +214,7 @@ def _core(pairs: pd.DataFrame, core: int) -> list[Problem]:
             return []
         text = f"{lost} of {len(left)} interactions are not in the {core}-core"
         return [Problem(file, None, text, "Rare users and items are left out; see --k-core")]
-    works = next(k for k in range(core, -1, -1) if k_core(user, item, k).any())
+    works = largest_core(user, item, core)
     text = f"no user and item has {core} interactions"
     return [Problem(file, None, text, f"Train with --k-core {works}", True)]
 

@@ -22,7 +22,7 @@ from .interactions import make_graph
 from .safe_pickle import DataFileError
 from .splits import KINDS, Kind, check_shares
 from .table_texts import ItemTexts, joined, listed, rows_by_position, user_texts
-from .tables import find_table, k_core, read_table
+from .tables import core_of, find_table, read_table
 from .times import time_order
 
 if TYPE_CHECKING:
@@ -184,12 +184,7 @@ class TableDataset(GraphDataset):
         path = self._used()[0]
         timed = self.split.startswith("time")
         table = read_table(path, ["user", "item", *(["time"] if timed else [])])
-        core = table[k_core(table["user"].to_numpy(), table["item"].to_numpy(), self.k_core)]
-        if core.empty:
-            raise DataFileError(
-                f"{path}: nothing is left of {len(table)} interactions with 'k_core' "
-                f"{self.k_core}. Take a smaller one."
-            )
+        core = core_of(table, self.k_core, path)
         extra: list[str] = []
         if self.k_core == 0 and (items := self._path("items")) is not None:
             extra = read_table(items, ["item"])["item"].tolist()

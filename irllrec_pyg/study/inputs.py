@@ -12,9 +12,8 @@ from torch_geometric.data import HeteroData, InMemoryDataset
 from ..datasets import TableDataset
 from ..datasets.config import DataConfig
 from ..datasets.placebo import NoiseTexts, PermuteTexts, RandomInteractions
-from ..datasets.safe_pickle import DataFileError
 from ..datasets.splits import Kind
-from ..datasets.tables import find_table, k_core, read_table
+from ..datasets.tables import core_of, find_table, read_table
 from ..nn.features import narrow_texts
 from ..provenance import hashes
 from .config import StudyConfig
@@ -70,16 +69,8 @@ class Inputs:
         folder = self.root / name
         if not folder.is_dir():
             raise FileNotFoundError(f"There is no folder {folder}.")
-        if (path := find_table(folder, "interactions")) is None:
-            return  # a published data set, which has no core
-        pairs = read_table(path, ["user", "item"])
-        user, item = pairs["user"].to_numpy(), pairs["item"].to_numpy()
-        if not k_core(user, item, self.rules.k_core).any():
-            works = next(k for k in range(self.rules.k_core, -1, -1) if k_core(user, item, k).any())
-            raise DataFileError(
-                f"{path}: no user and item has {self.rules.k_core} interactions; --k-core {works} "
-                "is the largest that leaves some."
-            )
+        if (path := find_table(folder, "interactions")) is not None:  # else one in matrices
+            core_of(read_table(path, ["user", "item"]), self.rules.k_core, path)
 
     def fingerprint(self, name: str) -> dict[str, str]:
         """The hash of each table of a data set, by the name of its file."""

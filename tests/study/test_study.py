@@ -175,8 +175,8 @@ def test_a_folder_of_which_nothing_is_left_is_refused_before_rules_are_frozen(
     out = tmp_path / "out"
     assert study(tables, out, "--model", "ease", "--k-core", "30") == 2
     said = capsys.readouterr().err
-    most = int(said.rpartition("--k-core ")[2].split()[0])
-    assert "no user and item has 30 interactions" in said
+    assert "with 'k_core' 30; " in said
+    most = int(said.rpartition("'k_core' 30; ")[2].split()[0])
     assert study(tmp_path, out, "--model", "ease") == 2
     assert "There is no folder" in capsys.readouterr().err
     assert not (out / "study.yaml").exists()
