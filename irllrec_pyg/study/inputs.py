@@ -118,9 +118,9 @@ class Inputs:
             raise ValueError(f"{name} has embeddings, and no columns of texts.")
         if text == "titles":
             return (TITLE,)
-        if len(self.rules.views) < 2:
+        if len(views := self.rules.views or ()) < 2:
             raise ValueError("Several views need columns of the items: --views title text.")
-        return self.rules.views
+        return views
 
     def _narrowed(self, data: HeteroData, name: str) -> HeteroData:
         width, rank = data["item"].x.size(1), self.rules.narrow

@@ -55,7 +55,7 @@ def asked(rules: StudyConfig, forms: list[Form]) -> str:
         f"- Data: {rules.k_core}-core, shares {' / '.join(f'{s:g}' for s in rules.shares)}, "
         f"encoder {rules.encoder}"
         + (f", {rules.text_rank} principal components" if rules.text_rank else "")
-        + (f"; views {', '.join(rules.views)}" if "views" in texts else "")
+        + (f"; views {', '.join(rules.views or ())}" if "views" in texts else "")
         + (f"; narrow texts are {rules.narrow} wide." if "narrow" in texts else "."),
         "",
         "Kinds of text: " + "; ".join(f"*{text}*, {TEXTS[text]}" for text in texts) + ".",
