@@ -93,7 +93,12 @@ def ridge(x: Tensor, reg: float) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     Returns:
         Function of targets of shape :math:`(N, d)` to weights of shape :math:`(T, d)` and a
         constant of shape :math:`(d,)`.
+
+    Raises:
+        ValueError: If there is nothing to learn from.
     """
+    if not len(x):
+        raise ValueError("No item has a training interaction, from which texts could be learned.")
     mean = x.mean(0)
     x = x - mean
     gram = x.t() @ x
