@@ -179,12 +179,8 @@ for _kind, _pattern, _first in (
 
 def bounds_of(info: FieldInfo) -> dict[str, Any]:
     """The bounds of a field by name: ``ge``, ``gt``, ``le``, ``lt``."""
-    found = {}
-    for part in info.metadata:
-        for name in ("ge", "gt", "le", "lt"):
-            if (value := getattr(part, name, None)) is not None:
-                found[name] = value
-    return found
+    parts = [(name, part) for part in info.metadata for name in ("ge", "gt", "le", "lt")]
+    return {name: getattr(part, name) for name, part in parts if hasattr(part, name)}
 
 
 def settings_of(config: type[Config], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:

@@ -222,12 +222,15 @@ def singular_vectors(matrix: sp.csr_array, rank: int) -> tuple[Tensor, Tensor, T
 
     Raises:
         ConfigError: If there are not so many.
+        ValueError: If there are no interactions.
     """
     if rank >= min(matrix.shape):
         users, items = matrix.shape
         raise ConfigError(
             f"'rank' must be less than the {users} users and the {items} items, got {rank}.", "rank"
         )
+    if not matrix.nnz:
+        raise ValueError("Singular vectors need training interactions, of which there are none.")
     # A random start of scipy's own would give other signs at each call.
     start = np.random.default_rng(0).standard_normal(min(matrix.shape)).astype(matrix.dtype)
     left, value, right = svds(matrix, k=rank, v0=start)

@@ -83,11 +83,10 @@ class RecommenderModule(LightningModule):
             self.config.check_monitor()
         self.model = model
         self.data = data
-        neighbors = self.config.num_neighbors
         self.loader_options = {
             "batch_size": self.config.batch_size,
             "num_negatives": self.config.num_negatives,
-            "num_neighbors": None if neighbors is None else list(neighbors),
+            "num_neighbors": self.config.num_neighbors,
             **(loader_options or {}),
         }
         self.ranking: dict[str, Any] = {"k": self.config.k, "metrics": self.config.metrics}
