@@ -10,7 +10,7 @@ import pandas as pd
 from torch_geometric.data import HeteroData
 
 from .checkpoint import load_model, load_ranker, save_ranker
-from .config import ConfigError, write_yaml
+from .config import ConfigError, read_yaml, write_yaml
 from .datasets.base import GraphDataset
 from .datasets.tables import read_table
 from .files import atomic_path, write_text
@@ -165,6 +165,26 @@ def write_card(
     has_items = (folder / ITEMS_FILE).exists()
     known = read_json(origin) if origin.exists() else {}
     write_text(folder / CARD_FILE, card(ranker, config or {}, result or {}, known, has_items))
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Reads the description of a run from its folder.
+
+    Raises:
+        ConfigError: If there is none, or it is damaged; says how there will be one.
+    """
+    file = folder / CONFIG_FILE
+    if not file.exists():
+        raise ConfigError(
+            f"{folder} is no run: there is no {CONFIG_FILE}, as 'irllrec train' writes."
+        )
+    try:
+        return read_yaml(file)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error} Put the file back, or delete it and give the run's whole 'irllrec train' "
+            "command again, which writes it anew."
+        ) from None
 
 
 def read_json(path: Path, fields: Sequence[str] = ()) -> dict[str, Any]:

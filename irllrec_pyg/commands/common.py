@@ -10,10 +10,10 @@ import pandas as pd
 import torch
 from torch_geometric.data import HeteroData
 
-from ..config import ConfigError, read_yaml
+from ..config import ConfigError
 from ..datasets.config import NAMES, DataConfig
 from ..files import atomic_path
-from ..model_folder import CONFIG_FILE, load_folder
+from ..model_folder import load_folder, read_config
 from ..ranking import LIST_METRICS, USER_METRICS, Ranker
 
 if TYPE_CHECKING:
@@ -99,12 +99,7 @@ def add_data_of_run(parser: argparse.ArgumentParser, what: str) -> None:
 
 def data_of(folder: str, place: str | None) -> DataConfig:
     """The data set of a run, perhaps at another place."""
-    file = Path(folder, CONFIG_FILE)
-    if not file.exists():
-        raise ConfigError(
-            f"{folder} is no run: there is no {CONFIG_FILE}, as 'irllrec train' writes."
-        )
-    config = DataConfig.read(read_yaml(file).get("data"))
+    config = DataConfig.read(read_config(Path(folder)).get("data"))
     if place is not None:
         other = DataConfig.at(place)
         return config.replace(name=other.name, root=other.root)

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from irllrec_pyg.cli import main
-
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import walk
+
+from irllrec_pyg.cli import main
 
 
 def test_the_page_shows_the_commands_of_the_script():
