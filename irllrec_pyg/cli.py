@@ -20,7 +20,7 @@ from . import __version__
 
 #: Name -> (module with ``add_arguments(parser)`` and ``run(args) -> int``, one line of help).
 #: A module is imported only when its command is used, so that extras stay optional. Where it has
-#: a line ``STOPPED``, that is what Ctrl-C says.
+#: a line ``STOPPED``, that is what Ctrl-C says; one with ``OWN_HELP`` adds ``--help`` itself.
 SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "data": ("irllrec_pyg.commands.data", "look at, check and convert data sets"),
     "texts": ("irllrec_pyg.text.command", "make profiles, intents and embeddings from tables"),
@@ -74,6 +74,7 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
             help=summary,
             description=module.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            add_help=not hasattr(module, "OWN_HELP"),
         )
         module.add_arguments(command)
         command.set_defaults(run=module.run, stopped=getattr(module, "STOPPED", ""))

@@ -33,6 +33,44 @@ def positive(text: str) -> int:
     return number
 
 
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """The argument that names a saved model."""
+    parser.add_argument("run_folder", metavar="RUN", help=RUN_HELP)
+
+
+def add_out(parser: argparse.ArgumentParser) -> None:
+    """The argument that says where a table goes; :func:`check_out` looks at it."""
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="a file that ends in .csv, .csv.gz, .tsv or .parquet, or - for CSV on the output "
+        "(default: a table to read)",
+    )
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """The argument that :func:`limit_threads` reads."""
+    parser.add_argument("--threads", type=positive, help="of the CPU (default: PyTorch's choice)")
+
+
+def add_history(parser: argparse.ArgumentParser, who: argparse._ActionsContainer) -> None:
+    """The arguments of a person who is given by a history; see :func:`history_of`.
+
+    Args:
+        parser (ArgumentParser): The command's.
+        who (group): That of the arguments one of which says whom it is about.
+    """
+    who.add_argument(
+        "--history",
+        nargs="+",
+        metavar="ITEMS",
+        help="items of a person whom the model need not know, separated by commas: a,b,c",
+    )
+    parser.add_argument(
+        "--weights", metavar="NUMBERS", help="how much each item of --history counts: 1,1,3"
+    )
+
+
 def add_metrics(parser: argparse.ArgumentParser) -> None:
     """The arguments of an evaluation."""
     parser.add_argument(
@@ -159,6 +197,12 @@ def filters_of(args: argparse.Namespace, ranker: Ranker) -> "Filters | None":
     if not (any(ids.values()) or args.where or most or args.diversity):
         return None
     return Filters(**ids, where=args.where, max_per=most, diversity=args.diversity)
+
+
+def check_history(args: argparse.Namespace) -> None:
+    """Refuses weights of nothing, before a model is loaded."""
+    if args.weights and not args.history:
+        raise ConfigError("--weights belongs to --history.")
 
 
 def history_of(

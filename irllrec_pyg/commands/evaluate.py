@@ -26,12 +26,13 @@ from ..registry import names
 from .common import (
     RUN_HELP,
     add_metrics,
+    add_out,
+    add_threads,
     check_out,
     data_of,
     limit_threads,
     load,
     open_data,
-    positive,
     show,
 )
 
@@ -55,13 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_metrics(parser)
     parser.add_argument("--data", metavar="FOLDER", help="where the data set lies now")
-    parser.add_argument(
-        "--out",
-        metavar="FILE",
-        help="a file that ends in .csv, .csv.gz, .tsv or .parquet, or - for CSV on the output "
-        "(default: a table to read)",
-    )
-    parser.add_argument("--threads", type=positive, help="of the CPU (default: PyTorch's choice)")
+    add_out(parser)
+    add_threads(parser)
 
 
 def run(args: argparse.Namespace) -> int:
