@@ -9,7 +9,7 @@ from typing import Any, Literal, Self, cast
 
 import pandas as pd
 import torch
-from pydantic import field_validator
+from pydantic import ValidationInfo, field_validator
 from torch_geometric.data import HeteroData
 
 from . import held_out
@@ -81,8 +81,8 @@ class RunConfig(Config):
 
     @field_validator("training")
     @classmethod
-    def _check_monitor(cls, training: TrainingConfig) -> TrainingConfig:
-        if training.eval_every:
+    def _check_monitor(cls, training: TrainingConfig, info: ValidationInfo) -> TrainingConfig:
+        if training.eval_every and info.data.get("ranker") is None:  # else nothing is monitored
             training.check_monitor()
         return training
 
@@ -277,7 +277,7 @@ def _is_finished(config: RunConfig, folder: Path) -> bool:
     """
     if not (folder / CONFIG_FILE).exists():
         return False
-    before = RunConfig.read(read_config(folder))
+    before = read_config(folder, RunConfig.read)
     if _without_budget(before) != _without_budget(config):
         raise ConfigError(
             f"{folder} holds a run with other settings, which are in its {CONFIG_FILE}; take "

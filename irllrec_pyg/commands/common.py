@@ -137,7 +137,7 @@ def add_data_of_run(parser: argparse.ArgumentParser, what: str) -> None:
 
 def data_of(folder: str, place: str | None) -> DataConfig:
     """The data set of a run, perhaps at another place."""
-    config = DataConfig.read(read_config(Path(folder)).get("data"))
+    config = read_config(Path(folder), lambda whole: DataConfig.read(whole.get("data")))
     if place is not None:
         other = DataConfig.at(place)
         return config.replace(name=other.name, root=other.root)
