@@ -107,6 +107,8 @@ def test_a_blend_adds_up_by_its_parts(data):
         assert set(found.table["reason"]) == set(found.parts)
         assert set(found.parts) == {"L3AE", "TextIALS", "GFCF", "TextMean", "TextMean'"}
         assert all(part.adds_up for part in found.parts.values())
+        for name, part in found.parts.items():
+            assert str(part).startswith(f"For {name} alone, on its own scale: the score of item")
         assert abs(found.table["value"]).is_monotonic_decreasing
 
 
