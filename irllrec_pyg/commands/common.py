@@ -194,6 +194,8 @@ def filters_of(args: argparse.Namespace, ranker: Ranker) -> "Filters | None":
         most[column] = int(number)
     given = {name: getattr(args, name) or [] for name in ("allow", "deny")}
     ids = {name: ids_of(ranker, "item", texts) or None for name, texts in given.items()}
+    if args.allow and not ids["allow"]:  # such as of a variable of the shell that is empty
+        raise ConfigError("--allow must be ids of items, got none.")
     if not (any(ids.values()) or args.where or most or args.diversity):
         return None
     return Filters(**ids, where=args.where, max_per=most, diversity=args.diversity)

@@ -129,6 +129,7 @@ def test_a_result_without_fields_is_one_line(run_folder, tmp_path, capsys):
     ("command", "message"),
     [
         ("recommend {run} --user 1", "Unknown user '1'; did you mean '0001'?"),
+        ("recommend {run} --user 0001 --allow ,", "--allow must be ids of items, got none"),
         ("recommend {run} --user 0001 --where pric<3", "no column 'pric'"),
         ("recommend {run} --user 0001 --max-per author", "--max-per must be COLUMN=N"),
         ("recommend {run} --user 0001 --out x.txt", "--out must be -, or end in .csv"),
