@@ -192,9 +192,12 @@ def filters_of(args: argparse.Namespace, ranker: Ranker) -> "Filters | None":
         if not column or not number.isdigit():
             raise ConfigError(f"--max-per must be COLUMN=N, such as author=2, got {text!r}.")
         most[column] = int(number)
-    given = {name: getattr(args, name) or [] for name in ("allow", "deny")}
-    ids = {name: ids_of(ranker, "item", texts) or None for name, texts in given.items()}
-    if args.allow and not ids["allow"]:  # such as of a variable of the shell that is empty
+    ids = {
+        name: ids_of(ranker, "item", texts)
+        for name in ("allow", "deny")
+        if (texts := getattr(args, name)) is not None
+    }
+    if ids.get("allow") == []:  # such as of a variable of the shell that is empty
         raise ConfigError("--allow must be ids of items, got none.")
     if not (any(ids.values()) or args.where or most or args.diversity):
         return None

@@ -148,14 +148,12 @@ def config_of(args: argparse.Namespace, search: dict[str, Any] | None = None) ->
     }
     args.model = known_model(args.model)
     trained = is_trained(args.model)
+    known = settings_for(args.model, args.loss)
     if trained:
-        known = own_settings(args.model, args.loss)
         found = by_path(args.model, found)
         if args.loss != "own":
             found["ranking_loss.name"] = args.loss
             known.add("ranking_loss.name")
-    else:
-        known = set(linear_settings())
     if foreign := sorted(set(found) - known):
         raise ConfigError(
             f"{args.model!r} has no setting {', '.join(foreign)}; --model {args.model} --help "

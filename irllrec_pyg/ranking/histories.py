@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ..sparse import CSR, pointers
+from ..sparse import CSR, pointers, ranges
 from .ranker import Ranker, Similarity
 from .topk import Scorer
 
@@ -33,10 +33,8 @@ class Histories:
     def rows(self, person: Tensor, num_items: int) -> Tensor:
         r"""Some histories as rows of weights, sparse CSR of shape :math:`(B, I)`."""
         start, stop = self.pairs.ptr[person], self.pairs.ptr[person + 1]
-        count = stop - start
-        ptr = torch.cat([count.new_zeros(1), count.cumsum(0)])
-        place = torch.arange(int(ptr[-1]), device=ptr.device)
-        place = place + (start - ptr[:-1]).repeat_interleave(count)
+        row, place = ranges(start, stop)
+        ptr = pointers(row, person.numel())
         return torch.sparse_csr_tensor(
             ptr,
             self.pairs.col[place],
