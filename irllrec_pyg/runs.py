@@ -16,6 +16,7 @@ from . import held_out
 from .config import Config, ConfigError, field, read_yaml, unknown_name, write_yaml
 from .datasets.config import DataConfig
 from .files import write_text
+from .model_card import RULE
 from .model_folder import (
     CONFIG_FILE,
     MODEL_FILE,
@@ -219,11 +220,11 @@ def run(
     if place is not None and not (place / CONFIG_FILE).exists():
         config.save(place / CONFIG_FILE)
     result = fit(model, data, config.training, folder=place, **options)
-    if held_out.rules(data):  # training itself ranks among all
+    if rule := held_out.rules(data):  # training itself ranks among all
         found = held_out.metrics(model, data, config.training)
         result = replace(result, **found)
         if place is not None:
-            whole = {**read_json(place / RESULT_FILE), **found}
+            whole = {**read_json(place / RESULT_FILE), **found, RULE: rule}
             write_text(place / RESULT_FILE, json.dumps(whole, indent=1))
     if place is not None:
         held_out.write_users(place / USERS_FILE, model, data, config.training)
@@ -260,6 +261,7 @@ def _run_ranker(
         result = {
             "seconds": time.perf_counter() - begin,
             **held_out.metrics(found.ranker, data, config.training),
+            RULE: held_out.rules(data),
             "model": describe(found.ranker),
             "search": {name: tuning._asdict() for name, tuning in found.searches.items()},
         }

@@ -71,6 +71,7 @@ def test_training_and_evaluating_rank_by_the_same_rule(shop, tmp_path, kind, mod
     trained = capsys.readouterr().out
     rule = {"cold-items": "Ranked among items without", "cold-users": "Ranked for users whom"}[kind]
     assert rule in trained
+    assert rule in (tmp_path / "run" / "README.md").read_text()
     stored = json.loads((tmp_path / "run" / "result.json").read_text())["test"]
     assert main(["evaluate", run, "--k", "5", "--out", str(tmp_path / "rows.csv")]) == 0
     head, row = (tmp_path / "rows.csv").read_text().splitlines()
