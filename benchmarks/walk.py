@@ -89,7 +89,7 @@ STEAM = Case(
     "773",
     "107,50",
     "--where \"sentiment == 'Very Positive'\" --max-per developer=1",
-    " --trials 2",
+    " --trials 1",
     "item,text\nnew-1,A puzzle adventure. Genres: Indie. Tags: Puzzle and Story Rich.\n"
     "new-2,A shooter in space. Genres: Action. Tags: FPS and Sci-fi.\n",
 )
@@ -213,6 +213,8 @@ def start(command: str, folder: Path) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        # A script that runs in the background of a shell has Ctrl-C ignored, and so have its own.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -253,7 +255,7 @@ def steam_section(found: list[tuple[Step, Ran]], load: tuple[float, float]) -> s
         f"({os.cpu_count()} cores, `OMP_NUM_THREADS={threads}`, Python "
         f"{platform.python_version()}; the machine was shared: load average {load[0]:.1f} at the "
         f"start, {load[1]:.1f} at the end), written by `python benchmarks/walk.py --steam FOLDER`. "
-        "Two settings are tried for each part of the model; without --trials it is twenty. Seconds "
+        "One setting is tried for each part of the model; without `--trials` twenty are. Seconds "
         "are of the clock, with those of the imports; of the server, until it answers.\n\n"
         "| command | seconds | peak memory |\n|---|--:|--:|\n"
     )

@@ -25,7 +25,7 @@ def metrics(
         data (HeteroData): The graph that it was built with.
         ranking (TrainingConfig): Says which metrics, at which lengths.
     """
-    options = {"k": ranking.k, "metrics": ranking.metrics}
+    options: dict[str, Any] = {"k": ranking.k, "metrics": ranking.metrics}
     hidden = ranking.exclude_validation
     return {
         "test": by_rules(evaluate, ranker, data, "test", hidden, **options),

@@ -222,7 +222,7 @@ def run(
     result = fit(model, data, config.training, folder=place, **options)
     if rule := held_out.rules(data):  # training itself ranks among all
         found = held_out.metrics(model, data, config.training)
-        result = replace(result, **found)
+        result = replace(result, test=found["test"], validation=found["validation"])
         if place is not None:
             whole = {**read_json(place / RESULT_FILE), **found, RULE: rule}
             write_text(place / RESULT_FILE, json.dumps(whole, indent=1))
