@@ -128,7 +128,9 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     try:
         content = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from None
+        raise ConfigError(f"{path} is not YAML: {error}.") from None
+    if content is None:
+        raise ConfigError(f"{path} is empty: it must hold settings by name.")
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold settings by name, got {type(content).__name__}.")
     return content

@@ -196,9 +196,9 @@ class TableDataset(GraphDataset):
         when = None
         if timed:
             try:
-                when = time_order(core["time"], "time")
+                when = time_order(core["time"], "time", path)
             except ValueError as error:
-                raise DataFileError(str(error).replace("df", str(path), 1)) from None
+                raise DataFileError(str(error)) from None
             # Interactions of one time are in no order, and the file's must not become theirs.
             place = np.lexsort((when, item, user))
             place = place[np.random.default_rng(self.seed).permutation(len(place))]

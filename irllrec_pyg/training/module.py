@@ -15,7 +15,8 @@ from ..edges import EDGE_TYPE, SPLITS, check_data
 from ..loader import TripletLoader, triplet_loader
 from ..loader.draws import stream_key
 from ..nn import Recommender
-from ..ranking.evaluate import check_graph, evaluate
+from ..ranking.evaluate import evaluate
+from ..ranking.labels import check_graph
 from ..tensor_file import CheckpointError
 from .config import TrainingConfig
 from .validation import check_checkpoint

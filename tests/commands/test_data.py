@@ -96,7 +96,7 @@ def test_a_file_with_other_names_becomes_a_folder(tmp_path, capsys):
     shop = tmp_path / "shop"
     assert (shop / "interactions.csv").read_text() == "item,user,time\n007,ann,3\n"
     assert (shop / "items.csv").read_text() == "item,title\n007,Bond\n"
-    assert "orders.csv: 1 rows" in capsys.readouterr().out
+    assert "orders.csv: left out 1, without an id" in capsys.readouterr().out
     assert main([*command, "--user", "customer"]) == 2
     assert "no column 'customer'; its columns are isbn, who, when" in capsys.readouterr().err
 
