@@ -1,7 +1,8 @@
-"""Answer requests over HTTP: lists, what is similar, why, new items.
+"""Answer requests over HTTP: lists, what is similar, why, new items; or an assistant's by MCP.
 
     irllrec serve runs/shop
     irllrec serve runs/shop --host 0.0.0.0 --port 80 --with-data
+    irllrec serve runs/shop --mcp         what an assistant starts; the same as tools
     curl localhost:8000/recommend --json '{"users": ["ann", "007"], "k": 3}'
 
 http://localhost:8000/docs lists every request with examples. Where the environment has
@@ -11,11 +12,15 @@ several on other ports where one does not suffice.
 """
 
 import argparse
+import asyncio
 import socket
 import sys
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from ..config import ConfigError
+from ..ranking import Ranker
 from .common import RUN_HELP, add_data_of_run, limit_threads, load, positive
 
 STOPPED = "requests that were begun are answered"
@@ -29,6 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--port", type=int, default=8000, help="0: any that is free (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--mcp",
+        action="store_true",
+        help="answer an assistant by the Model Context Protocol over standard input and output, in "
+        "the place of HTTP (extra 'mcp')",
     )
     parser.add_argument(
         "--index",
@@ -58,22 +69,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serves until it is stopped."""
+    limit_threads(args)
+    limits = {
+        f"max_{name}": getattr(args, f"max_{name}") for name in ("batch", "k", "history", "body")
+    }
+    source = partial(load, args.run_folder, args)
+    serve = _serve_tools if args.mcp else _serve_http
+    serve(args, source, {**limits, "threads": args.concurrency})
+    return 0
+
+
+def _serve_http(
+    args: argparse.Namespace, source: Callable[[], Ranker], limits: dict[str, Any]
+) -> None:
     try:
         import uvicorn
     except ImportError:
         raise ImportError("irllrec serve needs: pip install 'irllrec_pyg[serve]'.") from None
     from ..serving import create_app
 
-    limit_threads(args)
-    limits = {
-        f"max_{name}": getattr(args, f"max_{name}") for name in ("batch", "k", "history", "body")
-    }
     with listening(args.host, args.port) as server:
-        app = create_app(
-            partial(load, args.run_folder, args),
-            {**limits, "threads": args.concurrency},
-            args.index,
-        )
+        app = create_app(source, limits, args.index)
         host, port = server.getsockname()[:2]
         print(
             f"http://{f'[{host}]' if ':' in host else host}:{port}/docs",
@@ -82,7 +98,20 @@ def run(args: argparse.Namespace) -> int:
         )
         config = uvicorn.Config(app, log_level="warning", access_log=False)
         uvicorn.Server(config).run(sockets=[server])
-    return 0
+
+
+def _serve_tools(
+    args: argparse.Namespace, source: Callable[[], Ranker], limits: dict[str, Any]
+) -> None:
+    try:
+        from ..serving.tools import serve_stdio
+    except ImportError as error:
+        raise ImportError(
+            f"irllrec serve --mcp needs: pip install 'irllrec_pyg[mcp]' ({error})."
+        ) from None
+    from ..serving import Limits, Shelf
+
+    asyncio.run(serve_stdio(Shelf(source, args.index), Limits.read(limits)))
 
 
 def listening(host: str, port: int) -> socket.socket:

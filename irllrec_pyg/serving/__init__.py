@@ -1,7 +1,7 @@
 """A model over HTTP."""
 
 try:
-    import fastapi as _fastapi  # noqa: F401
+    import fastapi_offline as _fastapi_offline  # noqa: F401
     import prometheus_client as _prometheus_client  # noqa: F401
 except ImportError as error:
     raise ImportError(f"A server needs: pip install 'irllrec_pyg[serve]' ({error}).") from error

@@ -1,6 +1,6 @@
 """Requests and answers, as OpenAPI shows them."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, model_validator
 
@@ -39,21 +39,25 @@ class History(_Request):
     label: Id | None = Field(None, description="what the answer calls the person")
 
 
+#: Requests for lists by whom they name; the page of the documentation lets one choose.
+RECOMMEND_EXAMPLES: dict[str, Any] = {
+    "users": {"value": {"users": ["ann", "007"], "k": 5}},
+    "histories": {
+        "value": {
+            "histories": [{"items": ["00042", "00107"], "weights": [1, 2]}],
+            "k": 10,
+            "filters": {"where": "price < 20", "max_per": {"author": 2}},
+        }
+    },
+}
+
+
 class RecommendRequest(_Request):
     """People to recommend to: users of the data set, others by their histories, or both."""
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={
-            "examples": [
-                {"users": ["ann", "007"], "k": 5},
-                {
-                    "histories": [{"items": ["00042", "00107"], "weights": [1, 2]}],
-                    "k": 10,
-                    "filters": {"where": "price < 20", "max_per": {"author": 2}},
-                },
-            ]
-        },
+        json_schema_extra={"examples": [one["value"] for one in RECOMMEND_EXAMPLES.values()]},
     )
     users: list[Id] = Field([], description="users of the data set, by the owner's ids")
     histories: list[History] = Field([], description="people by what they have")
@@ -122,16 +126,18 @@ class AddItemsRequest(_Request):
 class Listed(BaseModel):
     """An item, or a user, of a list."""
 
-    id: int | str
-    rank: int
-    score: float
-    title: str | None = None
+    id: int | str = Field(examples=["00107"])
+    rank: int = Field(examples=[1])
+    score: float = Field(examples=[0.83])
+    title: str | None = Field(None, examples=["a novel of lighthouses"])
 
 
 class PersonList(BaseModel):
     """The list of a person."""
 
-    user: int | str | None = Field(description="the user's id, or the label of the history")
+    user: int | str | None = Field(
+        description="the user's id, or the label of the history", examples=["ann"]
+    )
     items: list[Listed]
 
 
@@ -145,7 +151,7 @@ class RecommendAnswer(BaseModel):
 class SimilarList(BaseModel):
     """What is like one of the items, or users."""
 
-    of: int | str
+    of: int | str = Field(examples=["00042"])
     similar: list[Listed]
 
 
@@ -159,10 +165,10 @@ class SimilarAnswer(BaseModel):
 class Reason(BaseModel):
     """A part of an explanation."""
 
-    reason: str
-    item: int | str | None
-    value: float | None
-    share: float | None
+    reason: str = Field(examples=["item of the history"])
+    item: int | str | None = Field(examples=["00042"])
+    value: float | None = Field(examples=[0.6])
+    share: float | None = Field(examples=[0.72])
 
 
 class ExplainAnswer(BaseModel):
@@ -214,7 +220,7 @@ class Health(BaseModel):
 class Problem(BaseModel):
     """What is wrong, and what to do."""
 
-    error: str
+    error: str = Field(examples=["Unknown user 'nobody'."])
 
 
 ExplainAnswer.model_rebuild()
