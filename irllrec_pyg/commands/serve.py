@@ -13,6 +13,7 @@ several on other ports where one does not suffice.
 
 import argparse
 import asyncio
+import gc
 import socket
 import sys
 from collections.abc import Callable
@@ -82,10 +83,6 @@ def run(args: argparse.Namespace) -> int:
 def _serve_http(
     args: argparse.Namespace, source: Callable[[], Ranker], limits: dict[str, Any]
 ) -> None:
-    try:
-        import uvicorn
-    except ImportError:
-        raise ImportError("irllrec serve needs: pip install 'irllrec_pyg[serve]'.") from None
     from ..serving import create_app
 
     with listening(args.host, args.port) as server:
@@ -96,8 +93,19 @@ def _serve_http(
             file=sys.stderr,
             flush=True,
         )
-        config = uvicorn.Config(app, log_level="warning", access_log=False)
-        uvicorn.Server(config).run(sockets=[server])
+        answer(app, server)
+
+
+def answer(app: Any, server: socket.socket) -> None:
+    """Runs an application until the process is stopped."""
+    import uvicorn
+
+    # What is there now stays. To look through it for garbage would stop all requests for as much as
+    # a second, every few hundred of them.
+    gc.collect()
+    gc.freeze()
+    config = uvicorn.Config(app, log_level="warning", access_log=False)
+    uvicorn.Server(config).run(sockets=[server])
 
 
 def _serve_tools(

@@ -80,16 +80,7 @@ def create_app(
         redoc_url=None,
         static_url=DOCS_FILES,
         swagger_ui_parameters={"defaultModelsExpandDepth": 0},
-        responses={
-            code: {"model": m.Problem, "description": said}
-            for code, said in (
-                (401, "The key is missing or wrong."),
-                (404, "An id is unknown."),
-                (413, "The body is too large."),
-                (422, "Something in the request is wrong, or too much."),
-                (501, "The model cannot do this."),
-            )
-        },
+        responses=m.PROBLEMS,
     )
     app.state.shelf, app.state.metrics = shelf, Metrics(shelf)
     app.add_middleware(Guard, metrics=app.state.metrics, max_body=limits.max_body, key=key)

@@ -174,7 +174,7 @@ class Reason(BaseModel):
 class ExplainAnswer(BaseModel):
     """Why an item has its score."""
 
-    version: int
+    version: int = Field(examples=[1])
     score: float | None
     adds_up: bool = Field(description="whether the values add up to the score")
     text: str
@@ -220,7 +220,23 @@ class Health(BaseModel):
 class Problem(BaseModel):
     """What is wrong, and what to do."""
 
-    error: str = Field(examples=["Unknown user 'nobody'."])
+    error: str
 
+
+#: Status -> what it means, with an example.
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {
+        "model": Problem,
+        "description": said,
+        "content": {"application/json": {"example": {"error": example}}},
+    }
+    for status, said, example in (
+        (401, "The key is missing or wrong.", "The key is missing or wrong; send it as …"),
+        (404, "An id is unknown.", "Unknown user 'nobody'."),
+        (413, "The body is too large.", "The body may have 1048576 bytes; send several …"),
+        (422, "Something in the request is wrong, or too much.", "'k' must be at most 1000, got …"),
+        (501, "The model cannot do this.", "EASE is explained by history, got 'by' 'parts'."),
+    )
+}
 
 ExplainAnswer.model_rebuild()
