@@ -108,8 +108,8 @@ class Guard:
     def _knows_key(self, headers: dict[bytes, bytes]) -> bool:
         if self.key is None:
             return True
-        bearer = headers.get(b"authorization", b"")
-        given = headers.get(b"x-api-key") or bearer.removeprefix(b"Bearer ")
+        scheme, _, bearer = headers.get(b"authorization", b"").partition(b" ")
+        given = headers.get(b"x-api-key") or (bearer if scheme.lower() == b"bearer" else b"")
         return hmac.compare_digest(given, self.key)
 
     def _counted(self, receive: Receive) -> Receive:

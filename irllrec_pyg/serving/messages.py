@@ -2,30 +2,56 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StrictStr,
+    model_validator,
+)
 
 Id = Annotated[StrictStr, Field(max_length=1000)] | StrictInt
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class _Request(BaseModel):
+MOST_FIELDS = 1000  # of an object
+
+
+def _few_fields(value: Any) -> Any:
+    if isinstance(value, dict) and len(value) > MOST_FIELDS:
+        raise ValueError(f"there may be {MOST_FIELDS} fields, not {len(value)}")
+    return value
+
+
+# A body of a megabyte may have hundreds of thousands of faults; to write them all down would stop
+# the server for half a minute. A list is refused at its first one, an object by its size.
+Ids = Annotated[list[Id], Field(fail_fast=True)]
+
+
+class _Object(BaseModel):
+    _few = model_validator(mode="before")(_few_fields)
+
+
+class _Request(_Object):
     model_config = ConfigDict(extra="forbid")
 
 
 class Rules(_Request):
     """Which items may be listed; see :class:`irllrec_pyg.ranking.Filters`."""
 
-    allow: list[Id] | None = Field(None, description="only these items")
-    deny: list[Id] | None = Field(None, description="none of these items")
+    allow: Ids | None = Field(None, description="only these items")
+    deny: Ids | None = Field(None, description="none of these items")
     where: str | None = Field(
         None,
         max_length=1000,
         description="a condition on columns of the items' table",
         examples=["price < 20 and in_stock == True"],
     )
-    max_per: dict[str, Annotated[StrictInt, Field(ge=1)]] = Field(
-        {}, description="at most so many of a value of a column", examples=[{"author": 2}]
-    )
+    max_per: Annotated[
+        dict[str, Annotated[StrictInt, Field(ge=1)]], BeforeValidator(_few_fields)
+    ] = Field({}, description="at most so many of a value of a column", examples=[{"author": 2}])
     diversity: float = Field(
         0.0, ge=0, le=1, description="0: the best items; 1: items as unlike as can be"
     )
@@ -34,8 +60,10 @@ class Rules(_Request):
 class History(_Request):
     """A person whom the model need not know."""
 
-    items: list[Id] = Field(min_length=1, description="what the person has")
-    weights: list[Weight] | None = Field(None, description="how much each of the items counts")
+    items: Ids = Field(min_length=1, description="what the person has")
+    weights: Annotated[list[Weight], Field(fail_fast=True)] | None = Field(
+        None, description="how much each of the items counts"
+    )
     label: Id | None = Field(None, description="what the answer calls the person")
 
 
@@ -59,8 +87,10 @@ class RecommendRequest(_Request):
         extra="forbid",
         json_schema_extra={"examples": [one["value"] for one in RECOMMEND_EXAMPLES.values()]},
     )
-    users: list[Id] = Field([], description="users of the data set, by the owner's ids")
-    histories: list[History] = Field([], description="people by what they have")
+    users: Ids = Field([], description="users of the data set, by the owner's ids")
+    histories: Annotated[list[History], Field(fail_fast=True)] = Field(
+        [], description="people by what they have"
+    )
     k: int = Field(20, ge=1, description="length of the lists")
     exclude: Literal["known", "train", "none"] = Field(
         "known",
@@ -76,8 +106,8 @@ class SimilarRequest(_Request):
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"items": ["00042"], "k": 5}]}
     )
-    items: list[Id] = Field([], description="of these items, by the owner's ids")
-    users: list[Id] = Field([], description="or of these users")
+    items: Ids = Field([], description="of these items, by the owner's ids")
+    users: Ids = Field([], description="or of these users")
     k: int = Field(20, ge=1, description="how many of each")
     filters: Rules | None = None
 
@@ -97,7 +127,7 @@ class ExplainRequest(_Request):
     )
 
 
-class NewItem(BaseModel):
+class NewItem(_Object):
     """An item with its texts and whatever columns the table of the items has."""
 
     model_config = ConfigDict(extra="allow")
@@ -120,7 +150,7 @@ class AddItemsRequest(_Request):
             "examples": [{"items": [{"item": "00999", "title": "a novel of lighthouses"}]}]
         },
     )
-    items: list[NewItem] = Field(min_length=1)
+    items: Annotated[list[NewItem], Field(fail_fast=True)] = Field(min_length=1)
 
 
 class Listed(BaseModel):
