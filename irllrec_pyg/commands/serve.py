@@ -7,13 +7,19 @@
 
 http://localhost:8000/docs lists every request with examples. Where the environment has
 IRLLREC_API_KEY, requests need it in the header X-API-Key. POST /reload puts the model that then
-lies in the folder in the place of the old one; no request is lost. One process serves; start
-several on other ports where one does not suffice.
+lies in the folder in the place of the old one; no request is lost. On the open net, put a proxy
+such as nginx or Caddy before it, which takes slow clients and encryption upon itself.
+
+One process serves: requests are ranked in threads, at once on all cores, and items that were added
+or a model that was changed hold for all of them. For more machines, start one on each behind a
+proxy, and send /reload and /items to every one.
 """
 
 import argparse
 import asyncio
 import gc
+import ipaddress
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -83,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
 def _serve_http(
     args: argparse.Namespace, source: Callable[[], Ranker], limits: dict[str, Any]
 ) -> None:
-    from ..serving import create_app
+    from ..serving import KEY, create_app
 
     with listening(args.host, args.port) as server:
         app = create_app(source, limits, args.index)
@@ -93,6 +99,11 @@ def _serve_http(
             file=sys.stderr,
             flush=True,
         )
+        if KEY not in os.environ and not ipaddress.ip_address(host).is_loopback:
+            print(
+                f"warning: without {KEY} anybody on the network may ask and change.",
+                file=sys.stderr,
+            )
         answer(app, server)
 
 

@@ -7,8 +7,8 @@ try:
 except ImportError as error:
     raise ImportError(f"A server needs: pip install 'irllrec_pyg[serve]' ({error}).") from error
 
-from .app import create_app
+from .app import KEY, create_app
 from .limits import Limits
 from .served import Served, Shelf
 
-__all__ = ["Limits", "Served", "Shelf", "create_app"]
+__all__ = ["KEY", "Limits", "Served", "Shelf", "create_app"]

@@ -156,6 +156,16 @@ def test_the_command_serves_and_ends_cleanly(folder):
     )
 
 
+def test_who_is_open_to_the_network_without_a_key_is_warned(folder, capsys, monkeypatch):
+    monkeypatch.setattr("irllrec_pyg.commands.serve.answer", lambda app, server: None)
+    for host, key, warned in (("0.0.0.0", "", 1), ("127.0.0.1", "", 0), ("0.0.0.0", "secret", 0)):
+        monkeypatch.delenv("IRLLREC_API_KEY", raising=False)
+        if key:
+            monkeypatch.setenv("IRLLREC_API_KEY", key)
+        assert main(["serve", str(folder), "--host", host, "--port", "0"]) == 0
+        assert capsys.readouterr().err.count("anybody on the network") == warned
+
+
 def test_what_the_command_cannot_do_is_one_line(folder, tmp_path, capsys):
     for arguments, said in (
         ([str(tmp_path / "none")], "irllrec train"),
