@@ -1,5 +1,6 @@
 """Health, metrics, documentation, and models that change while requests come."""
 
+import gc
 import os
 import re
 import signal
@@ -8,13 +9,14 @@ import sys
 import threading
 import time
 import urllib.request
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from irllrec_pyg import save_folder
+from irllrec_pyg import build_model, save_folder
 from irllrec_pyg.cli import main
-from irllrec_pyg.linear import Popularity, TextMean
+from irllrec_pyg.linear import EASE, Popularity, TextMean
 from irllrec_pyg.serving import Shelf
 
 from .conftest import encode
@@ -117,6 +119,19 @@ def test_a_model_without_a_folder_is_not_loaded_again(ease, ask):
     answer = ask(ease).post("/reload")
     assert answer.status_code == 422
     assert "not loaded from a folder" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("kind", [EASE, TextMean, lambda data: build_model("lightgcn", data)])
+def test_the_memory_of_a_replaced_model_is_free_at_once(shop, kind):
+    shelf = Shelf(lambda: kind(shop))
+    shelf.current.lists.recommend("u1", k=2)
+    before = weakref.ref(shelf.current.ranker)
+    gc.disable()  # nobody looks for garbage
+    try:
+        shelf.reload()
+        assert before() is None
+    finally:
+        gc.enable()
 
 
 def test_items_that_were_added_stay_after_a_reload(shop):

@@ -11,6 +11,7 @@ pytest.importorskip("mcp")
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
+from irllrec_pyg.cli import main
 from irllrec_pyg.serving import Limits, Shelf
 from irllrec_pyg.serving.tools import create_tools
 
@@ -89,6 +90,13 @@ def test_a_fault_tells_nothing_of_the_code(ease, monkeypatch):
     _, (answer,) = talk(ease, ("recommend", {"users": ["u1"]}))
     assert answer.is_error
     assert "secret" not in answer.content[0].text
+
+
+def test_a_missing_package_names_the_extra(folder, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "mcp.server", None)
+    monkeypatch.delitem(sys.modules, "irllrec_pyg.serving.tools")
+    assert main(["serve", str(folder), "--mcp"]) == 2
+    assert "pip install 'irllrec_pyg[mcp]'" in capsys.readouterr().err
 
 
 @pytest.mark.slow
