@@ -61,15 +61,16 @@ ABILITIES = {
 
 
 def create_tools(shelf: Shelf, limits: Limits) -> "Server[Any]":
-    """A server of the Model Context Protocol, for any of its transports.
+    """A server of the Model Context Protocol, for any of its transports, or for the in-process
+    ``mcp.Client`` of its library.
 
     Args:
         shelf (Shelf): The model.
         limits (Limits): What one call may ask for.
 
     Example:
-        >>> async with Client(create_tools(Shelf("runs/shop"), Limits())) as client:
-        ...     await client.call_tool("recommend", {"users": ["ann"], "k": 3})
+        >>> create_tools(Shelf(EASE(data)), Limits()).name
+        'irllrec'
     """
     threads = anyio.CapacityLimiter(limits.threads or os.cpu_count() or 1)
 
