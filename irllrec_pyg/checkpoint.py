@@ -191,8 +191,8 @@ def _restore(
         if not isinstance(names, list) or set(own) != {"user", "item"}:
             raise ValueError("'intents' must have names and vectors")
         ranker.named_intents = NamedIntents(names, **own)
-        if items.size(1) % own["user"].size(1):
-            raise ValueError("'intents' must be as wide as a layer of the embeddings")
+        if items.size(1) != own["user"].size(1):
+            raise ValueError("'intents' must be as wide as the embeddings")
     return ranker
 
 

@@ -236,7 +236,7 @@ class Recommender(IntentRanker):
 
     def name_intents(self, texts: Mapping[str, Any]) -> None:
         """Gives intents names, by which :meth:`explain` tells what a user and an item have in
-        common; they are saved with the model.
+        common; they are saved with the model, and are those of the weights that it has now.
 
         Args:
             texts (mapping): The vector of a text by the intent's name, of the encoder that made the
@@ -250,7 +250,8 @@ class Recommender(IntentRanker):
             raise ValueError("The model has no 'intent' head, whose map turns texts into intents.")
         if not texts:
             raise ValueError("'texts' must hold a vector for each intent, got none.")
-        self.named_intents = name_intents(head, self.num_users, texts)
+        with self.ranking():
+            self.named_intents = name_intents(head.features, self.embed(), texts)
 
     def _intent_head(self) -> IntentAlignment | None:
         heads = [head for _, head in self.named_heads() if isinstance(head, IntentAlignment)]
