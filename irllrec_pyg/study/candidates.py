@@ -17,7 +17,7 @@ from ..nn.heads.base import TextHead
 from ..nn.model_config import ModelConfig
 from ..nn.recommender import Recommender
 from ..published import model_config, published_grid, published_settings, split_name
-from ..ranking import Blend, Ranker
+from ..ranking import Blend, Ranker, Rerank
 from ..registry import lookup
 from ..training import TrainingConfig, fit
 from ..training.callbacks import Watched
@@ -137,6 +137,10 @@ class Candidate:
         """
         raise NotImplementedError
 
+    def finished(self, ranker: Ranker, data: HeteroData) -> Ranker:
+        """The model with what it learns when its settings are chosen."""
+        return ranker
+
     @property
     def description(self) -> dict[str, Any]:
         """What it is, as plain values; a study holds on to it."""
@@ -200,6 +204,17 @@ class BlendCandidate(Candidate):
         """What it is, with its parts."""
         parts = {part.name: part.description for part in self.parts}
         return {**super().description, "parts": parts}
+
+
+class RerankCandidate(BlendCandidate):
+    """A blend whose first items trees put in another order; they learn from the validation
+    interactions when the weights have been chosen.
+    """
+
+    def finished(self, ranker: Ranker, data: HeteroData) -> Ranker:
+        """The blend with trees."""
+        assert isinstance(ranker, Blend)
+        return Rerank(*ranker.rankers(), weights=ranker.shares).learn(data)
 
 
 class LinearCandidate(Candidate):
