@@ -1,5 +1,7 @@
 """Trees over a blend: what they may change, what they learn, and how they are kept."""
 
+from itertools import chain
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -107,9 +109,9 @@ def crossed():
         pairs["edge_index"] += [(user, item) for item in others[: 4 if user % 2 else 10]]
         pairs["val_edge_label_index"] += [(user, item) for item in liked[:2]]
         pairs["edge_label_index"] += [(user, item) for item in liked[2:]]
-    every = pd.DataFrame(sum(pairs.values(), []), columns=["user", "item"])
+    every = pd.DataFrame(list(chain(*pairs.values())), columns=["user", "item"])
     data = from_interactions(every, "user", "item")  # of another split, which is replaced
-    assert data["user"].num_nodes == users and data["item"].num_nodes == items
+    assert (data["user"].num_nodes, data["item"].num_nodes) == (users, items)
     for name, found in pairs.items():
         data[EDGE_TYPE][name] = torch.tensor(found).t().contiguous()
     return data, [Table(data, table) for table in tables]
@@ -118,7 +120,7 @@ def crossed():
 def test_trees_learn_which_part_to_believe(crossed):
     pytest.importorskip("lightgbm")
     data, parts = crossed
-    settings = dict(least=20, rounds=50, rate=0.2, depth=26)
+    settings = {"least": 20, "rounds": 50, "rate": 0.2, "depth": 26}
     model = Rerank(*parts, **settings).learn(data)
     assert len(model.trees) == 4
     blend, found = (evaluate(r, data, k=5)["ndcg@5"] for r in (Blend(*parts), model))
@@ -155,7 +157,8 @@ def test_trees_are_kept_with_the_model(tiny_data, parts, tmp_path):
     model = Rerank(*parts, trees=forests(), depth=4, weights=(2, 1))
     save_ranker(model, tmp_path / "m.safetensors")
     loaded = load_ranker(tmp_path / "m.safetensors")
-    assert type(loaded) is Rerank and loaded.config == model.config
+    assert type(loaded) is Rerank
+    assert loaded.config == model.config
     assert torch.equal(loaded.score(EVERYONE), model.score(EVERYONE))
     nested = Blend(model, parts[0])
     save_ranker(nested, tmp_path / "n.safetensors")
