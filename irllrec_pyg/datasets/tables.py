@@ -147,3 +147,24 @@ def k_core(user: NDArray[Any], item: NDArray[Any], k: int) -> NDArray[np.bool_]:
         kept = kept[~few]
     whole = pairs["user"].isin(kept["user"]) & pairs["item"].isin(kept["item"])
     return whole.to_numpy()
+
+
+def largest_core(user: NDArray[Any], item: NDArray[Any], k: int) -> int:
+    r"""The largest core, up to ``k``, that holds any interaction."""
+    return next(core for core in range(k, -1, -1) if k_core(user, item, core).any())
+
+
+def core_of(table: pd.DataFrame, k: int, path: Path) -> pd.DataFrame:
+    r"""The rows of a table of interactions that are left in its core.
+
+    Raises:
+        DataFileError: If none is; says which core has some.
+    """
+    sides = table["user"].to_numpy(), table["item"].to_numpy()
+    core = table[k_core(*sides, k)]
+    if core.empty:
+        raise DataFileError(
+            f"{path}: nothing is left of {len(table)} interactions with 'k_core' {k}; "
+            f"{largest_core(*sides, k)} is the largest that leaves some (--k-core)."
+        )
+    return core

@@ -85,9 +85,8 @@ def _plain_text(value: Any) -> Any:
 
 
 def _ranks(values: Any) -> NDArray[np.int64]:
-    if isinstance(values, list):  # Python's numbers, which are compared exactly
-        rank = {value: at for at, value in enumerate(sorted(set(values)))}
-        return np.array([rank[value] for value in values], np.int64)
+    if isinstance(values, list):
+        values = np.array(values, object)  # Python's numbers, which are compared exactly
     return np.unique(values, return_inverse=True)[1].astype(np.int64)
 
 

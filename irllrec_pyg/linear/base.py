@@ -18,7 +18,7 @@ from ..ranking.explain import Contributions, Person
 from ..ranking.ranker import Ranker, ranker_arguments
 from ..ranking.topk import Scorer
 from ..registry import Configured
-from ..sparse import multiply
+from ..sparse import history_rows, multiply
 
 
 class LinearModel(Ranker, Configured):
@@ -87,15 +87,9 @@ class LinearModel(Ranker, Configured):
             Tensor of shape :math:`(B, I)`; nothing is masked.
 
         Raises:
-            ValueError: If it has another shape.
+            ValueError: If it has another shape, or a value is NaN or infinite.
         """
-        if history.dim() != 2 or history.size(1) != self.num_items:
-            raise ValueError(
-                f"'history' must have the {self.num_items} items as columns, got shape "
-                f"{tuple(history.shape)}."
-            )
-        rows = history.to(self.seen_ptr.device).to_sparse_csr()
-        return self.predict(rows if rows.is_floating_point() else rows.float())
+        return self.predict(history_rows(history, self.num_items, self.seen_ptr.device))
 
     @classmethod
     def limits(cls, data: HeteroData) -> dict[str, int]:

@@ -80,6 +80,10 @@ def test_nothing_is_said_of_tables_without_fault(tmp_path):
     titles = pd.DataFrame({"item": [f"i{i}" for i in range(6)], "title": "t"})
     titles.to_csv(tmp_path / "items.csv", index=False)
     assert check_tables(tmp_path) == []
+    (tmp_path / "users.csv").write_text("user,text\nu1,likes t\n")
+    (said,) = map(str, check_tables(tmp_path))
+    assert "users.csv: texts of users are left out" in said
+    assert "--user-text" in said
 
 
 def test_a_file_with_other_names_becomes_a_folder(tmp_path, capsys):
