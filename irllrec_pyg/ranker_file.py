@@ -75,7 +75,8 @@ def is_whole(metadata: Mapping[str, Any]) -> bool:
 def _check_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     own = ("part.",) if is_whole(metadata) else ("state.", "fold.", "intents.", *EMBEDDINGS)
     for name, tensor in tensors.items():
-        of_a_part = "blend" in metadata and name.partition(".")[0].isdigit()
+        prefix = name.partition(".")[0]
+        of_a_part = "blend" in metadata and (prefix.isdigit() or prefix == "trees")
         if not of_a_part and not name.startswith(own) and name not in (*POINTERS, *IDS):
             raise ValueError(f"{name!r} is no part of a model")
         if not is_finite(tensor):

@@ -8,7 +8,7 @@ from typing import Any
 from ..config import ConfigError, read_yaml, unknown_name
 from ..published import split_name
 from ..registry import names
-from .candidates import BlendCandidate, Candidate, Find, LinearCandidate
+from .candidates import BlendCandidate, Candidate, Find, LinearCandidate, RerankCandidate
 from .graph_candidates import GraphCandidate
 from .ranges import Range
 
@@ -107,7 +107,7 @@ def read_candidate(
         name (str): What the study calls it.
         row (mapping, optional): ``model`` (default: the name), and the arguments of
             :class:`Candidate`; a range is two numbers, a list, or ``{low, high, log}``. Or
-            ``blend``, a list of names.
+            ``blend``, a list of names, or ``rerank``, the same with trees.
         candidates (mapping, optional): Those that a blend may name. (default: registered ones)
 
     Raises:
@@ -116,12 +116,13 @@ def read_candidate(
     if row is not None and not isinstance(row, Mapping):
         raise ConfigError(f"{name}: a model must be described by fields, got {row!r}.")
     row = dict(row or {})
-    known = ["model", "blend", "settings", "search", "without_text", "against", "splits", "seeds"]
+    known = ["model", "blend", "rerank", "settings", "search", "without_text"]
+    known += ["against", "splits", "seeds"]
     for key in row:
         if key not in known:
             raise ConfigError(f"{name}: {unknown_name('field', key, known)}")
     _check(name, row)
-    if "blend" in row:
+    if "blend" in row or "rerank" in row:
         return _read_blend(name, row, candidates)
     search = row.pop("search", None)
     if search is not None:
@@ -151,20 +152,21 @@ def _check(name: str, row: Mapping[str, Any]) -> None:
 def _read_blend(
     name: str, row: Mapping[str, Any], candidates: Mapping[str, Candidate] | None
 ) -> Candidate:
-    parts = row["blend"]
+    kind = "rerank" if "rerank" in row else "blend"
+    parts = row[kind]
     names_alone = isinstance(parts, list) and all(isinstance(part, str) for part in parts)
-    if not names_alone or not parts or set(row) - {"blend", "against", "splits", "seeds"}:
+    if not names_alone or not parts or set(row) - {kind, "against", "splits", "seeds"}:
         raise ConfigError(
-            f"{name}: 'blend' must be names, beside 'against', 'splits' and 'seeds' alone."
+            f"{name}: {kind!r} must be names, beside 'against', 'splits' and 'seeds' alone."
         )
     if twice := [part for part in parts if parts.count(part) > 1]:
-        raise ConfigError(f"{name}: 'blend' names {twice[0]!r} more than once.")
+        raise ConfigError(f"{name}: {kind!r} names {twice[0]!r} more than once.")
     found = tuple((candidates or {}).get(part) or named(part) for part in parts)
     splits = [part.splits for part in found if part.splits]
     seeds = [part.seeds for part in found if part.seeds]
-    return BlendCandidate(
+    return (RerankCandidate if kind == "rerank" else BlendCandidate)(
         name,
-        "blend",
+        kind,
         splits=row.get("splits", min(splits, default=None)),
         seeds=row.get("seeds", min(seeds, default=None)),
         parts=found,

@@ -13,7 +13,7 @@ from ..datasets.interactions import from_interactions
 from ..linear import LinearModel
 from ..nn.features import MissingTextError
 from ..published import published_grid
-from ..ranking import Blend, Ranker
+from ..ranking import Blend, Ranker, Rerank
 from ..registry import lookup
 from .ranges import Range
 
@@ -131,6 +131,10 @@ class Candidate:
         """
         raise NotImplementedError
 
+    def finished(self, ranker: Ranker, data: HeteroData) -> Ranker:
+        """The model with what it learns when its settings are chosen."""
+        return ranker
+
     @property
     def description(self) -> dict[str, Any]:
         """What it is, as plain values; a study holds on to it."""
@@ -194,6 +198,17 @@ class BlendCandidate(Candidate):
         """What it is, with its parts."""
         parts = {part.name: part.description for part in self.parts}
         return {**super().description, "parts": parts}
+
+
+class RerankCandidate(BlendCandidate):
+    """A blend whose first items trees put in another order; they learn from the validation
+    interactions when the weights have been chosen.
+    """
+
+    def finished(self, ranker: Ranker, data: HeteroData) -> Ranker:
+        """The blend with trees."""
+        assert isinstance(ranker, Blend)
+        return Rerank(*ranker.rankers(), weights=ranker.shares).learn(data)
 
 
 class LinearCandidate(Candidate):

@@ -183,7 +183,8 @@ class _Search:
 
         own = {**candidate.description, "parts": chosen, "seed": seed if candidate.is_random else 0}
         best = self._best(candidate, own, build) if self.trials else candidate.starts(data)[0]
-        return build(best), short_hash({**own, "chosen": best}), best
+        found = candidate.finished(build(best), data)
+        return found, short_hash({**own, "chosen": best}), best
 
     def _best(self, candidate: Candidate, own: dict[str, Any], build: Any) -> Settings:
         """The settings that are best on validation."""
@@ -235,7 +236,8 @@ def describe(ranker: Ranker) -> dict[str, Any]:
     """What a model is, with every setting, as plain values."""
     if isinstance(ranker, Blend):
         parts = [describe(part) for part in ranker.rankers()]
-        return {"name": "blend", "weights": ranker.shares, "parts": parts}
+        own = {**ranker.config.to_dict(), "weights": ranker.shares}
+        return {"name": ranker.kind, **own, "parts": parts}
     if isinstance(ranker, Recommender):
         return ranker.config.to_dict()
     return (

@@ -158,6 +158,8 @@ class Work:
         begin = time.perf_counter()
         with self.units.scratch(f"{unit}/{seed}-{short_hash(settings)}") as folder:
             ranker = self._ranker(arm, data, settings, seed, folder)
+            if phase == "test":
+                ranker = arm.candidate.finished(ranker, data)
             seconds = time.perf_counter() - begin
             measured = measure(ranker, data, arm.setting, phase, self.rules.groups)
         del ranker
