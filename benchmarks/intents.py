@@ -2,15 +2,17 @@
 """Whether explanations by intents name a true intent, on the sample set, where these are known.
 
 The sample set says of each user and film which of twelve intents are theirs. A model that has never
-seen these is trained; the intents get names by their phrasings. Of test pairs that share an
-intent, the first intent of an explanation is right if user and film have it.
+seen these is trained; the intents get names by texts, in each form that an owner may have. Of test
+pairs that share an intent, the first intent of an explanation is right if user and film have it.
 
     python benchmarks/intents.py                                  # half a minute
 """
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,15 +29,22 @@ from irllrec_pyg.training import fit
 SAMPLE = Path(__file__).parents[1] / "datasets" / "sample"
 
 
-def wishes(folder: Path, field: str = "wishes") -> dict[str, Tensor]:
-    """The vector of each intent's phrasings, or of its ``description``, by its name."""
+#: How an intent may be worded -> its text by its name and entry in ``intents.json``.
+FORMS: dict[str, Callable[[str, dict[str, Any]], str]] = {
+    "its name": lambda name, intent: name.replace("_", " "),
+    "its description": lambda name, intent: intent["description"],
+    "one phrasing": lambda name, intent: intent["wishes"][0],
+    "five phrasings": lambda name, intent: ", ".join(intent["wishes"]),
+    "five subjects": lambda name, intent: ", ".join(intent["topics"]),
+}
+
+
+def vectors(folder: Path, form: str) -> dict[str, Tensor]:
+    """The vector of each intent's text in a form, by its name."""
     intents = json.loads((folder / "intents.json").read_text("utf-8"))
-    texts = {
-        name: intent[field] if isinstance(intent[field], str) else ", ".join(intent[field])
-        for name, intent in intents.items()
-    }
-    vectors = normalize(torch.as_tensor(WordLlamaEncoder().encode(list(texts.values()))), dim=1)
-    return dict(zip(texts, vectors, strict=True))
+    texts = [FORMS[form](name, intent) for name, intent in intents.items()]
+    found = normalize(torch.as_tensor(WordLlamaEncoder().encode(texts)), dim=1)
+    return dict(zip(intents, found, strict=True))
 
 
 def named_rate(
@@ -73,10 +82,10 @@ def main() -> None:
         torch.manual_seed(seed)
         model = build_model("lightgcn_int", data, kd_int_weight=0.01)
         fit(model, data, epochs=args.epochs, batch_size=512, progress=False, seed=seed)
-        for field in ("wishes", "description"):
-            model.name_intents(wishes(SAMPLE, field))
+        for form in FORMS:
+            model.name_intents(vectors(SAMPLE, form))
             rate, chance = named_rate(model, data, SAMPLE)
-            rows.append({"seed": seed, "named by": field, "right": rate, "by chance": chance})
+            rows.append({"seed": seed, "named by": form, "right": rate, "by chance": chance})
             print(json.dumps(rows[-1]), flush=True)
     table = pd.DataFrame(rows).round(4)
     table["times chance"] = (table["right"] / table["by chance"]).round(1)

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """A server under load: how long an answer takes, and how many there are in a second.
 
-One process serves a model of random embeddings, 64 wide; 10,000 users have 50 items each. Clients
-in a second process ask for 20 items for a user drawn at random, each again as soon as it has its
-answer, over connections that stay open. Both processes share the machine, the clients' time is in
-the figures.
+One process, or several behind one socket, serves a model of random embeddings, 64 wide; 10,000
+users have 50 items each. Clients in a process of their own ask for 20 items for a user drawn at
+random, each again as soon as it has its answer, over connections that stay open. All share the
+machine, the clients' time is in the figures.
 
     python benchmarks/serve_load.py                          # 10,000 and 1,000,000 items
-    python benchmarks/serve_load.py --items 10000 --seconds 3 --out /tmp/load
+    python benchmarks/serve_load.py --items 10000 --seconds 3 --out load
+    python benchmarks/serve_load.py --items 10000 --processes 2 --out load-2
 """
 
 import argparse
@@ -24,7 +25,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from irllrec_pyg.commands.serve import listening
+from irllrec_pyg.commands.serve import answer, listening
 from irllrec_pyg.files import atomic_path, write_text
 
 USERS, WIDTH, SEEN, K = 10_000, 64, 50, 20
@@ -38,8 +39,6 @@ def serve(
     index: bool,
 ) -> None:
     """The server's process."""
-    import uvicorn
-
     from irllrec_pyg.checkpoint import EmbeddingRecommender
     from irllrec_pyg.ranking import IndexedRanker
     from irllrec_pyg.serving import create_app
@@ -60,7 +59,7 @@ def serve(
     seconds = time.perf_counter() - began
     app = create_app(ranker, {"threads": args.concurrency})
     ready.put(seconds)
-    uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[server])
+    answer(app, server)
 
 
 async def client(port: int, until: float, seed: int, seconds: list[float]) -> None:
@@ -75,11 +74,11 @@ async def client(port: int, until: float, seed: int, seconds: list[float]) -> No
         )
         began = time.perf_counter()
         writer.write(head.encode() + body)
-        answer = await reader.readuntil(b"\r\n\r\n")
-        length = answer.lower().partition(b"content-length:")[2].split(b"\r\n")[0]
+        head_of = await reader.readuntil(b"\r\n\r\n")
+        length = head_of.lower().partition(b"content-length:")[2].split(b"\r\n")[0]
         content = await reader.readexactly(int(length))
         seconds.append(time.perf_counter() - began)
-        if not answer.startswith(b"HTTP/1.1 200"):
+        if not head_of.startswith(b"HTTP/1.1 200"):
             raise SystemExit(content.decode())
     writer.close()
 
@@ -100,16 +99,19 @@ def measure(args: argparse.Namespace, items: int, index: bool) -> list[dict[str,
     rows: list[dict[str, object]] = []
     with listening("127.0.0.1", 0) as server:
         port = server.getsockname()[1]
-        process = context.Process(target=serve, args=(server, ready, args, items, index))
-        process.start()
+        own = (server, ready, args, items, index)
+        processes = [context.Process(target=serve, args=own) for _ in range(args.processes)]
+        for process in processes:
+            process.start()
         try:
-            built = ready.get(timeout=1800)
+            built = max(ready.get(timeout=1800) for _ in processes)
             asyncio.run(load(port, 1, 1.0))  # what is computed once
             for clients in args.clients:
                 seconds, lasted = asyncio.run(load(port, clients, args.seconds))
                 times = pd.Series(seconds) * 1000
                 row = {
                     "items": items,
+                    "processes": args.processes,
                     "lists": f"index, built in {built:.0f} s" if index else "exact",
                     "clients": clients,
                     **{f"p{p}_ms": round(float(times.quantile(p / 100)), 2) for p in (50, 95, 99)},
@@ -119,8 +121,9 @@ def measure(args: argparse.Namespace, items: int, index: bool) -> list[dict[str,
                 rows.append(row)
                 print(json.dumps(row), flush=True)
         finally:
-            process.terminate()
-            process.join()
+            for process in processes:
+                process.terminate()
+                process.join()
     return rows
 
 
@@ -131,6 +134,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64], help="at once")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each cell of the table")
     parser.add_argument("--lists", nargs="+", default=["exact", "index"], help="exact, index")
+    parser.add_argument("--processes", type=int, default=1, help="that serve")
     parser.add_argument("--concurrency", type=int, help="requests ranked at once (default: cores)")
     parser.add_argument("--cells", type=int, help="of the index (default: four square roots)")
     parser.add_argument("--sample", type=int, default=64, help="items that a cell is learned from")

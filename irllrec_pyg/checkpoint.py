@@ -30,7 +30,7 @@ from .ranker_file import (
     read_ranker,
     shared_tensors,
 )
-from .ranking import Blend, FoldIn, Ranker
+from .ranking import Blend, FoldIn, Ranker, Rerank
 from .ranking.fold_in import FoldingRanker
 from .registry import read_part
 from .tensor_file import CheckpointError, check_state, damaged, is_finite, write_tensors
@@ -80,8 +80,10 @@ def _describe(ranker: Ranker) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What tells how a ranker ranks; :func:`_restore` takes it back."""
     tensors: dict[str, Tensor] = {}
     metadata: dict[str, Any] = {"class": type(ranker).__name__}
-    if type(ranker) is Blend:
+    if type(ranker) in (Blend, Rerank):
         metadata["blend"], metadata["parts"] = ranker.config.to_dict(), []
+        if isinstance(ranker, Rerank):
+            tensors |= {f"trees.{name}": value for name, value in ranker.trees.named_buffers()}
         for at, one in enumerate(ranker.rankers()):
             inner, description = _describe(one)
             metadata["parts"].append(description)
@@ -164,12 +166,16 @@ def _restore(
         described = metadata.get("parts")
         if not isinstance(described, list):
             raise ValueError("the parts of a blend must be a list")
-        parts = _by_prefix(tensors, [str(at) for at in range(len(described))])
+        own = ["trees"] if metadata.get("class") == Rerank.__name__ else []
+        parts = _by_prefix(tensors, [*map(str, range(len(described))), *own])
+        trees = parts.pop("trees", None)
         rankers = [
             _restore(one, own, sizes, shared)
             for one, own in zip(described, parts.values(), strict=True)
         ]
-        return Blend(*rankers, config=metadata["blend"])
+        if trees is None:
+            return Blend(*rankers, config=metadata["blend"])
+        return Rerank.restore(rankers, trees, metadata["blend"])
     if "linear" in metadata:
         cls, config = read_part("linear", metadata["linear"])
         parts = _by_prefix(tensors, ("part",))
@@ -191,8 +197,8 @@ def _restore(
         if not isinstance(names, list) or set(own) != {"user", "item"}:
             raise ValueError("'intents' must have names and vectors")
         ranker.named_intents = NamedIntents(names, **own)
-        if items.size(1) % own["user"].size(1):
-            raise ValueError("'intents' must be as wide as a layer of the embeddings")
+        if items.size(1) != own["user"].size(1):
+            raise ValueError("'intents' must be as wide as the embeddings")
     return ranker
 
 

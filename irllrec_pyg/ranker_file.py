@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .ids import repeated_id, too_large
+from .linear.base import is_float
 from .ranking import Ranker
 from .sparse import check_csr, expand
 from .tensor_file import damaged, is_finite, read_tensors
@@ -18,7 +19,6 @@ KIND = "irllrec_pyg.ranker/2"
 EMBEDDINGS = ("user_embedding", "item_embedding")
 POINTERS = ("seen_ptr", "seen_item", "known_ptr", "known_item")  # the last two are optional
 IDS = ("user_ids", "item_ids")
-FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 WHOLE = ("linear", "blend")  # models that are described whole in the metadata
 
 
@@ -75,7 +75,8 @@ def is_whole(metadata: Mapping[str, Any]) -> bool:
 def _check_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     own = ("part.",) if is_whole(metadata) else ("state.", "fold.", "intents.", *EMBEDDINGS)
     for name, tensor in tensors.items():
-        of_a_part = "blend" in metadata and name.partition(".")[0].isdigit()
+        prefix = name.partition(".")[0]
+        of_a_part = "blend" in metadata and (prefix.isdigit() or prefix == "trees")
         if not of_a_part and not name.startswith(own) and name not in (*POINTERS, *IDS):
             raise ValueError(f"{name!r} is no part of a model")
         if not is_finite(tensor):
@@ -112,7 +113,7 @@ def check_embeddings(tensors: Mapping[str, Tensor]) -> tuple[int, int]:
         if name not in tensors:
             raise ValueError(f"{name!r} is missing")
         tensor = tensors[name]
-        if tensor.dim() != 2 or tensor.dtype not in FLOATS or not tensor.numel():
+        if tensor.dim() != 2 or not is_float(tensor) or not tensor.numel():
             raise ValueError(
                 f"{name!r} must be a matrix of numbers, got {tensor.dtype} of shape "
                 f"{tuple(tensor.shape)}"

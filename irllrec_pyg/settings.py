@@ -8,7 +8,7 @@ from .config import Config, settings_of, type_of
 from .datasets.config import DataConfig
 from .flags import bounds_in_words, default_of
 from .nn import ModelConfig
-from .ranking import Blend
+from .ranking import Blend, Rerank
 from .registry import lookup, names
 from .runs import RankerConfig
 from .study.config import StudyConfig
@@ -24,6 +24,7 @@ def settings_table() -> str:
     }
     configs |= {
         "blend": Blend.Config,
+        "rerank": Rerank.Config,
         "model": ModelConfig,
         "data": DataConfig,
         "ranker": RankerConfig,

@@ -1,34 +1,52 @@
-"""Answer requests over HTTP: lists, what is similar, why, new items.
+"""Answer requests over HTTP: lists, what is similar, why, new items; or an assistant's by MCP.
 
     irllrec serve runs/shop
     irllrec serve runs/shop --host 0.0.0.0 --port 80 --with-data
+    irllrec serve runs/shop --mcp         what an assistant starts; the same as tools
     curl localhost:8000/recommend --json '{"users": ["ann", "007"], "k": 3}'
 
 http://localhost:8000/docs lists every request with examples. Where the environment has
 IRLLREC_API_KEY, requests need it in the header X-API-Key. POST /reload puts the model that then
-lies in the folder in the place of the old one; no request is lost. One process serves; start
-several on other ports where one does not suffice.
+lies in the folder in the place of the old one; no request is lost. On the open net, put a proxy
+such as nginx or Caddy before it, which takes slow clients and encryption upon itself.
+
+One process serves: requests are ranked in threads, at once on all cores, and items that were added
+or a model that was changed hold for all of them. For more machines, start one on each behind a
+proxy, and send /reload and /items to every one.
 """
 
 import argparse
+import asyncio
+import gc
+import ipaddress
+import os
 import socket
 import sys
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from ..config import ConfigError
-from .common import RUN_HELP, add_data_of_run, limit_threads, load, positive
+from ..ranking import Ranker
+from .common import add_data_of_run, add_run, limit_threads, load, positive
 
 STOPPED = "requests that were begun are answered"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument("run_folder", metavar="RUN", help=RUN_HELP)
+    add_run(parser)
     parser.add_argument(
         "--host", default="127.0.0.1", help="0.0.0.0: for other machines too (default: %(default)s)"
     )
     parser.add_argument(
         "--port", type=int, default=8000, help="0: any that is free (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--mcp",
+        action="store_true",
+        help="answer an assistant by the Model Context Protocol over standard input and output, in "
+        "the place of HTTP (extra 'mcp')",
     )
     parser.add_argument(
         "--index",
@@ -58,31 +76,61 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serves until it is stopped."""
-    try:
-        import uvicorn
-    except ImportError:
-        raise ImportError("irllrec serve needs: pip install 'irllrec_pyg[serve]'.") from None
-    from ..serving import create_app
-
     limit_threads(args)
     limits = {
         f"max_{name}": getattr(args, f"max_{name}") for name in ("batch", "k", "history", "body")
     }
+    source = partial(load, args.run_folder, args)
+    serve = _serve_tools if args.mcp else _serve_http
+    serve(args, source, {**limits, "threads": args.concurrency})
+    return 0
+
+
+def _serve_http(
+    args: argparse.Namespace, source: Callable[[], Ranker], limits: dict[str, Any]
+) -> None:
+    from ..serving import KEY, create_app
+
     with listening(args.host, args.port) as server:
-        app = create_app(
-            partial(load, args.run_folder, args),
-            {**limits, "threads": args.concurrency},
-            args.index,
-        )
+        app = create_app(source, limits, args.index)
         host, port = server.getsockname()[:2]
         print(
             f"http://{f'[{host}]' if ':' in host else host}:{port}/docs",
             file=sys.stderr,
             flush=True,
         )
-        config = uvicorn.Config(app, log_level="warning", access_log=False)
-        uvicorn.Server(config).run(sockets=[server])
-    return 0
+        if KEY not in os.environ and not ipaddress.ip_address(host).is_loopback:
+            print(
+                f"warning: without {KEY} anybody on the network may ask and change.",
+                file=sys.stderr,
+            )
+        answer(app, server)
+
+
+def answer(app: Any, server: socket.socket) -> None:
+    """Runs an application until the process is stopped."""
+    import uvicorn
+
+    # What is there now stays. To look through it for garbage would stop all requests for as much as
+    # a second, every few hundred of them.
+    gc.collect()
+    gc.freeze()
+    config = uvicorn.Config(app, log_level="warning", access_log=False)
+    uvicorn.Server(config).run(sockets=[server])
+
+
+def _serve_tools(
+    args: argparse.Namespace, source: Callable[[], Ranker], limits: dict[str, Any]
+) -> None:
+    try:
+        from ..serving.tools import serve_stdio
+    except ImportError as error:
+        raise ImportError(
+            f"irllrec serve --mcp needs: pip install 'irllrec_pyg[mcp]' ({error})."
+        ) from None
+    from ..serving import Limits, Shelf
+
+    asyncio.run(serve_stdio(Shelf(source, args.index), Limits.read(limits)))
 
 
 def listening(host: str, port: int) -> socket.socket:

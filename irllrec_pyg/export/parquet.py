@@ -25,8 +25,8 @@ def write(
     between items ``weights.parquet``.
 
     - ``users``, ``items``: ``user`` or ``item``, the owner's id, in the model's order, and
-      ``vector``, where scores are dot products of vectors; beside the items the columns of their
-      table.
+      ``vector``, where scores are dot products of vectors; beside the items the other columns of
+      their table.
     - ``lists``: ``user``, ``item``, ``rank`` from 1 and ``score``, as :meth:`Ranker.recommend`.
     - ``weights``: ``item``, ``listed`` and ``weight``: what having one item adds to the score of
       the other; of each item the greatest by size.
@@ -68,12 +68,17 @@ def _id_type(ranker: Ranker, side: str) -> pa.DataType:
 
 
 def _columns(ranker: Ranker, table: pd.DataFrame) -> dict[str, pa.Array]:
-    rows = table.reindex(list(ranker.ids("item")))
-    return {
-        str(name): pa.array(rows[name], from_pandas=True)
-        for name in rows
-        if name not in ("item", "vector")
-    }
+    rows = table.reindex(list(ranker.ids("item"))).drop(columns="item", errors="ignore")
+    columns = {}
+    for name in rows:
+        try:
+            columns[str(name)] = pa.array(rows[name], from_pandas=True)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise ValueError(
+                f"Column {name!r} of the items' table has values of several kinds ({error}); a "
+                "column of Parquet holds one: make them texts, or leave it out."
+            ) from None
+    return columns
 
 
 def _vectors(rows: Tensor) -> pa.Array:

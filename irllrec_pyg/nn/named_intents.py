@@ -7,22 +7,28 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..ranking.explain import Explanation, not_a_sum
+from ..ranking.explain import Explanation, Person, not_a_sum
+from ..ranking.fold_in import FoldingRanker
 
 
 class NamedIntents(torch.nn.Module):
-    r"""Intents that have a text each, :math:`\mathbf{z}_t` of
-    :class:`~irllrec_pyg.nn.IntentAlignment`'s map, against final embeddings :math:`\mathbf{e}`:
+    r"""Intents by the directions that embeddings take with their texts, against final embeddings
+    :math:`\mathbf{e}`:
 
     .. math::
-        s_v(t) = \cos(\mathbf{e}_v - \bar{\mathbf{e}}, \mathbf{z}_t - \bar{\mathbf{z}})
+        s_v(t) = \cos(\mathbf{e}_v - \bar{\mathbf{e}}, \mathbf{d}_t), \qquad
+        \mathbf{d}_t = \sum_w \langle \mathbf{x}_t - \bar{\mathbf{x}},
+        \mathbf{x}_w - \bar{\mathbf{x}} \rangle \, (\mathbf{e}_w - \bar{\mathbf{e}})
 
-    with means over the users, or over the items. IRLLRec's losses draw the embedding of a node to
-    its text's; without the means, which all nodes share, what is left tells one from another.
+    with the texts' vectors :math:`\mathbf{x}`; means and sums run over the users, or the items. A
+    direction is that in which the nodes' texts and embeddings vary together. The head's map of
+    texts is not asked: it has learned from the long texts of nodes alone, and a short one, such as
+    a name, goes astray in it. Without the means, which all nodes share, what is left tells one
+    from another.
 
     Args:
         names (sequence of str): Names :math:`t`.
-        user (Tensor): :math:`\mathbf{z}_t - \bar{\mathbf{z}}` over the users, shape :math:`(n, d)`.
+        user (Tensor): :math:`\mathbf{d}_t` over the users, shape :math:`(n, d)`.
         item (Tensor): The same over the items.
 
     Raises:
@@ -45,14 +51,12 @@ class NamedIntents(torch.nn.Module):
         r""":math:`s_v(t)` of nodes, of shape :math:`(B, n)`.
 
         Args:
-            nodes (Tensor): Final embeddings, shape :math:`(B, d_{out})`.
+            nodes (Tensor): Final embeddings, shape :math:`(B, d)`.
             everybody (Tensor): Those of the whole side, over which means are taken.
             side (str): ``"user"`` or ``"item"``.
         """
         own: Tensor = getattr(self, side)
-        width = own.size(1)
-        x, mean = narrow(nodes, width), narrow(everybody, width).mean(0)
-        return normalize(x - mean, dim=1) @ normalize(own, dim=1).t()
+        return normalize(nodes - everybody.mean(0), dim=1) @ normalize(own, dim=1).t()
 
     def explain(
         self,
@@ -78,8 +82,37 @@ class NamedIntents(torch.nn.Module):
             rows,
             score,
             f"The score of {what} is {score:.4g}. Beyond the average, both lean to {said}: these "
-            "are cosines with the intents' texts and do not add up to the score.",
+            "are cosines with the intents' directions and do not add up to the score.",
         )
+
+
+class IntentRanker(FoldingRanker):
+    """Base class of rankers that may explain a score by intents: by those that have names, else by
+    prototypes.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.named_intents: NamedIntents | None = None
+
+    def prototypes(self) -> Any:
+        """Prototypes of users and items, where the model has some."""
+        return None
+
+    def explanations(self) -> list[str]:
+        """By intents, where there are some."""
+        some = self.named_intents is not None or self.prototypes() is not None
+        return ["intents", *super().explanations()] if some else super().explanations()
+
+    def explain_by(self, way: str, person: Person, item: int, k: int, score: float) -> Explanation:
+        """By intents that have names, else by prototypes."""
+        if way != "intents":
+            return super().explain_by(way, person, item, k, score)
+        ids, embeddings = self.ids("item"), self.embed()
+        asked = self.embedding_of(person), item, embeddings, k, score, f"item {ids[item]!r}"
+        if self.named_intents is not None:
+            return self.named_intents.explain(*asked)
+        return by_prototypes(self.prototypes(), *asked, ids)
 
 
 def narrow(nodes: Tensor, width: int) -> Tensor:
@@ -88,18 +121,23 @@ def narrow(nodes: Tensor, width: int) -> Tensor:
 
 
 @torch.no_grad()
-def name_intents(head: Any, num_users: int, texts: Mapping[str, Any]) -> NamedIntents:
+def name_intents(
+    features: Tensor, embeddings: tuple[Tensor, Tensor], texts: Mapping[str, Any]
+) -> NamedIntents:
     """See :meth:`irllrec_pyg.nn.Recommender.name_intents`."""
     vectors = torch.stack([torch.as_tensor(vector).flatten() for vector in texts.values()])
-    width = head.features.size(1)
+    width = features.size(1)
     if vectors.size(1) != width:
         raise ValueError(
             f"The intents' vectors are {vectors.size(1)} wide; the model was built with intent "
             f"texts {width} wide. Take their encoder."
         )
-    z, every = head.mlp(vectors.to(head.features)), head.mlp(head.features)
-    means = every[:num_users].mean(0), every[num_users:].mean(0)
-    return NamedIntents(list(texts), *(z - mean for mean in means))
+    directions = []
+    for x, e in zip(features.split([len(side) for side in embeddings]), embeddings, strict=True):
+        mean = x.mean(0)
+        common = (x - mean).t() @ (e - e.mean(0)) / len(e)
+        directions.append((vectors.to(x) - mean) @ common)
+    return NamedIntents(list(texts), *directions)
 
 
 @torch.no_grad()

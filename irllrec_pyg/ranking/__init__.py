@@ -10,6 +10,7 @@ from .index import IndexedRanker, ItemIndex
 from .metrics import LIST_METRICS, USER_METRICS
 from .plots import plot_intents, plot_profile
 from .ranker import Ranker
+from .rerank import Rerank
 
 __all__ = [
     "LIST_METRICS",
@@ -22,6 +23,7 @@ __all__ = [
     "IndexedRanker",
     "ItemIndex",
     "Ranker",
+    "Rerank",
     "evaluate",
     "evaluate_users",
     "plot_intents",

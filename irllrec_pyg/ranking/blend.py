@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import torch
 from pydantic import Field, field_validator
@@ -11,7 +11,7 @@ from torch import Tensor
 from ..config import ConfigError, Settings, field
 from ..registry import Configured
 from ..sparse import CSR, expand
-from .explain import Explanation, Person, added_up, explain_all
+from .explain import Explanation, Person, added_up, explain_all, of_part
 from .ranker import Ranker, Similarity
 from .topk import Scorer
 
@@ -109,7 +109,7 @@ class Blend(Ranker, Configured):
 
         def score(user: Tensor) -> Tensor:
             row, item = seen.of(user)
-            return self._sum((score(user) for score in scorers), row, item, new)
+            return self._sum((score(user) for score in scorers), row, item, new, user)
 
         return score
 
@@ -198,7 +198,7 @@ class Blend(Ranker, Configured):
             value = share * float(standardized(own, row, person.items, new)[0, item])
             rows.append((name, None, value))
             part.item_table, part.text_encoder = self.item_table, self.text_encoder
-            parts[name] = explain_all(part, person, item, k, float(own[0, item]))
+            parts[name] = of_part(name, explain_all(part, person, item, k, float(own[0, item])))
         rows.sort(key=lambda row: -abs(row[2]))
         return added_up(rows, score, f"item {self.ids('item')[item]!r}", parts)
 
@@ -212,7 +212,30 @@ class Blend(Ranker, Configured):
         new[self.seen_item] = False
         return new
 
-    def _sum(self, scores: Iterable[Tensor], row: Tensor, item: Tensor, new: Tensor) -> Tensor:
+    def with_parts(self, rankers: Iterable[Ranker]) -> Self:
+        """The same of other rankers."""
+        return type(self)(*rankers, config=self.config)
+
+    def _on_one_scale(
+        self, scores: Iterable[Tensor], row: Tensor, item: Tensor, new: Tensor
+    ) -> Tensor:
+        r"""The parts' scores on one scale, of shape :math:`(P, B, I)`."""
+        return torch.stack([standardized(score, row, item, new) for score in scores])
+
+    def _weighted(self, parts: Tensor) -> Tensor:
+        return torch.einsum("p,pbi->bi", parts.new_tensor(self.shares), parts)
+
+    def _sum(
+        self,
+        scores: Iterable[Tensor],
+        row: Tensor,
+        item: Tensor,
+        new: Tensor,
+        user: Tensor | None = None,
+    ) -> Tensor:
+        """The blend of the parts' scores; a subclass may do more, and knows whose they are, or
+        that they are of histories.
+        """
         out: Tensor | None = None
         for score, share in zip(scores, self.shares, strict=True):
             part = standardized(score, row, item, new).mul_(share)

@@ -44,7 +44,12 @@ class Board:
         return self.metrics[0]
 
     def place(self, row: Row, metric: str) -> int:
-        """1 for the best value of a column, 2 for the second best, else 0; equal ones share."""
+        """1 for the best value of a column, 2 for the second best, else 0; equal ones share.
+
+        Lists of more popular items are neither better nor worse: in such a column all are 0.
+        """
+        if metric.startswith("popularity@"):
+            return 0
         value = shown(row, metric)
         seen = {shown(other, metric) for other in self.rows} - {""}
         order = sorted(seen, key=float, reverse=True)[:2]

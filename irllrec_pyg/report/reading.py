@@ -105,7 +105,6 @@ class Source:
         first (str): The metric that is looked at first, or nothing.
         comparisons (list of Comparison): Those that were made already.
         test (str): The test behind them.
-        origin (dict): What holds for all rows.
         path (Path): Where it was read.
     """
 
@@ -117,7 +116,6 @@ class Source:
     first: str = ""
     comparisons: list[Comparison] = field(default_factory=list)
     test: str = ""
-    origin: dict[str, str] = field(default_factory=dict)
 
 
 def read(path: str | Path) -> list[Source]:

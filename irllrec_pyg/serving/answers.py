@@ -10,7 +10,7 @@ from ..config import ConfigError
 from ..ranking import Explanation, Filters
 from . import messages as m
 from .limits import Limits
-from .served import Served
+from .served import Served, Shelf
 
 WIDE = 20_000  # items up to which lists may be made unlike and of few per group at once
 
@@ -106,6 +106,23 @@ def explain(served: Served, request: m.ExplainRequest, limits: Limits) -> dict[s
     parts: dict[str, Any] = {}
     _add_parts(found, "", parts)
     return {"version": served.version, **_explanation(found), "parts": parts}
+
+
+def add_items(shelf: Shelf, request: m.AddItemsRequest, limits: Limits) -> dict[str, Any]:
+    """Adds items by their texts.
+
+    Raises:
+        ConfigError: If there are too many, or there is no encoder of texts.
+        NotImplementedError: If the model does not rank items by texts alone.
+        ValueError: If an item is there already or has no text; nothing has changed then.
+    """
+    check_count(request.items, limits.max_batch, "'items'", "max-batch")
+    served = shelf.add_items([item.model_dump() for item in request.items])
+    return {
+        "version": served.version,
+        "added": len(request.items),
+        "items": served.ranker.num_items,
+    }
 
 
 def filters(rules: m.Rules | None, served: Served, limits: Limits) -> Filters | None:

@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import anyio.to_thread
-from fastapi import FastAPI, Request, Response, Security
+from fastapi import Body, FastAPI, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import APIKeyHeader
+from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
@@ -21,12 +22,12 @@ from ..ranking import Ranker
 from . import answers
 from . import messages as m
 from .batches import Batches
-from .guard import Guard, Metrics, problem
+from .errors import LONGEST, MISTAKE, STATUS, faults, words
+from .guard import DOCS_FILES, Guard, Metrics, problem
 from .limits import Limits
 from .served import Shelf
 
 KEY = "IRLLREC_API_KEY"
-LONGEST = 500  # characters of an error, which may hold what was asked for
 
 
 def create_app(
@@ -71,22 +72,15 @@ def create_app(
         anyio.to_thread.current_default_thread_limiter().total_tokens = threads
         yield
 
-    app = FastAPI(
+    app = FastAPIOffline(  # its page of documentation asks no other host for scripts
         title="irllrec",
         version=__version__,
         summary="Recommendations, what is similar, and why, in the owner's ids.",
         lifespan=lifespan,
         redoc_url=None,
-        responses={
-            code: {"model": m.Problem, "description": said}
-            for code, said in (
-                (401, "The key is missing or wrong."),
-                (404, "An id is unknown."),
-                (413, "The body is too large."),
-                (422, "Something in the request is wrong, or too much."),
-                (501, "The model cannot do this."),
-            )
-        },
+        static_url=DOCS_FILES,
+        swagger_ui_parameters={"defaultModelsExpandDepth": 0},
+        responses=m.PROBLEMS,
     )
     app.state.shelf, app.state.metrics = shelf, Metrics(shelf)
     app.add_middleware(Guard, metrics=app.state.metrics, max_body=limits.max_body, key=key)
@@ -103,7 +97,7 @@ def _add_routes(app: FastAPI, shelf: Shelf, limits: Limits) -> None:
 
     batches = Batches(shelf, limits)
 
-    @app.get("/health", tags=["service"], response_model=m.Health)
+    @app.get("/health", summary="What is served", tags=["service"], response_model=m.Health)
     async def health() -> JSONResponse:
         """Whether the server is there, and what it serves."""
         served = shelf.current
@@ -117,22 +111,48 @@ def _add_routes(app: FastAPI, shelf: Shelf, limits: Limits) -> None:
         )
         return JSONResponse(about.model_dump())
 
-    @app.get("/metrics", tags=["service"], response_class=Response, **by_key)
+    @app.get(
+        "/metrics",
+        summary="Counts and times, for Prometheus",
+        tags=["service"],
+        response_class=Response,
+        **by_key,
+    )
     async def metrics() -> Response:
         """Counts and times in Prometheus's text format."""
         return Response(generate_latest(app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
-    @app.post("/recommend", tags=["lists"], response_model=m.RecommendAnswer, **by_key)
-    async def recommend(request: m.RecommendRequest) -> JSONResponse:
+    @app.post(
+        "/recommend",
+        summary="Lists for users, or for people by what they have",
+        tags=["lists"],
+        response_model=m.RecommendAnswer,
+        **by_key,
+    )
+    async def recommend(
+        request: Annotated[m.RecommendRequest, Body(openapi_examples=m.RECOMMEND_EXAMPLES)],
+    ) -> JSONResponse:
         """Lists for users of the data set, and for people by what they have."""
         return JSONResponse(await batches.answer(request))
 
-    @app.post("/similar", tags=["lists"], response_model=m.SimilarAnswer, **by_key)
+    @app.post(
+        "/similar",
+        summary="What is like items, or like users",
+        tags=["lists"],
+        response_model=m.SimilarAnswer,
+        **by_key,
+    )
     def similar(request: m.SimilarRequest) -> JSONResponse:
         """What is like items, or like users, as the model sees them."""
         return JSONResponse(answers.similar(shelf.current, request, limits))
 
-    @app.post("/explain", tags=["lists"], response_model=m.ExplainAnswer, **by_key)
+    @app.post(
+        "/explain",
+        summary="Why an item has its score",
+        tags=["lists"],
+        response_model=m.ExplainAnswer,
+        **by_key,
+    )
     def explain(request: m.ExplainRequest) -> JSONResponse:
         """Why an item has its score; says whether the reasons add up to it."""
         return JSONResponse(answers.explain(shelf.current, request, limits))
@@ -146,16 +166,20 @@ def _add_changes(app: FastAPI, shelf: Shelf, limits: Limits) -> None:
     # Changes wait for each other, not for the threads that rank, and hold none of these.
     own = anyio.CapacityLimiter(1)
 
-    @app.post("/items", response_model=m.AddItemsAnswer, **options)
+    @app.post(
+        "/items", summary="Add items by their texts", response_model=m.AddItemsAnswer, **options
+    )
     async def add_items(request: m.AddItemsRequest) -> JSONResponse:
         """Adds items by their texts, until the server ends; nothing is trained."""
-        answers.check_count(request.items, limits.max_batch, "'items'", "max-batch")
-        rows = [item.model_dump() for item in request.items]
-        served = await anyio.to_thread.run_sync(partial(shelf.add_items, rows), limiter=own)
-        answer = {"added": len(rows), "items": served.ranker.num_items, "version": served.version}
-        return JSONResponse(answer)
+        work = partial(answers.add_items, shelf, request, limits)
+        return JSONResponse(await anyio.to_thread.run_sync(work, limiter=own))
 
-    @app.post("/reload", response_model=m.ReloadAnswer, **options)
+    @app.post(
+        "/reload",
+        summary="Put the folder's model in the place of this one",
+        response_model=m.ReloadAnswer,
+        **options,
+    )
     async def reload() -> JSONResponse:
         """Loads the folder again; requests before that are answered by the old model."""
         served, again = await anyio.to_thread.run_sync(shelf.reload, limiter=own)
@@ -169,21 +193,13 @@ def _add_changes(app: FastAPI, shelf: Shelf, limits: Limits) -> None:
 
 
 def _add_errors(app: FastAPI) -> None:
-    for error, status in (
-        (KeyError, 404),
-        (ValueError, 422),
-        (NotImplementedError, 501),
-        (ImportError, 501),
-        (OSError, 503),
-        (MemoryError, 503),
-    ):
-        app.add_exception_handler(error, _known(status))
+    for kind, status in STATUS.items():
+        app.add_exception_handler(kind, _known(status))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        said = [_said(one) for one in error.errors()]
-        more = f" ({len(said) - 3} more problems)" if len(said) > 3 else ""
-        return problem(422, " ".join(said[:3]) + more)
+        inside = [{**one, "loc": one["loc"][1:]} for one in error.errors()]  # without "body"
+        return problem(422, faults(inside))
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> JSONResponse:
@@ -194,24 +210,11 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> JSONResponse:
-        return problem(500, "The server made a mistake; its log says which.")
+        return problem(500, MISTAKE)
 
 
 def _known(status: int) -> Callable[[Request, Exception], Any]:
-    """What to say of an error whose message is for people."""
-
     async def handle(request: Request, error: Exception) -> JSONResponse:
-        if isinstance(error, MemoryError):
-            return problem(status, "The memory does not suffice for this; ask for less at once.")
-        text = " ".join(str(error.args[0] if isinstance(error, KeyError) else error).split())
-        return problem(status, text if len(text) <= LONGEST else text[:LONGEST] + " …")
+        return problem(status, words(error))
 
     return handle
-
-
-def _said(error: dict[str, Any]) -> str:
-    """What pydantic found, in one sentence."""
-    if error["type"] == "json_invalid":
-        return f"The body is no JSON: {error['ctx']['error']}."
-    place = ".".join(str(part) for part in error["loc"][1:]) or "the body"
-    return f"{place[:100]!r}: {error['msg']}, got {repr(error.get('input'))[:60]}."

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import anyio.to_thread
@@ -49,7 +50,11 @@ class Batches:
                 count = min(TOGETHER, len(self.waiting))
                 batch = [self.waiting.popleft() for _ in range(count)]
                 requests = [request for request, _ in batch]
-                found = await anyio.to_thread.run_sync(self._answer, requests)
+                found: Sequence[dict[str, Any] | Exception]
+                try:
+                    found = await anyio.to_thread.run_sync(self._answer, requests)
+                except Exception as error:  # such as that no thread can be started
+                    found = [error] * count
                 for (_, answer), result in zip(batch, found, strict=True):
                     if answer.done():  # who asked has gone
                         continue

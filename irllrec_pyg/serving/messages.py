@@ -1,31 +1,57 @@
 """Requests and answers, as OpenAPI shows them."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StrictStr,
+    model_validator,
+)
 
 Id = Annotated[StrictStr, Field(max_length=1000)] | StrictInt
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class _Request(BaseModel):
+MOST_FIELDS = 1000  # of an object
+
+
+def _few_fields(value: Any) -> Any:
+    if isinstance(value, dict) and len(value) > MOST_FIELDS:
+        raise ValueError(f"there may be {MOST_FIELDS} fields, not {len(value)}")
+    return value
+
+
+# A body of a megabyte may have hundreds of thousands of faults; to write them all down would stop
+# the server for half a minute. A list is refused at its first one, an object by its size.
+Ids = Annotated[list[Id], Field(fail_fast=True)]
+
+
+class _Object(BaseModel):
+    _few = model_validator(mode="before")(_few_fields)
+
+
+class _Request(_Object):
     model_config = ConfigDict(extra="forbid")
 
 
 class Rules(_Request):
     """Which items may be listed; see :class:`irllrec_pyg.ranking.Filters`."""
 
-    allow: list[Id] | None = Field(None, description="only these items")
-    deny: list[Id] | None = Field(None, description="none of these items")
+    allow: Ids | None = Field(None, description="only these items")
+    deny: Ids | None = Field(None, description="none of these items")
     where: str | None = Field(
         None,
         max_length=1000,
         description="a condition on columns of the items' table",
         examples=["price < 20 and in_stock == True"],
     )
-    max_per: dict[str, Annotated[StrictInt, Field(ge=1)]] = Field(
-        {}, description="at most so many of a value of a column", examples=[{"author": 2}]
-    )
+    max_per: Annotated[
+        dict[str, Annotated[StrictInt, Field(ge=1)]], BeforeValidator(_few_fields)
+    ] = Field({}, description="at most so many of a value of a column", examples=[{"author": 2}])
     diversity: float = Field(
         0.0, ge=0, le=1, description="0: the best items; 1: items as unlike as can be"
     )
@@ -34,9 +60,24 @@ class Rules(_Request):
 class History(_Request):
     """A person whom the model need not know."""
 
-    items: list[Id] = Field(min_length=1, description="what the person has")
-    weights: list[Weight] | None = Field(None, description="how much each of the items counts")
+    items: Ids = Field(min_length=1, description="what the person has")
+    weights: Annotated[list[Weight], Field(fail_fast=True)] | None = Field(
+        None, description="how much each of the items counts"
+    )
     label: Id | None = Field(None, description="what the answer calls the person")
+
+
+#: Requests for lists by whom they name; the page of the documentation lets one choose.
+RECOMMEND_EXAMPLES: dict[str, Any] = {
+    "users": {"value": {"users": ["ann", "007"], "k": 5}},
+    "histories": {
+        "value": {
+            "histories": [{"items": ["00042", "00107"], "weights": [1, 2]}],
+            "k": 10,
+            "filters": {"where": "price < 20", "max_per": {"author": 2}},
+        }
+    },
+}
 
 
 class RecommendRequest(_Request):
@@ -44,19 +85,12 @@ class RecommendRequest(_Request):
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={
-            "examples": [
-                {"users": ["ann", "007"], "k": 5},
-                {
-                    "histories": [{"items": ["00042", "00107"], "weights": [1, 2]}],
-                    "k": 10,
-                    "filters": {"where": "price < 20", "max_per": {"author": 2}},
-                },
-            ]
-        },
+        json_schema_extra={"examples": [one["value"] for one in RECOMMEND_EXAMPLES.values()]},
     )
-    users: list[Id] = Field([], description="users of the data set, by the owner's ids")
-    histories: list[History] = Field([], description="people by what they have")
+    users: Ids = Field([], description="users of the data set, by the owner's ids")
+    histories: Annotated[list[History], Field(fail_fast=True)] = Field(
+        [], description="people by what they have"
+    )
     k: int = Field(20, ge=1, description="length of the lists")
     exclude: Literal["known", "train", "none"] = Field(
         "known",
@@ -72,8 +106,8 @@ class SimilarRequest(_Request):
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"items": ["00042"], "k": 5}]}
     )
-    items: list[Id] = Field([], description="of these items, by the owner's ids")
-    users: list[Id] = Field([], description="or of these users")
+    items: Ids = Field([], description="of these items, by the owner's ids")
+    users: Ids = Field([], description="or of these users")
     k: int = Field(20, ge=1, description="how many of each")
     filters: Rules | None = None
 
@@ -93,7 +127,7 @@ class ExplainRequest(_Request):
     )
 
 
-class NewItem(BaseModel):
+class NewItem(_Object):
     """An item with its texts and whatever columns the table of the items has."""
 
     model_config = ConfigDict(extra="allow")
@@ -116,22 +150,24 @@ class AddItemsRequest(_Request):
             "examples": [{"items": [{"item": "00999", "title": "a novel of lighthouses"}]}]
         },
     )
-    items: list[NewItem] = Field(min_length=1)
+    items: Annotated[list[NewItem], Field(fail_fast=True)] = Field(min_length=1)
 
 
 class Listed(BaseModel):
     """An item, or a user, of a list."""
 
-    id: int | str
-    rank: int
-    score: float
-    title: str | None = None
+    id: int | str = Field(examples=["00107"])
+    rank: int = Field(examples=[1])
+    score: float = Field(examples=[0.83])
+    title: str | None = Field(None, examples=["a novel of lighthouses"])
 
 
 class PersonList(BaseModel):
     """The list of a person."""
 
-    user: int | str | None = Field(description="the user's id, or the label of the history")
+    user: int | str | None = Field(
+        description="the user's id, or the label of the history", examples=["ann"]
+    )
     items: list[Listed]
 
 
@@ -145,7 +181,7 @@ class RecommendAnswer(BaseModel):
 class SimilarList(BaseModel):
     """What is like one of the items, or users."""
 
-    of: int | str
+    of: int | str = Field(examples=["00042"])
     similar: list[Listed]
 
 
@@ -159,16 +195,16 @@ class SimilarAnswer(BaseModel):
 class Reason(BaseModel):
     """A part of an explanation."""
 
-    reason: str
-    item: int | str | None
-    value: float | None
-    share: float | None
+    reason: str = Field(examples=["item of the history"])
+    item: int | str | None = Field(examples=["00042"])
+    value: float | None = Field(examples=[0.6])
+    share: float | None = Field(examples=[0.72])
 
 
 class ExplainAnswer(BaseModel):
     """Why an item has its score."""
 
-    version: int
+    version: int = Field(examples=[1])
     score: float | None
     adds_up: bool = Field(description="whether the values add up to the score")
     text: str
@@ -216,5 +252,21 @@ class Problem(BaseModel):
 
     error: str
 
+
+#: Status -> what it means, with an example.
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {
+        "model": Problem,
+        "description": said,
+        "content": {"application/json": {"example": {"error": example}}},
+    }
+    for status, said, example in (
+        (401, "The key is missing or wrong.", "The key is missing or wrong; send it as …"),
+        (404, "An id is unknown.", "Unknown user 'nobody'."),
+        (413, "The body is too large.", "The body may have 1048576 bytes; send several …"),
+        (422, "Something in the request is wrong, or too much.", "'k' must be at most 1000, got …"),
+        (501, "The model cannot do this.", "EASE is explained by history, got 'by' 'parts'."),
+    )
+}
 
 ExplainAnswer.model_rebuild()

@@ -3,6 +3,7 @@
 import copy
 import functools
 import threading
+import weakref
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,7 +124,11 @@ class Shelf:
     def _serve(self, ranker: Ranker, version: int) -> Served:
         ranker.eval()
         settle(ranker)
-        return Served(ranker, IndexedRanker(ranker).eval() if self._index else ranker, version)
+        served = Served(ranker, IndexedRanker(ranker).eval() if self._index else ranker, version)
+        # What is computed once refers to its model. When the last request on a model that was
+        # replaced has its answer, the memory is free at once, not when garbage is looked for.
+        weakref.finalize(served, unsettle, ranker).atexit = False
+        return served
 
 
 def _grown(ranker: Ranker, rows: Sequence[Mapping[str, Any]]) -> Ranker:

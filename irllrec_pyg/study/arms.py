@@ -8,7 +8,8 @@ from typing import Any
 from ..config import ConfigError, read_yaml, unknown_name
 from ..published import split_name
 from ..registry import names
-from .candidates import BlendCandidate, Candidate, Find, GraphCandidate, LinearCandidate
+from .candidates import BlendCandidate, Candidate, Find, LinearCandidate, RerankCandidate
+from .graph_candidates import GraphCandidate
 from .ranges import Range
 
 
@@ -106,7 +107,7 @@ def read_candidate(
         name (str): What the study calls it.
         row (mapping, optional): ``model`` (default: the name), and the arguments of
             :class:`Candidate`; a range is two numbers, a list, or ``{low, high, log}``. Or
-            ``blend``, a list of names.
+            ``blend``, a list of names, or ``rerank``, the same with trees.
         candidates (mapping, optional): Those that a blend may name. (default: registered ones)
 
     Raises:
@@ -115,12 +116,13 @@ def read_candidate(
     if row is not None and not isinstance(row, Mapping):
         raise ConfigError(f"{name}: a model must be described by fields, got {row!r}.")
     row = dict(row or {})
-    known = ["model", "blend", "settings", "search", "without_text", "splits", "seeds"]
+    known = ["model", "blend", "rerank", "settings", "search", "without_text"]
+    known += ["against", "splits", "seeds"]
     for key in row:
         if key not in known:
             raise ConfigError(f"{name}: {unknown_name('field', key, known)}")
     _check(name, row)
-    if "blend" in row:
+    if "blend" in row or "rerank" in row:
         return _read_blend(name, row, candidates)
     search = row.pop("search", None)
     if search is not None:
@@ -134,6 +136,7 @@ def _check(name: str, row: Mapping[str, Any]) -> None:
         raise ConfigError(f"A model's name must be text without '/', as it names files: {name!r}.")
     for key, kind, what in (
         ("model", str, "a name"),
+        ("against", str, "a name"),
         ("settings", Mapping, "settings by path"),
         ("search", Mapping, "ranges by path"),
         ("without_text", str | Mapping, "a name, or settings by path"),
@@ -149,19 +152,23 @@ def _check(name: str, row: Mapping[str, Any]) -> None:
 def _read_blend(
     name: str, row: Mapping[str, Any], candidates: Mapping[str, Candidate] | None
 ) -> Candidate:
-    parts = row["blend"]
+    kind = "rerank" if "rerank" in row else "blend"
+    parts = row[kind]
     names_alone = isinstance(parts, list) and all(isinstance(part, str) for part in parts)
-    if not names_alone or not parts or set(row) - {"blend", "splits", "seeds"}:
-        raise ConfigError(f"{name}: 'blend' must be names, beside 'splits' and 'seeds' alone.")
+    if not names_alone or not parts or set(row) - {kind, "against", "splits", "seeds"}:
+        raise ConfigError(
+            f"{name}: {kind!r} must be names, beside 'against', 'splits' and 'seeds' alone."
+        )
     if twice := [part for part in parts if parts.count(part) > 1]:
-        raise ConfigError(f"{name}: 'blend' names {twice[0]!r} more than once.")
+        raise ConfigError(f"{name}: {kind!r} names {twice[0]!r} more than once.")
     found = tuple((candidates or {}).get(part) or named(part) for part in parts)
     splits = [part.splits for part in found if part.splits]
     seeds = [part.seeds for part in found if part.seeds]
-    return BlendCandidate(
+    return (RerankCandidate if kind == "rerank" else BlendCandidate)(
         name,
-        "blend",
+        kind,
         splits=row.get("splits", min(splits, default=None)),
         seeds=row.get("seeds", min(seeds, default=None)),
         parts=found,
+        against=row.get("against"),
     )

@@ -126,8 +126,7 @@ def quantile_groups(values: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 def folded(ranker: Ranker, history: Tensor) -> Ranker:
     """A ranker for users by histories that it was not built with; every part of a blend."""
     if isinstance(ranker, Blend):
-        parts = [folded(part, history) for part in ranker.rankers()]
-        return Blend(*parts, config=ranker.config)
+        return ranker.with_parts([folded(part, history) for part in ranker.rankers()])
     return FoldedIn(ranker, history)
 
 

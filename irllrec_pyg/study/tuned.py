@@ -5,7 +5,7 @@ import random
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -144,25 +144,25 @@ def search(
         return Found(ranker, own.searches, chosen)
 
 
+@dataclass
 class _Search:
     """The search for the settings of a model, and of each part of an ensemble before."""
 
-    def __init__(
-        self,
-        data: HeteroData,
-        folder: Path,
-        trials: int,
-        sampler: str,
-        prune: bool,
-        seconds: float | None,
-        seed: int,
-        progress: bool,
-    ) -> None:
-        self.data, self.folder, self.trials, self.sampler = data, folder, trials, sampler
-        self.prune, self.seconds, self.seed, self.progress = prune, seconds, seed, progress
-        self.searches: dict[str, Tuning] = {}
-        sides = [side for side in ("item", "user") if "split" in data[side]]
-        self.setting = f"cold_{sides[-1]}s" if sides else "warm"
+    data: HeteroData
+    folder: Path
+    trials: int
+    sampler: str
+    prune: bool
+    seconds: float | None
+    seed: int
+    progress: bool
+    searches: "dict[str, Tuning]" = field(default_factory=dict)
+
+    @property
+    def setting(self) -> str:
+        """How it is ranked on validation."""
+        sides = [side for side in ("item", "user") if "split" in self.data[side]]
+        return f"cold_{sides[-1]}s" if sides else "warm"
 
     def run(self, candidate: Candidate) -> tuple[Ranker, str, Settings]:
         """The best model, a hash of what was chosen, and what was."""
@@ -183,7 +183,8 @@ class _Search:
 
         own = {**candidate.description, "parts": chosen, "seed": seed if candidate.is_random else 0}
         best = self._best(candidate, own, build) if self.trials else candidate.starts(data)[0]
-        return build(best), short_hash({**own, "chosen": best}), best
+        found = candidate.finished(build(best), data)
+        return found, short_hash({**own, "chosen": best}), best
 
     def _best(self, candidate: Candidate, own: dict[str, Any], build: Any) -> Settings:
         """The settings that are best on validation."""
@@ -235,7 +236,8 @@ def describe(ranker: Ranker) -> dict[str, Any]:
     """What a model is, with every setting, as plain values."""
     if isinstance(ranker, Blend):
         parts = [describe(part) for part in ranker.rankers()]
-        return {"name": "blend", "weights": ranker.shares, "parts": parts}
+        own = {**ranker.config.to_dict(), "weights": ranker.shares}
+        return {"name": ranker.kind, **own, "parts": parts}
     if isinstance(ranker, Recommender):
         return ranker.config.to_dict()
     return (

@@ -119,6 +119,18 @@ def test_tables_hold_ids_vectors_and_lists(make, named, tmp_path):
         assert "vector" not in items
 
 
+def test_a_column_of_several_kinds_is_named_and_none_is_lost(named, tmp_path):
+    ranker, folder = EASE(named), tmp_path / "out"
+    own = {"vector": range(9), "size": [1, "m", *[None] * 7]}
+    ranker.item_table = pd.DataFrame(own, named["item"].raw_id)
+    with pytest.raises(ValueError, match="Column 'size' of the items' table has values of several"):
+        export(ranker, folder, "parquet")
+    assert not folder.exists()
+    del ranker.item_table["size"]
+    export(ranker, folder, "parquet")
+    assert pd.read_parquet(folder / "items.parquet")["vector"].tolist() == list(range(9))
+
+
 def test_weights_between_items_are_a_table(named, tmp_path):
     ranker = EASE(named)
     export(ranker, tmp_path / "tables", "parquet", weights=2)

@@ -11,7 +11,7 @@ pytest.importorskip("jinja2")
 
 from irllrec_pyg.report import build, render
 
-from .browser import Page, find
+from ..browser import Page, find
 from .conftest import make_run
 
 pytestmark = [
@@ -29,6 +29,14 @@ OUTSIDE = """
   const own = text.getBoundingClientRect(), all = text.ownerSVGElement.getBoundingClientRect();
   return own.left < all.left - 1 || own.right > all.right + 1;
 }).length
+"""
+#: Whether what a table says and its first value are in sight before anybody scrolls.
+IN_SIGHT = """
+["caption span", "td.number"].every(name => {
+  const found = document.querySelector(name), one = name == "td.number" ? found.firstChild : found;
+  const place = document.createRange(); place.selectNode(one);
+  const {left, right} = place.getBoundingClientRect(); return left >= 0 && right <= innerWidth;
+})
 """
 NAMES = "[...document.querySelector('table').tBodies[0].rows].map(r => r.cells[0].innerText)"
 
@@ -69,6 +77,7 @@ def test_nothing_is_wider_than_the_window(pages, tmp_path, name, view, width, op
             if view != "plain":  # a page without scripts cannot be asked by one
                 assert await page.ask(WIDER) <= 0
                 assert await page.ask(OUTSIDE) == 0
+                assert await page.ask(IN_SIGHT)
             size = (await page.call("Page.getLayoutMetrics"))["cssContentSize"]
             assert size["width"] <= width
             assert size["height"] > 500
@@ -117,8 +126,11 @@ def test_the_keyboard_reaches_tables_that_scroll(pages):
             assert await page.ask(f"{wide}.scrollWidth > {wide}.clientWidth")
             await page.ask(f"{wide}.focus()")
             assert await page.ask(f"document.activeElement === {wide}")
-            await page.press("ArrowRight", 39)
-            await asyncio.sleep(0.5)
-            assert await page.ask(f"{wide}.scrollLeft") > 0
+            for _ in range(20):  # a browser that was just started may not listen yet
+                await page.press("ArrowRight", 39)
+                await asyncio.sleep(0.2)
+                if moved := await page.ask(f"{wide}.scrollLeft"):
+                    break
+            assert moved > 0
 
     asyncio.run(look())

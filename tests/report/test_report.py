@@ -39,6 +39,17 @@ def test_baselines_come_first_and_a_gain_is_marked(runs):
     assert "Holm" in ours["test"]
 
 
+def test_how_popular_listed_items_are_has_no_best_value(runs):
+    for run, value in zip(runs, (0.2, 0.3), strict=True):
+        file = Path(run, "result.json")
+        result = json.loads(file.read_text())
+        result["test"]["popularity@20"] = value
+        file.write_text(json.dumps(result))
+    places = {row["metric"]: row["place"] for row in rows_of(build(runs)) if row["run"] == "ease"}
+    assert places["popularity@20"] == ""
+    assert places["recall@20"] == "2"
+
+
 def test_against_names_the_reference(runs):
     rows = rows_of(build(runs, against="lightgcn_int"))
     assert {row["verdict"] for row in rows if row["run"] == "ease"} == {"loss"}

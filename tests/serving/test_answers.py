@@ -179,6 +179,18 @@ def test_requests_that_wait_are_answered_together_and_apart(ease, monkeypatch):
     assert batches.free == 1
 
 
+def test_nobody_waits_for_ever_where_no_thread_can_be_started(ease, monkeypatch):
+    async def fail(*arguments):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("anyio.to_thread.run_sync", fail)
+    batches, request = Batches(Shelf(ease), Limits(threads=1)), m.RecommendRequest(users=["u1"])
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="new thread"):
+            asyncio.run(asyncio.wait_for(batches.answer(request), 2))
+    assert batches.free == 1
+
+
 def test_what_a_model_cannot_do_it_says(folder, shop, ask):
     torch.manual_seed(0)
     answer = ask(folder).post("/items", json={"items": [{"item": "x", "title": "y"}]})

@@ -102,19 +102,53 @@ def test_a_large_body_is_refused_by_its_length_and_while_it_arrives(folder, ask)
     assert client.post("/recommend", json={"users": ["u1"]}).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/recommend", {"users": [1.5] * 9999}),
+        ("/recommend", {"histories": [7] * 9999}),
+        ("/recommend", {"histories": [{"items": ["001"], "weights": [-1] * 9999}]}),
+        ("/recommend", {"users": ["u1"], "filters": {"deny": [None] * 9999}}),
+        (
+            "/recommend",
+            {"users": ["u1"], "filters": {"max_per": dict.fromkeys(map(str, range(9999)))}},
+        ),
+        ("/recommend", dict.fromkeys(map(str, range(9999)))),
+        ("/items", {"items": [7] * 9999}),
+        ("/items", {"items": [{"item": "x", **{str(at): [at] for at in range(9999)}}]}),
+    ],
+)
+def test_a_thousand_faults_are_not_written_down(folder, ask, path, body):
+    answer = ask(folder).post(path, json=body)
+    assert answer.status_code == 422
+    assert "more problems" not in answer.text
+
+
 def test_requests_need_the_key_of_the_environment(folder, ask, monkeypatch):
     monkeypatch.setenv("IRLLREC_API_KEY", "sésame")
     client, body = ask(folder), {"users": ["u1"]}
     right = "sésame".encode()
-    for headers in ({}, {"X-API-Key": "wrong"}, {"Authorization": "Bearer"}, {"X-API-Key": ""}):
+    for headers in (
+        {},
+        {"X-API-Key": "wrong"},
+        {"Authorization": "Bearer"},
+        {"X-API-Key": ""},
+        {"Authorization": right},
+        {"Authorization": b"Basic " + right},
+    ):
         for answer in (
             client.post("/recommend", json=body, headers=headers),
-            client.get("/metrics"),
+            client.get("/metrics", headers=headers),
+            client.post("/recommend?key=s%C3%A9same&X-API-Key=s%C3%A9same", json=body),
         ):
             assert answer.status_code == 401
             assert "X-API-Key" in answer.json()["error"]
             assert "sésame" not in answer.text
-    for headers in ({"X-API-Key": right}, {"Authorization": b"Bearer " + right}):
+    for headers in (
+        {"X-API-Key": right},
+        {"Authorization": b"Bearer " + right},
+        {"Authorization": b"bearer " + right},
+    ):
         assert client.post("/recommend", json=body, headers=headers).status_code == 200
     assert client.get("/health").status_code == client.get("/docs").status_code == 200
     assert "sésame" not in client.get("/openapi.json").text

@@ -1,5 +1,6 @@
 """Health, metrics, documentation, and models that change while requests come."""
 
+import gc
 import os
 import re
 import signal
@@ -8,13 +9,14 @@ import sys
 import threading
 import time
 import urllib.request
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from irllrec_pyg import save_folder
+from irllrec_pyg import build_model, save_folder
 from irllrec_pyg.cli import main
-from irllrec_pyg.linear import Popularity, TextMean
+from irllrec_pyg.linear import EASE, Popularity, TextMean
 from irllrec_pyg.serving import Shelf
 
 from .conftest import encode
@@ -119,6 +121,19 @@ def test_a_model_without_a_folder_is_not_loaded_again(ease, ask):
     assert "not loaded from a folder" in answer.json()["error"]
 
 
+@pytest.mark.parametrize("kind", [EASE, TextMean, lambda data: build_model("lightgcn", data)])
+def test_the_memory_of_a_replaced_model_is_free_at_once(shop, kind):
+    shelf = Shelf(lambda: kind(shop))
+    shelf.current.lists.recommend("u1", k=2)
+    before = weakref.ref(shelf.current.ranker)
+    gc.disable()  # nobody looks for garbage
+    try:
+        shelf.reload()
+        assert before() is None
+    finally:
+        gc.enable()
+
+
 def test_items_that_were_added_stay_after_a_reload(shop):
     def load():
         ranker = TextMean(shop)
@@ -154,6 +169,16 @@ def test_the_command_serves_and_ends_cleanly(folder):
         130,
         ["irllrec serve: stopped: requests that were begun are answered."],
     )
+
+
+def test_who_is_open_to_the_network_without_a_key_is_warned(folder, capsys, monkeypatch):
+    monkeypatch.setattr("irllrec_pyg.commands.serve.answer", lambda app, server: None)
+    for host, key, warned in (("0.0.0.0", "", 1), ("127.0.0.1", "", 0), ("0.0.0.0", "secret", 0)):
+        monkeypatch.delenv("IRLLREC_API_KEY", raising=False)
+        if key:
+            monkeypatch.setenv("IRLLREC_API_KEY", key)
+        assert main(["serve", str(folder), "--host", host, "--port", "0"]) == 0
+        assert capsys.readouterr().err.count("anybody on the network") == warned
 
 
 def test_what_the_command_cannot_do_is_one_line(folder, tmp_path, capsys):

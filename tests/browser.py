@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -21,14 +22,15 @@ class Page:
     """A page in a browser that lives while the block runs.
 
     Args:
-        file (Path): The page.
+        address (Path or str): The page, a file or a URL.
         width (int): Of the window, in CSS pixels.
         print (bool): Whether it is shown as for print.
         dark (bool): Whether the reader prefers dark pages.
     """
 
-    def __init__(self, file, width, *, print=False, dark=False, scripts=True):
-        self.file, self.width = file, width
+    def __init__(self, address, width, *, print=False, dark=False, scripts=True):
+        self.address = address if isinstance(address, str) else address.resolve().as_uri()
+        self.width = width
         self.print, self.dark, self.scripts = print, dark, scripts
         self.said = []
 
@@ -69,7 +71,7 @@ class Page:
         await self.call("Emulation.setEmulatedMedia", media=media, features=features)
         if not self.scripts:
             await self.call("Emulation.setScriptExecutionDisabled", value=True)
-        await self.call("Page.navigate", url=self.file.resolve().as_uri())
+        await self.call("Page.navigate", url=self.address)
         while await self.ask("document.readyState") != "complete":
             await asyncio.sleep(0.05)
         return self
@@ -111,12 +113,16 @@ class Page:
         file.write_bytes(base64.b64decode(answer["data"]))
 
     def errors(self):
-        """What the page complained of, and what it fetched but for itself."""
+        """What the page complained of, and what it fetched from elsewhere: of a file, but for
+        itself; of a URL, from other hosts.
+        """
+        at = urlsplit(self.address)
+        own = self.address if at.scheme == "file" else f"{at.scheme}://{at.netloc}/"
         kinds = ("Runtime.exceptionThrown", "Log.entryAdded")
         found = [one for one in self.said if one.get("method") in kinds]
         for one in self.said:
             if one.get("method") == "Network.requestWillBeSent":
                 url = one["params"]["request"]["url"]
-                if not url.startswith(("data:", self.file.resolve().as_uri())):
+                if not url.startswith(("data:", own)):
                     found.append(url)
         return found
