@@ -5,6 +5,7 @@ import shlex
 
 from irllrec_pyg.cli import main
 
+SHELL = ("&&", "||", "|", ">", "&", ";")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -18,7 +19,9 @@ def commands(code):
     for line in code.replace("\\\n", " ").splitlines():
         line = line.removeprefix("$ ")
         if line.startswith("irllrec "):
-            yield shlex.split(line, comments=True)[1:]
+            words = shlex.split(line, comments=True)
+            end = next((at for at, word in enumerate(words) if word in SHELL), None)
+            yield words[1:end]
 
 
 def run_page(path, languages=("python", "bash")):
