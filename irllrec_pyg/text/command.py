@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
-from . import judge_command
+from ..judge import command as judge_command
 from .chat import ChatSettings, ResponseFormat
 from .client import Endpoint
 from .engine import Budget

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .judge_config import JudgeConfig
+from .config import JudgeConfig
 
 SIZES = ("users", "items", "resamples")  # settings with flags; the seed is the split's too
 
@@ -45,11 +45,11 @@ def add_arguments(group: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Judges, prints the verdict and writes it into ``--out``."""
-    from . import Endpoint, RunSettings, build_views
-    from .judge import judge
-    from .judge_data import read
-    from .judge_report import report, write
-    from .judge_statistics import compare
+    from ..text import Endpoint, RunSettings, build_views
+    from .data import read
+    from .judging import judge
+    from .report import report, write
+    from .statistics import compare
 
     if args.root is None or args.name is None:
         raise ValueError("judge needs --root and --name: a folder of tables, or of irllrec texts.")

@@ -13,7 +13,7 @@ pytest.importorskip("sklearn")
 from irllrec_pyg import TableDataset
 from irllrec_pyg.cli import main
 from irllrec_pyg.datasets import write_published
-from tests.text.shops import COLOURS, write_shop
+from tests.judge.shops import COLOURS, write_shop
 
 SIZE = 240
 
