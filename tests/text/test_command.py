@@ -79,7 +79,7 @@ def test_status_reads_no_table(
 ) -> None:
     assert main(["texts", "items", *first, "--limit", "4"]) == 0
     assert f"{NUM_ITEMS - 4} of {NUM_ITEMS} were not asked for yet" in capsys.readouterr().out
-    monkeypatch.setattr("irllrec_pyg.text.command._read", None)
+    monkeypatch.setattr("irllrec_pyg.text.inputs.read", None)
     assert main(["texts", "status", "--out", folder]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert " ".join(lines[0].split()[:7]) == "step nodes done failed in_batch no_text to_do"
@@ -144,10 +144,14 @@ def test_a_folder_of_tables_by_its_name(
         "\n".join(["item,title", *(f"{item:02},Thing {item}" for item in range(9))])
     )
     options = ["--model", "m", "--base-url", stub.url, "--prompts", "movies", "--no-progress"]
-    named = ["--root", str(tmp_path / "data"), "--name", "shop"]
-    assert main(["texts", "items", *named, "--out", str(out), *options]) == 0
+    assert main(["texts", "items", "--data", str(shop), "--out", str(out), *options]) == 0
     assert sum(stub.asked.values()) == 9
     assert any("Thing 3" in str(body) for body in stub.bodies)
+    # As earlier versions said it, and as their folders remember it.
+    named = ["--root", str(tmp_path / "data"), "--name", "shop"]
+    assert main(["texts", "items", *named, "--out", str(out)]) == 0
+    assert main(["texts", "items", "--out", str(out)]) == 0
+    assert sum(stub.asked.values()) == 9
 
 
 def test_show_prints_a_prompt_and_its_answer(
@@ -221,12 +225,14 @@ def test_a_batch_from_the_command_line(
         (["items", "FIRST", "--extra", '{"n": 8, "stream": true}'], "may not set n, stream"),
         (["items", "FIRST", "--extra", f'{{"api_key": "{KEY}"}}'], "'extra' seems to hold an API"),
         (["items", "FIRST", "--extra", f'{{"headers": ["{KEY}"]}}'], "'extra' seems to hold an"),
+        (["items", "FIRST", "--cache", f"/tmp/{KEY}/answers"], "'cache' seems to hold an API key"),
         (["items", "FIRST", "--model", KEY], "'model' seems to hold an API key"),
         (["items", "FIRST", "--key-variable", KEY], "not the key itself"),
         (["items", "FIRST", "--key-variable", "abcd1234efgh5678ijkl"], "not the key itself"),
         (["items", "FIRST", "--base-url", f"http://h/{KEY}/v1"], "'base_url' seems to hold an API"),
         (["items", "FIRST", "--base-url", f"http://h/v1?k={KEY}"], "'base_url' seems to hold an"),
         (["items", "FIRST", "--split", "most"], "--split must be shares such as"),
+        (["items", "FIRST", "--split", "0:0:0"], "--split must be shares such as"),
         (["items", "FIRST", "--max-cost", "1"], "--max-cost needs --prices"),
         (["items", "FIRST", "--limit", "-1"], "The limit (--limit) must be at least 0"),
         (["items", "FIRST", "--max-cost", "1", "--prices", "-1", "1"], "must be numbers from 0"),
