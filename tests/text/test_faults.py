@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from irllrec_pyg.text import RunSettings, RunStopped, TextPipeline, TrainingTexts
+from irllrec_pyg.text.database import StoreError
 from irllrec_pyg.text.prompts import PromptSet
-from irllrec_pyg.text.store import StoreError
 from tests.text.conftest import NUM_ITEMS, chat_settings
 from tests.text.raw_server import (
     GOOD,
