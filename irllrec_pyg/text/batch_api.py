@@ -12,8 +12,9 @@ from ..files import atomic_path
 from .answers import AnswerSchema
 from .chat import ChatSettings, Request, read_completion
 from .client import classify
-from .engine import RunStopped, clean, judged, run_coroutine
-from .limits import CallError
+from .engine import RunStopped
+from .limits import CallError, run_coroutine
+from .records import clean, judged
 from .redaction import Redactor
 from .store import Record, Store
 
