@@ -149,6 +149,8 @@ def _batch(pipeline: "TextPipeline", args: argparse.Namespace) -> None:
         raise ValueError(f"{args.action} needs --step, one of {', '.join(STEPS)}.")
     if args.max_cost is not None:
         raise ValueError("--max-cost is not for batches: plan with --prices tells their cost.")
+    if args.force and args.part is None:
+        raise ValueError("--force needs --part, the batch that is given up.")
     job = pipeline.batch(args.step)
     if args.action == "batch-poll":
         print("\n".join(job.poll()) or "nothing is waiting")
@@ -159,6 +161,10 @@ def _batch(pipeline: "TextPipeline", args: argparse.Namespace) -> None:
             print(f"{job.write(requests)} requests written to {job.folder}")
         elif args.action == "batch-submit":
             print(f"{job.submit()} batches started")
+        elif args.action == "batch-drop":
+            print("\n".join(job.drop(args.part, args.force)) or "nothing is waiting")
         else:
-            print(", ".join(f"{count} {what}" for what, count in job.collect().items()))
-            write_manifest(pipeline)
+            try:
+                print(", ".join(f"{count} {what}" for what, count in job.collect().items()))
+            finally:
+                write_manifest(pipeline)

@@ -15,10 +15,11 @@ from .limits import RunSettings
 from .prompts import NEEDS, SETS, STEPS, StepName
 from .redaction import check_no_key
 
+BATCH = ("write", "submit", "poll", "collect", "drop")
 ACTIONS: dict[str, tuple[StepName, ...]] = {
     **{"run": STEPS, "items": STEPS[:1], "users": STEPS[1:2], "intents": STEPS[2:]},
     **{"embed": (), "judge": (), "plan": STEPS, "status": STEPS, "show": STEPS},
-    **dict.fromkeys(("batch-write", "batch-submit", "batch-poll", "batch-collect"), STEPS),
+    **dict.fromkeys((f"batch-{what}" for what in BATCH), STEPS),
 }
 FLAG = {"action": "store_true"}
 PLACE = ("data", "root", "name")
@@ -99,7 +100,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   run       all four, one after the other      plan    counts, tokens and cost; asks nothing
   status    where each step stands             show    one node's prompts and answers
   judge     whether texts of a folder of tables are any good, before a model is trained
-  batch-…   a step through the Batch API: batch-write, -submit, -poll, -collect with --step
+  batch-…   a step through the Batch API: batch-write, -submit, -poll, -collect with --step, and
+            batch-drop, which gives up batches that the server has lost
 
 Every step can be stopped and run again: what is answered stays. A folder remembers the options
 that concern data, prompts and model. Keys come from environment variables only."""
@@ -108,6 +110,10 @@ that concern data, prompts and model. Keys come from environment variables only.
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help=where)
     parser.add_argument("--step", choices=STEPS, help="for show and batch")
     parser.add_argument("--node", help="your id of the user or item, for show")
+    parser.add_argument("--part", help="a batch as batch-poll names it, for batch-drop")
+    parser.add_argument(
+        "--force", action="store_true", help="give that batch up even if it may be collected"
+    )
     groups = {"data": DATA, "chat model": CHAT, "run": RUN, "encoder": ENCODER}
     for title, options in groups.items():
         group = parser.add_argument_group(title)

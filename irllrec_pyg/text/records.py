@@ -1,9 +1,11 @@
 r"""What is kept of an answer, or of why there is none."""
 
+import json
 from typing import Any, Literal
 
 from .answers import AnswerError, AnswerSchema
-from .chat import Reply
+from .chat import Reply, read_completion
+from .limits import CallError
 from .redaction import Redactor
 from .store import Record
 
@@ -41,3 +43,21 @@ def clean(record: Record, redactor: Redactor) -> Record:
     if "answer" in record:
         record["answer"] = {name: cleaned(value) for name, value in record["answer"].items()}
     return record
+
+
+def read_line(line: bytes, schema: AnswerSchema, redactor: Redactor) -> tuple[bytes, Record]:
+    """A line of a batch's answers: the request's key, and its record; of any other line nothing."""
+    try:
+        entry = json.loads(line)
+        key, response = bytes.fromhex(entry["custom_id"]), entry.get("response") or {}
+        if entry.get("error") or response.get("status_code") != 200:
+            reason = entry.get("error") or response.get("body") or "no answer"
+            record: Record = {"kind": "request", "reason": f"batch: {json.dumps(reason)}"[:600]}
+            usage = None
+        else:
+            reply = read_completion(response.get("body"))
+            record, usage = judged(reply, schema, trim=True), reply.usage
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, CallError):
+        return b"", {}  # it is cut, or something else: its request is asked again
+    tokens = {"prompt": usage.prompt, "completion": usage.completion} if usage else {}
+    return key, clean(record, redactor) | {"usage": tokens, "calls": 1, "batch": True}

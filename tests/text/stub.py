@@ -148,6 +148,8 @@ class StubServer:
         )
 
     async def _content(self, request: web.Request) -> web.Response:
+        if request.match_info["id"] not in self.files:
+            raise web.HTTPNotFound
         return web.Response(body=self.files[request.match_info["id"]])
 
     async def _start(self, request: web.Request) -> web.Response:
@@ -172,6 +174,8 @@ class StubServer:
         )
 
     async def _batch(self, request: web.Request) -> web.Response:
+        if request.match_info["id"] not in self.batches:
+            raise web.HTTPNotFound
         return web.json_response(self.batches[request.match_info["id"]])
 
     def finish_batches(self, fail_first: bool = False) -> None:

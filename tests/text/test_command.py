@@ -204,6 +204,22 @@ def test_a_batch_from_the_command_line(
     assert manifest["steps"]["item_profile"]["done"] == NUM_ITEMS
 
 
+def test_a_batch_that_is_lost_is_given_up(
+    first: list[str], folder: str, stub: StubServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rest = ["--out", folder, "--step", "item_profile"]
+    assert main(["texts", "batch-write", "--step", "item_profile", *first]) == 0
+    assert main(["texts", "batch-submit", *rest]) == 0
+    stub.finish_batches()
+    del stub.files[stub.batches["batch-0"]["output_file_id"]]
+    assert main(["texts", "batch-collect", *rest]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert main(["texts", "batch-drop", *rest]) == 0
+    assert "item_profile-000.jsonl: given up" in capsys.readouterr().out
+    assert main(["texts", "batch-drop", *rest]) == 0
+    assert "nothing is waiting" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -212,6 +228,7 @@ def test_a_batch_from_the_command_line(
         (["users", "FIRST"], "have no answer yet"),
         (["show", "FIRST"], "needs --node"),
         (["batch-poll", "FIRST"], "batch-poll needs --step"),
+        (["batch-drop", "FIRST", "--step", "item_profile", "--force"], "--force needs --part"),
         (["embed", "FIRST", "--allow-incomplete", "--encoder", "magic"], "'magic' is not known"),
         (["items", "FIRST", "--prompts", "songs"], "no prompt set 'songs'"),
         (["show", "FIRST", "--node", "nobody"], "There is no 'nobody' in any step"),
