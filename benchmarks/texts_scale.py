@@ -56,18 +56,9 @@ class Model:
 
 def measure(part: str, folder: Path, url: str | None) -> dict[str, float]:
     """One part, in this process."""
+    from irllrec_pyg import text
     from irllrec_pyg.cli import main
     from irllrec_pyg.datasets import TableDataset
-    from irllrec_pyg.text import (
-        ChatSettings,
-        Embedder,
-        Endpoint,
-        RunSettings,
-        TextPipeline,
-        TrainingTexts,
-        WordLlamaEncoder,
-        plan,
-    )
 
     started, cpu = time.perf_counter(), time.process_time()
     if part == "status":
@@ -75,21 +66,23 @@ def measure(part: str, folder: Path, url: str | None) -> dict[str, float]:
         return found(time.perf_counter() - started, time.process_time() - cpu)
     data = TableDataset(str(folder), "tables", encoder=None, k_core=1)[0]
     items = pd.read_csv(folder / "tables" / "items.csv", dtype=str)
-    source = TrainingTexts(data, items)
-    chat = ChatSettings("m", Endpoint(url) if url else Endpoint("http://127.0.0.1:9"))
-    pipeline = TextPipeline(
+    source = text.TrainingTexts(data, items)
+    chat = text.ChatSettings(
+        "m", text.Endpoint(url) if url else text.Endpoint("http://127.0.0.1:9")
+    )
+    pipeline = text.TextPipeline(
         source,
         folder / "out",
         chat,
-        run=RunSettings(concurrency=FLIGHT),
+        run=text.RunSettings(concurrency=FLIGHT),
         client=None if url else Model(),
     )
     read, started, cpu = time.perf_counter() - started, time.perf_counter(), time.process_time()
     if part == "plan":
-        plan(pipeline)
+        text.plan(pipeline)
     elif part == "embed":
-        Embedder(
-            pipeline, WordLlamaEncoder(), allow_incomplete=True, half=True, progress=False
+        text.Embedder(
+            pipeline, text.WordLlamaEncoder(), allow_incomplete=True, half=True, progress=False
         ).embed()
     else:
         counts = pipeline.run_step("item_profile", progress=False)

@@ -14,6 +14,8 @@ from tests.text.conftest import NUM_ITEMS, NUM_USERS
 from tests.text.stub import StubServer
 from tests.text.test_keys import KEY, nowhere, tables
 
+STEP = ["--step", "item_profile"]
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> str:
@@ -159,7 +161,7 @@ def test_show_prints_a_prompt_and_its_answer(
 ) -> None:
     main(["texts", "items", *first])
     capsys.readouterr()
-    assert main(["texts", "show", "--out", folder, "--node", "103", "--step", "item_profile"]) == 0
+    assert main(["texts", "show", "--out", folder, "--node", "103", *STEP]) == 0
     printed = capsys.readouterr().out
     assert "The description of number 3." in printed
     assert "summarization" in printed.split("--- answer ---")[1]
@@ -192,8 +194,8 @@ def test_limit_samples_and_the_rest_is_made_from_attributes(
 def test_a_batch_from_the_command_line(
     first: list[str], folder: str, stub: StubServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rest = ["--out", folder, "--step", "item_profile"]
-    assert main(["texts", "batch-write", "--step", "item_profile", *first]) == 0
+    rest = ["--out", folder, *STEP]
+    assert main(["texts", "batch-write", *STEP, *first]) == 0
     assert main(["texts", "batch-submit", *rest]) == 0
     stub.finish_batches()
     assert main(["texts", "batch-poll", *rest]) == 0
@@ -207,8 +209,8 @@ def test_a_batch_from_the_command_line(
 def test_a_batch_that_is_lost_is_given_up(
     first: list[str], folder: str, stub: StubServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rest = ["--out", folder, "--step", "item_profile"]
-    assert main(["texts", "batch-write", "--step", "item_profile", *first]) == 0
+    rest = ["--out", folder, *STEP]
+    assert main(["texts", "batch-write", *STEP, *first]) == 0
     assert main(["texts", "batch-submit", *rest]) == 0
     stub.finish_batches()
     del stub.files[stub.batches["batch-0"]["output_file_id"]]
@@ -228,7 +230,7 @@ def test_a_batch_that_is_lost_is_given_up(
         (["users", "FIRST"], "have no answer yet"),
         (["show", "FIRST"], "needs --node"),
         (["batch-poll", "FIRST"], "batch-poll needs --step"),
-        (["batch-drop", "FIRST", "--step", "item_profile", "--force"], "--force needs --part"),
+        (["batch-drop", "FIRST", *STEP, "--force"], "--force needs --part"),
         (["embed", "FIRST", "--allow-incomplete", "--encoder", "magic"], "'magic' is not known"),
         (["items", "FIRST", "--prompts", "songs"], "no prompt set 'songs'"),
         (["show", "FIRST", "--node", "nobody"], "There is no 'nobody' in any step"),
@@ -264,13 +266,7 @@ def test_a_batch_that_is_lost_is_given_up(
             [
                 "batch-write",
                 "FIRST",
-                "--step",
-                "item_profile",
-                "--max-cost",
-                "1",
-                "--prices",
-                "1",
-                "1",
+                *["--step", "item_profile", "--max-cost", "1", "--prices", "1", "1"],
             ],
             "--max-cost is not for batches",
         ),
