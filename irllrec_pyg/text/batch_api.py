@@ -2,6 +2,7 @@ r"""The Batch API of OpenAI: half the price, answers within a day. Write, submit
 
 import hashlib
 import json
+import warnings
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -215,12 +216,15 @@ class BatchJob(Batches):
                     continue
                 keep = "SELECT key FROM batch_keys WHERE name = ?"
                 waiting = {row[0] for row in self.store.rows(keep, part["name"])}
+                unread = list[bytes]()
                 # All of a part or nothing: a process killed before its end collects it again.
                 with self.store.transaction():
                     # Only at line feeds: an answer may hold other characters that end lines.
-                    for line in b"\n".join(contents).split(b"\n"):
+                    for line in filter(None, b"\n".join(contents).split(b"\n")):
                         key, record = read_line(line, self.schema, self.redactor)
-                        if key in waiting:
+                        if not key:
+                            unread.append(line)
+                        elif key in waiting:
                             record["model"] = self.chat.model
                             waiting.discard(key)
                             counts["ok" if record["kind"] == "ok" else "failed"] += 1
@@ -228,6 +232,13 @@ class BatchJob(Batches):
                             self.store.spend(self.step, record)
                     counts["unanswered"] += len(waiting)
                     self._end(part["name"], self.redactor.message(str(failure)))
+                if unread:
+                    shown = self.redactor.message(unread[0][:200].decode("utf-8", "replace"))
+                    warnings.warn(
+                        f"{len(unread)} lines of what {part['id']} answered cannot be used, and "
+                        f"their requests are open again; the first one begins with {shown!r}.",
+                        stacklevel=2,
+                    )
         return dict(counts), left
 
 

@@ -1,6 +1,7 @@
 """Whatever goes wrong with one item, the others are answered, and it is listed with a reason."""
 
 import json
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -136,8 +137,11 @@ def batch_fault(
         at = next(n for n, line in enumerate(lines) if request.key.hex() in line.decode())
         lines[at] = change(json.loads(lines[at]))
         stub.files[name] = b"\n".join(lines)
-        with pipeline.claim():
+        with pipeline.claim(), warnings.catch_warnings(record=True) as warned:
             counts = pipeline.batch(STEP).collect()
+        # A line that is there, and of no use, is told of; one of another request is left out.
+        told = kind == "open" and lines[at] and b"ab" * 32 not in lines[at]
+        assert len(warned) == bool(told)
         assert counts["ok"] == NUM_ITEMS - (kind != "ok")
         check(pipeline, kind)
         stub.asked.clear()
