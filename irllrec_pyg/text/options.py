@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ..judge import command as judge_command
+from .budget import Budget
 from .chat import ChatSettings, ResponseFormat
 from .client import Endpoint
-from .engine import Budget
+from .encoders import ENCODERS
 from .imports import open_store
 from .limits import RunSettings
 from .prompts import NEEDS, SETS, STEPS, StepName
@@ -27,7 +28,6 @@ Options = dict[str, Any]
 FORMATS = get_args(ResponseFormat)
 #: Characters of what looks like a key; fewer may be a name, such as hf_items.csv.
 KEY_IN_A_PATH = 30
-ENCODERS = "wordllama, openai:MODEL or sentence-transformers:MODEL"
 # What a folder remembers of these two, so that later commands on it need not repeat it.
 DATA: dict[str, Options] = {
     "data": {"metavar": "FOLDER", "help": "of tables or in the published layout, or its name"},

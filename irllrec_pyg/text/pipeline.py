@@ -12,8 +12,9 @@ import numpy as np
 from tqdm import tqdm
 
 from .batch_api import BatchJob
+from .budget import Budget
 from .chat import ChatClient, ChatSettings, OpenAIChat, Request, Usage
-from .engine import Budget, ChatEngine
+from .engine import ChatEngine
 from .fallbacks import Origin, fallback_text
 from .folder import PipelineError, TextFolder
 from .limits import RunSettings
