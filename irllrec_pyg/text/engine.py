@@ -52,12 +52,14 @@ class ChatEngine:
         run_settings (RunSettings): How hard to try. (default: its defaults)
         redactor (Redactor): What takes keys out of what is kept. (default: one that knows none)
         budget (Budget, optional): What may be spent. (default: ``None``, no limit)
+        proven (bool): Whether the model has answered such requests before. (default: ``False``)
     """
 
     client: ChatClient
     run_settings: RunSettings = field(default_factory=RunSettings)
     redactor: Redactor = field(default_factory=Redactor)
     budget: Budget | None = None
+    proven: bool = False
 
     def run(
         self, requests: Iterable[Request | None], book: Book, known: Known = lambda request: False
@@ -67,8 +69,9 @@ class ChatEngine:
         Requests are taken one by one as workers get free. On an interrupt (or SIGTERM) no new
         request goes out and those in flight are waited for; a second one drops them.
 
-        What a server refuses by 403 or 404 is that node's failure where others are answered; where
-        the first three are refused, it is the key or the model, and the run stops.
+        What a server refuses by 403 or 404 is that node's failure where others are, or were,
+        answered; else, where the first three are refused, it is the key or the model, and the run
+        stops.
 
         Args:
             requests (iterable): What to ask, ``None`` for a pause; equal requests that are in
@@ -87,7 +90,7 @@ class ChatEngine:
         settings = self.run_settings
         self._limiter = RateLimiter(settings.rpm, settings.tpm, sleep=self._sleep)
         self._stop, self._stopping = "", asyncio.Event()
-        self._answered, failed_in_a_row = False, 0
+        self._answered, failed_in_a_row = self.proven, 0
         flying: dict[bytes, asyncio.Event] = {}
         refused: dict[bytes, tuple[Request, Record]] = {}
 

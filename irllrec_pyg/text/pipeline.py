@@ -150,7 +150,8 @@ class TextPipeline(TextFolder):
             if self.budget:
                 used = Usage(*self.store.used()[1:])
                 self.budget.spent = max(self.budget.spent, self.budget.cost(used))
-            engine = ChatEngine(client, self.run_settings, self._redactor(step), self.budget)
+            how = (self.run_settings, self._redactor(step), self.budget)
+            engine = ChatEngine(client, *how, proven=self.counts(step)["ok"] > 0)
             failed: set[bytes] = set()
             elsewhere: list[Request] = []  # that another process is asking
             left = limit or self.counts(step)["open"]

@@ -45,6 +45,8 @@ SERVER: dict[str, tuple[list[Action], str, int]] = {
     "408": ([error(408), OK], "ok", 2),
     "400": ([error(400, "context_length_exceeded")], "request", 1),
     "400 that says a megabyte": ([http("x" * (1 << 20), 400)], "transport", 1),
+    "403 for one": ([error(403, "flagged")], "request", 1),
+    "404 for one": ([error(404, "model_not_found")], "request", 1),
     "422": ([error(422)], "request", 1),
     "204": ([http("", 204), OK], "ok", 2),
     "time-out": ([hang, OK], "ok", 2),

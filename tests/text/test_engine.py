@@ -79,6 +79,7 @@ def ask(
     count: int = 1,
     timeout: float = 30.0,
     known: dict[int, dict[str, Any]] | None = None,
+    proven: bool = False,
     **run: Any,
 ) -> dict[int, dict[str, Any]]:
     """What the engine books for each node, and what was known before it."""
@@ -87,7 +88,7 @@ def ask(
         **({"concurrency": 1, "retries": 2, "repairs": 2, "backoff": 0.01} | run)
     )
     found = {} if known is None else known
-    engine = ChatEngine(OpenAIChat(chat.endpoint), settings)
+    engine = ChatEngine(OpenAIChat(chat.endpoint), settings, proven=proven)
     engine.run(
         requests(count, chat),
         lambda request, record: found.__setitem__(request.node, record),
@@ -136,6 +137,14 @@ def test_what_only_some_requests_do_not_survive_is_their_failure(
 def test_a_refusal_beside_which_nobody_was_answered_is_asked_again(httpserver: HTTPServer) -> None:
     serve(httpserver, error(403, "flagged"))
     assert ask(httpserver.url_for(""))[0]["kind"] == "transport"
+
+
+def test_refusals_are_about_nodes_where_the_model_has_answered_before(
+    httpserver: HTTPServer,
+) -> None:
+    serve(httpserver, error(403, "flagged"))
+    found = ask(httpserver.url_for(""), 5, proven=True)
+    assert [found[n]["kind"] for n in range(5)] == ["request"] * 5
 
 
 def test_nodes_that_were_refused_when_a_key_lost_its_rights_are_open(
