@@ -93,12 +93,12 @@ class Store(Database):
 
     def lease(self, key: bytes, who: str) -> bool:
         """Takes a request for so long as nobody else should ask it; says whether it was free."""
-        now = time.time()
+        now = time.time()  # before the wait for others that are writing
         return (
             self.run(
                 "INSERT INTO asking VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET who = excluded.who, "
                 "until = excluded.until WHERE who = excluded.who OR until NOT BETWEEN ? AND ?",
-                *(key, who, now + LEASE, now, now + LEASE),
+                *(key, who, now + LEASE, now, now + 2 * LEASE),
             ).rowcount
             > 0
         )

@@ -205,6 +205,22 @@ def test_a_reader_that_may_not_write_sees_what_a_killed_writer_left(
         reader.put(key(2), record(2))
 
 
+def test_a_lease(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("time.time", lambda: now[0])
+    assert store.lease(key(1), "a")
+    assert store.lease(key(1), "a")
+    now[0] -= 1  # another one that looked at its clock, and then waited for the first to write
+    assert not store.lease(key(1), "b")
+    assert store.lease(key(2), "b")
+    now[0] += 302
+    assert store.lease(key(1), "b")
+    now[0] -= 1000  # a clock that was put back holds nothing for ever
+    assert store.lease(key(1), "c")
+    store.release("c")
+    assert store.lease(key(1), "d")
+
+
 @pytest.mark.parametrize("value", ["{", "[1]"])
 def test_a_damaged_setting_names_the_file(store: Store, value: str) -> None:
     store.run("INSERT INTO settings VALUES ('options', ?)", value)
