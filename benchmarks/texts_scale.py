@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from irllrec_pyg.files import write_text
+
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("plan", "run", "run again", "status", "embed")
 FLIGHT = 64
@@ -140,12 +142,17 @@ def main() -> None:
             write_tables(Path(name, "tables"), nodes)
             for part in PARTS:
                 rows.append({"nodes": nodes, "part": part, **child(part, Path(name))})
-                print(rows[-1], flush=True)
+                write(rows, args.out)
     if args.http:
         with tempfile.TemporaryDirectory() as name:
             rows.append(through_http(Path(name)))
-            print(rows[-1], flush=True)
-    (args.out / "texts_scale.json").write_text(json.dumps(rows, indent=1) + "\n")
+            write(rows, args.out)
+
+
+def write(rows: list[dict[str, Any]], out: Path) -> None:
+    """Prints the last row, and writes what was measured so far."""
+    print(rows[-1], flush=True)
+    write_text(out / "texts_scale.json", json.dumps(rows, indent=1) + "\n")
     command = " ".join(["python benchmarks/texts_scale.py", *sys.argv[1:]])
     names = ("nodes", "part", "seconds", "cpu", "tables", "peak_mb")
     lines = [
@@ -154,7 +161,7 @@ def main() -> None:
         "|---|---|---|---|---|---|",
         *(f"| {' | '.join(str(row[name]) for name in names)} |" for row in rows),
     ]
-    (args.out / "texts_scale.md").write_text("\n".join(lines) + "\n")
+    write_text(out / "texts_scale.md", "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
