@@ -6,13 +6,16 @@ import time
 import warnings
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning import Callback
+from speed_report import CLOCKS, as_json, machine_line, markdown
 from torch_geometric.data import HeteroData
 
 from irllrec_pyg import IRLLRecDataset, build_model, triplet_loader
+from irllrec_pyg.files import write_text
 from irllrec_pyg.nn import Backbone, Encoding, Recommender
 from irllrec_pyg.nn.graph import InteractionGraph
 from irllrec_pyg.training import fit
@@ -110,3 +113,35 @@ def overhead(args: argparse.Namespace, turns: int = 5, epochs: int = 4) -> dict[
                 flush=True,
             )
     return {"overhead": rows, "clock": args.clock}
+
+
+def write_overhead(folder: Path, device: str, found: dict[str, Any]) -> None:
+    """What Lightning and the loader cost."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / f"overhead-{device}.json", as_json(found))
+    rows = [
+        [
+            row["model"],
+            str(row["batch_size"]),
+            *(f"{row[key] * 1e3:.2f}" for key in ("bare", "fit", "loader")),
+            f"**{(row['fit'] - row['bare']) * 1e3:.2f}**",
+        ]
+        for row in found["overhead"]
+    ]
+    text = [
+        "# Lightning and the loader over a bare loop",
+        "",
+        "Milliseconds a step, medians over epochs that take turns. Bare: the same steps over "
+        "batches that lie ready. The empty model has embeddings and no layers.",
+        "",
+        *markdown(["model", "batch", "bare", "fit()", "loader alone", "difference"], rows),
+        "",
+        f"Times: {CLOCKS[found['clock']]}.",
+        "",
+        "Machine: " + machine_line(found["machine"]),
+        "",
+        f"`{found['command']}`",
+        "",
+    ]
+    (folder / f"overhead-{device}.md").write_text("\n".join(text))
+    print("\n".join(text))

@@ -34,6 +34,7 @@ import torch_geometric
 from torch_geometric.data import HeteroData
 
 import irllrec_pyg
+from irllrec_pyg.held_out import by_rules
 from irllrec_pyg.linear import choose_settings, chosen
 from irllrec_pyg.nn import Recommender
 from irllrec_pyg.provenance import provenance, write_users
@@ -144,12 +145,14 @@ def compare_on(args: argparse.Namespace, dataset: str, data: HeteroData, command
             config = describe(args, model, dataset, seed, precision)
             result, ranker = train(args, model, data, config, command)
         results.append(result)
-        values = evaluate_users(
+        values = by_rules(
+            evaluate_users,
             ranker,
             data,
+            "test",
+            args.exclude_validation,
             k=args.k,
             metrics=[metric for metric in args.metrics if metric in USER_METRICS],
-            exclude_validation=args.exclude_validation,
         )
         folder = args.out / where / result["model"] / ("" if seed is None else f"seed-{seed}")
         result["users"] = write_users(values, folder / "users.npz", args.out / where)

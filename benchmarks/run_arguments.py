@@ -5,12 +5,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from irllrec_pyg.commands.common import positive
+from irllrec_pyg.commands.common import add_metrics, positive
 from irllrec_pyg.config import ConfigError
 from irllrec_pyg.datasets.config import NAMES, DataConfig
 from irllrec_pyg.flags import Found, add_run_flags, by_path, given, own_settings, run_settings
 from irllrec_pyg.published import aliases, model_names
-from irllrec_pyg.ranking import LIST_METRICS, USER_METRICS
 from irllrec_pyg.registry import names
 from irllrec_pyg.runs import RunConfig
 from irllrec_pyg.training import TrainingConfig
@@ -64,25 +63,7 @@ def parse(argv: list[str] | None, description: str = "") -> argparse.Namespace:
     parser.add_argument(
         "--first-seed", type=int, default=2023, metavar="S", help="default: %(default)s"
     )
-    parser.add_argument(
-        "--k",
-        type=positive,
-        nargs="+",
-        default=[5, 10, 20],
-        help="lengths of the ranked list (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--metrics",
-        nargs="+",
-        default=["recall", "ndcg"],
-        choices=[*USER_METRICS, *LIST_METRICS],
-        help="default: %(default)s; early stopping watches recall@20",
-    )
-    parser.add_argument(
-        "--exclude-validation",
-        action="store_true",
-        help="at test, leave out a user's validation items (not the papers' protocol)",
-    )
+    add_metrics(parser)  # and early stopping watches recall@20
     parser.add_argument(
         "--compare",
         metavar="NAME",

@@ -16,10 +16,8 @@ replaced, the others are kept.
 """
 
 import argparse
-import json
 import shlex
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -27,6 +25,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import speed_report as report
+from processes import Worker, once
 
 BASES = ["gccf", "lightgcn", "sgl", "simgcl", "dccf", "bigcf", "autocf"]
 MODELS = [*BASES, "lightgcn_plus", "lightgcn_gene", "lightgcn_int"]
@@ -46,48 +45,6 @@ PUBLISHED = {
     "sgl_int": 346,
     "lightgcn_int": 646,
 }
-
-
-class Worker:
-    """A process that measures one implementation; see worker.py."""
-
-    def __init__(self, spec: dict[str, Any]) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("worker.py")), json.dumps(spec)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.sizes = self.answer()
-
-    def answer(self) -> Any:
-        """Waits for a line."""
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(
-                f"A measuring process ended with status {self.process.wait()}; if "
-                "the memory did not suffice, measure fewer models or a smaller "
-                "batch."
-            )
-        return json.loads(line)
-
-    def __call__(self, command: str, *arguments: Any) -> Any:
-        """Has it do something and waits for what it found."""
-        self.process.stdin.write(json.dumps([command, *arguments]) + "\n")
-        self.process.stdin.flush()
-        return self.answer()
-
-    def close(self) -> None:
-        """Ends it."""
-        self.process.stdin.close()
-        self.process.wait()
-
-
-def once(spec: dict[str, Any]) -> Any:
-    """What a process with a single question answers."""
-    worker = Worker(spec)
-    worker.close()
-    return worker.sizes
 
 
 def measure(name: str, dataset: str, args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -189,50 +146,6 @@ def summary(found: dict[str, Any], sizes: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def scale(args: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
-    """Grows a synthetic graph, and the number of nodes that a translation aligns."""
-    shared = {"device": args.device, "threads": args.threads, "clock": args.clock}
-    training, translation = [], []
-    for exponent in (4, 4.5, 5, 5.5, 6, 6.5, 7):
-        interactions = round(10**exponent)
-        worker = Worker(
-            {
-                **shared,
-                "interactions": interactions,
-                "plain": False,
-                "options": {},
-                "model": "lightgcn",
-                "batch_size": args.batch_size,
-                "precision": "32-true",
-            }
-        )
-        sampling = worker("sample")
-        steps = [worker("step", False) for _ in range(3 if exponent > 6 else 11)][1:]
-        row = {
-            "interactions": interactions,
-            "sampling": sampling / worker.sizes["steps"],
-            "step": statistics.median(sum(step.values()) for step in steps),
-            **worker("peak"),
-        }
-        worker.close()
-        training.append(row)
-        print(
-            f"{interactions:>10,} interactions: {row['step'] * 1e3:9.1f} ms a step, "
-            f"{row['peak'] / 1e6:7.0f} MB",
-            flush=True,
-        )
-    for exponent, part in ((4, 1), (4.5, 1), (5, 1), (5, 20), (5.5, 100), (6, 1000)):
-        nodes = round(10**exponent)
-        row = {"nodes": nodes, "part": part, **once({**shared, "nodes": nodes, "part": part})}
-        translation.append(row)
-        print(
-            f"{nodes:>10,} nodes: {row['peak'] / 1e6:7.0f} MB, {row['extrapolated']:9.1f} s"
-            + (f" extrapolated from 1/{part} of the rows" if part > 1 else ""),
-            flush=True,
-        )
-    return {"training": training, "translation": translation}
-
-
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(
@@ -311,12 +224,14 @@ def main(argv: list[str] | None = None) -> None:
     if args.tf32:  # its rates are those of another machine
         run["machine"]["gpu"] += " (TF32)"
     if args.scale:
-        report.write_scale(args.out, args.device, {**run, **scale(args)})
+        from scale import scale, write_scale
+
+        write_scale(args.out, args.device, {**run, **scale(args)})
         return
     if args.overhead:
-        from overhead import overhead
+        from overhead import overhead, write_overhead
 
-        report.write_overhead(args.out, args.device, {**run, **overhead(args)})
+        write_overhead(args.out, args.device, {**run, **overhead(args)})
         return
     for dataset in args.dataset:
         for name in args.model:

@@ -171,7 +171,7 @@ def speed_table(rows: list[dict[str, Any]]) -> list[str]:
                 "–" if gap is None else f"{gap:.0e}",
             ]
         )
-    return _markdown(head, lines)
+    return markdown(head, lines)
 
 
 def _megabytes(found: dict[str, Any]) -> str:
@@ -218,131 +218,8 @@ def bars(rows: list[dict[str, Any]], path: Path) -> bool:
     return True
 
 
-def write_scale(folder: Path, device: str, found: dict[str, Any]) -> None:
-    """The growth of time and memory, as table and picture."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / f"scale-{device}.json", as_json(found))
-    training, translation = found["training"], found["translation"]
-    own = [row["peak"] - row["imports"] for row in training]
-    sizes = [row["interactions"] for row in training]
-    slopes = {"time": slope(sizes, [row["step"] for row in training]), "memory": slope(sizes, own)}
-    exact = list({row["nodes"]: row for row in translation}.values())
-    nodes, held = [row["nodes"] for row in exact], [row["peak"] - row["imports"] for row in exact]
-    drawn = growth(
-        folder / f"scale-{device}.png",
-        ("LightGCN: ms a step", "interactions", sizes, [row["step"] * 1e3 for row in training]),
-        ("LightGCN: memory, MB", "interactions", sizes, [value / 1e6 for value in own]),
-        ("exact translation: memory, MB", "nodes", nodes, [value / 1e6 for value in held]),
-    )
-    text = [
-        "# Growth",
-        "",
-        "LightGCN, width 32, three layers, batches of 4096, synthetic graphs: "
-        f"above 10^5 interactions time grows with their power {slopes['time']:.2f}, memory "
-        f"beyond the imports with their power {slopes['memory']:.2f}.",
-        "",
-        *_markdown(
-            ["interactions", "ms/step", "sampling ms/step", "peak MB", "beyond imports MB"],
-            [
-                [
-                    f"{row['interactions']:,}",
-                    f"{row['step'] * 1e3:.1f}",
-                    f"{row['sampling'] * 1e3:.2f}",
-                    f"{row['peak'] / 1e6:.0f}",
-                    f"{(row['peak'] - row['imports']) / 1e6:.0f}",
-                ]
-                for row in training
-            ],
-        ),
-        "",
-        "Exact translation alignment over all nodes, width 32, forward and backward: memory beyond "
-        f"the imports grows with the power {slope(nodes, held):.2f} of the nodes above 10^5. Where "
-        "a part is given, every so many blocks of rows were computed with everything else as in "
-        "the whole: memory is measured, time is extrapolated.",
-        "",
-        *_markdown(
-            ["nodes", "part", "seconds", "seconds, extrapolated", "peak MB", "beyond imports MB"],
-            [
-                [
-                    f"{row['nodes']:,}",
-                    f"1/{row['part']}" if row["part"] > 1 else "whole",
-                    f"{row['seconds']:.2f}",
-                    f"{row['extrapolated']:.1f}",
-                    f"{row['peak'] / 1e6:.0f}",
-                    f"{(row['peak'] - row['imports']) / 1e6:.0f}",
-                ]
-                for row in translation
-            ],
-        ),
-        "",
-        *([f"![growth](scale-{device}.png)", ""] if drawn else []),
-        "Machine: " + machine_line(found["machine"]),
-        "",
-        f"`{found['command']}`",
-        "",
-    ]
-    (folder / f"scale-{device}.md").write_text("\n".join(text))
-    print("\n".join(text))
-
-
-def growth(path: Path, *curves: tuple[str, str, list[float], list[float]]) -> bool:
-    """Draws curves, each a title, a label and two axes, beside lines of proportional growth; says
-    whether matplotlib is there.
-    """
-    plt = pyplot()
-    if plt is None:
-        return False
-    figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
-    for axis, (title, label, x, y) in zip(axes, curves, strict=True):
-        axis.loglog(x, y, "o-", label="measured")
-        axis.loglog(x, np.array(x) * y[-1] / x[-1], ":", color="C7", label="proportional")
-        axis.set(title=title, xlabel=label)
-        axis.grid(alpha=0.3, which="both")
-    axes[0].legend(frameon=False)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
-    return True
-
-
-def slope(x: list[float], y: list[float], above: float = 0.9e5) -> float:
-    """Exponent of growth, fitted to the larger sizes."""
-    large = np.array(x) > above
-    return float(np.polyfit(np.log(np.array(x)[large]), np.log(np.array(y)[large]), 1)[0])
-
-
-def write_overhead(folder: Path, device: str, found: dict[str, Any]) -> None:
-    """What Lightning and the loader cost."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / f"overhead-{device}.json", as_json(found))
-    rows = [
-        [
-            row["model"],
-            str(row["batch_size"]),
-            *(f"{row[key] * 1e3:.2f}" for key in ("bare", "fit", "loader")),
-            f"**{(row['fit'] - row['bare']) * 1e3:.2f}**",
-        ]
-        for row in found["overhead"]
-    ]
-    text = [
-        "# Lightning and the loader over a bare loop",
-        "",
-        "Milliseconds a step, medians over epochs that take turns. Bare: the same steps over "
-        "batches that lie ready. The empty model has embeddings and no layers.",
-        "",
-        *_markdown(["model", "batch", "bare", "fit()", "loader alone", "difference"], rows),
-        "",
-        f"Times: {CLOCKS[found['clock']]}.",
-        "",
-        "Machine: " + machine_line(found["machine"]),
-        "",
-        f"`{found['command']}`",
-        "",
-    ]
-    (folder / f"overhead-{device}.md").write_text("\n".join(text))
-    print("\n".join(text))
-
-
-def _markdown(head: list[str], rows: list[list[str]]) -> list[str]:
+def markdown(head: list[str], rows: list[list[str]]) -> list[str]:
+    """A table, its head first."""
     return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
 
 

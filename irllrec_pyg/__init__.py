@@ -32,26 +32,21 @@ __all__ = [
 # Imported when they are first asked for: PyTorch takes seconds, which the command line's help and
 # completion do without, and training brings Lightning, which recommending does not need.
 _HOMES = {
-    "IRLLRecDataset": "datasets",
-    "ModelConfig": "nn",
-    "Recommender": "nn",
-    "RunConfig": "runs",
-    "TableDataset": "datasets",
-    "build_linear": "linear",
-    "build_model": "published",
-    "from_interactions": "datasets",
-    "load_folder": "model_folder",
-    "run": "runs",
-    "save_folder": "model_folder",
-    "triplet_loader": "loader",
+    "datasets": ("IRLLRecDataset", "TableDataset", "from_interactions"),
+    "linear": ("build_linear",),
+    "loader": ("triplet_loader",),
+    "model_folder": ("load_folder", "save_folder"),
+    "nn": ("ModelConfig", "Recommender"),
+    "published": ("build_model",),
+    "runs": ("RunConfig", "run"),
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
-    if name in _HOMES.values():
-        return import_module(f".{name}", __name__)
+    for home, names in _HOMES.items():
+        if name == home or name in names:
+            module = import_module(f".{home}", __name__)
+            return module if name == home else getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

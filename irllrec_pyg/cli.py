@@ -17,10 +17,11 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from . import __version__
+from .files import ADVICE
 
 #: Name -> (module with ``add_arguments(parser)`` and ``run(args) -> int``, one line of help).
 #: A module is imported only when its command is used, so that extras stay optional. Where it has
-#: a line ``STOPPED``, that is what Ctrl-C says.
+#: a line ``STOPPED``, that is what Ctrl-C says; one with ``OWN_HELP`` adds ``--help`` itself.
 SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "data": ("irllrec_pyg.commands.data", "look at, check and convert data sets"),
     "texts": ("irllrec_pyg.text.command", "make profiles, intents and embeddings from tables"),
@@ -74,6 +75,7 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
             help=summary,
             description=module.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            add_help=not hasattr(module, "OWN_HELP"),
         )
         module.add_arguments(command)
         command.set_defaults(run=module.run, stopped=getattr(module, "STOPPED", ""))
@@ -108,8 +110,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def one_line(error: BaseException) -> str:
     """What an error says, in one line."""
     words = " ".join(str(error).split())
-    if isinstance(error, OSError) and error.filename is not None and words.startswith("[Errno"):
-        words = f"{error.filename}: {error.strerror}."
+    if isinstance(error, OSError) and words.startswith("[Errno"):
+        # Of two files, as in copying, the first one was read.
+        file = error.filename2 or error.filename
+        said = [f"{file}: {error.strerror}" if file else words, ADVICE.get(error.errno or 0)]
+        return "".join(f"{part.rstrip('.')}. " for part in said if part).strip()
     if isinstance(error, MemoryError):
         return f"the memory does not suffice. {words}".strip()
     return words or type(error).__name__

@@ -128,7 +128,9 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     try:
         content = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from None
+        raise ConfigError(f"{path} is not YAML: {error}.") from None
+    if content is None:
+        raise ConfigError(f"{path} is empty: it must hold settings by name.")
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold settings by name, got {type(content).__name__}.")
     return content
@@ -179,12 +181,8 @@ for _kind, _pattern, _first in (
 
 def bounds_of(info: FieldInfo) -> dict[str, Any]:
     """The bounds of a field by name: ``ge``, ``gt``, ``le``, ``lt``."""
-    found = {}
-    for part in info.metadata:
-        for name in ("ge", "gt", "le", "lt"):
-            if (value := getattr(part, name, None)) is not None:
-                found[name] = value
-    return found
+    parts = [(name, part) for part in info.metadata for name in ("ge", "gt", "le", "lt")]
+    return {name: getattr(part, name) for name, part in parts if hasattr(part, name)}
 
 
 def settings_of(config: type[Config], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:

@@ -10,10 +10,8 @@ from pathlib import Path
 from tempfile import mkstemp
 
 _STALE_SECONDS = 24 * 3600
-
-
-# What to do about the errors that a user can mend.
-_ADVICE = {
+#: What to do about the errors that a user can mend.
+ADVICE = {
     errno.ENOSPC: "Free some space there, or write to another disk",
     errno.EDQUOT: "Free some space there, or write to another disk",
     errno.EFBIG: "Raise the limit on the size of files, or write to another disk",
@@ -88,11 +86,11 @@ def _explained(error: BaseException, target: Path) -> OSError | None:
             found = re.search(r"\(os error (\d+)\)", str(cause))
             number = int(found[1]) if found else None
         ours = named in (target, *target.parents) or named.name.startswith(f".{target.name}.")
-        if number in _ADVICE and ours:
+        if number in ADVICE and ours:
             kept = "its old content is kept" if target.exists() else "nothing of it was written"
             full = number in (errno.ENOSPC, errno.EDQUOT)
             what = "The disk is full" if full else os.strerror(number)
-            text = f"{what}: {kept}. {_ADVICE[number]}"
+            text = f"{what}: {kept}. {ADVICE[number]}"
             return OSError(number, text, str(target))
         cause = None if isinstance(cause, OSError) else cause.__context__
     return None

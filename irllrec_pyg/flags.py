@@ -131,7 +131,7 @@ def add_flags(
             type=read_scalar,
             default=argparse.SUPPRESS,
             metavar=_metavar(next(iter(owners.values()))),
-            help=_help(owners).replace("%", "%%"),
+            help=help_of(owners).replace("%", "%%"),
         )
 
 
@@ -144,7 +144,8 @@ def given(args: argparse.Namespace, prefix: str = "setting:") -> dict[str, Any]:
     }
 
 
-def _help(owners: dict[str, FieldInfo]) -> str:
+def help_of(owners: dict[str, FieldInfo]) -> str:
+    """What a setting means and its default, for those that have it by name."""
     what = _by_value({name: _meaning(info) for name, info in owners.items()})
     default = _by_value({name: default_of(info) for name, info in owners.items()})
     return f"{what} (default: {default})"

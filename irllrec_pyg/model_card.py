@@ -11,6 +11,7 @@ from . import __version__
 from .datasets.cards import cards
 from .ranking import Ranker
 
+RULE = "ranked"  # of a result: among what lists were made, where that is not all items
 UNKNOWN = (
     "not stated. Say here whose the data are before you hand the model on: it holds their ids and "
     "interactions"
@@ -29,7 +30,8 @@ def card(
     Args:
         ranker (Ranker): The model.
         config (mapping): Its description, or nothing.
-        result (mapping): ``test``, ``validation`` and ``seconds``, or nothing.
+        result (mapping): ``test``, ``validation``, ``seconds`` and perhaps ``ranked``, among what
+            lists were made; or nothing.
         origin (mapping): As :func:`irllrec_pyg.provenance.provenance` gives it, or nothing.
         has_items (bool): Whether the table of the items lies beside it.
     """
@@ -122,8 +124,8 @@ def _metrics(result: Mapping[str, Any]) -> list[str]:
     for name in result[splits[-1]]:
         values = [result[split].get(name, float("nan")) for split in splits]
         lines.append(f"| {name} | " + " | ".join(f"{value:.4f}" for value in values) + " |")
-    note = "Settings were chosen on validation, so that test is what counts."
-    return [*lines, "", f"{note} Made in {result['seconds']:.0f} seconds."]
+    said = [result.get(RULE), "Settings were chosen on validation, so that test is what counts."]
+    return [*lines, "", f"{' '.join(filter(None, said))} Made in {result['seconds']:.0f} seconds."]
 
 
 def _commit(origin: Mapping[str, Any]) -> str:

@@ -2,15 +2,15 @@
 
 import gzip
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import pandas as pd
 from torch_geometric.data import HeteroData
 
 from .checkpoint import load_model, load_ranker, save_ranker
-from .config import ConfigError, write_yaml
+from .config import ConfigError, read_yaml, write_yaml
 from .datasets.base import GraphDataset
 from .datasets.tables import read_table
 from .files import atomic_path, write_text
@@ -22,6 +22,7 @@ from .tensor_file import CheckpointError
 
 MODEL_FILE, ITEMS_FILE, CARD_FILE = "model.safetensors", "items.csv.gz", "README.md"
 CONFIG_FILE, RESULT_FILE, ORIGIN_FILE = "config.yaml", "result.json", "provenance.json"
+Found = TypeVar("Found")
 #: What stands for "no value" in columns of numbers and truths.
 EMPTY = ("", "nan", "na", "n/a", "none", "null")
 
@@ -165,6 +166,31 @@ def write_card(
     has_items = (folder / ITEMS_FILE).exists()
     known = read_json(origin) if origin.exists() else {}
     write_text(folder / CARD_FILE, card(ranker, config or {}, result or {}, known, has_items))
+
+
+def read_config(folder: Path, read: Callable[[dict[str, Any]], Found]) -> Found:
+    """Reads the description of a run from its folder.
+
+    Args:
+        folder (Path): The folder.
+        read (callable): What makes something of the settings, such as ``RunConfig.read``.
+
+    Raises:
+        ConfigError: If there is none, or it is damaged; says how there will be one.
+    """
+    file = folder / CONFIG_FILE
+    if not file.exists():
+        raise ConfigError(
+            f"{folder} is no run: there is no {CONFIG_FILE}, as 'irllrec train' writes."
+        )
+    try:
+        return read(read_yaml(file))
+    except ConfigError as error:
+        where = "" if str(file) in str(error) else f"{file}: "
+        raise ConfigError(
+            f"{where}{error} Put the file back, or delete it and give the run's whole 'irllrec "
+            "train' command again, which writes it anew."
+        ) from None
 
 
 def read_json(path: Path, fields: Sequence[str] = ()) -> dict[str, Any]:

@@ -11,14 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from .config import ConfigError, read_yaml, unknown_name
-from .nn import IntentAlignment
 from .nn.model_config import ModelConfig
 from .nn.recommender import Recommender
+from .published_weights import fill, read_state
 from .registry import lookup, names
 
 log = logging.getLogger(__name__)
@@ -74,7 +73,12 @@ HEAD_LENDER = "lightgcn"
 
 def published_table() -> dict[str, dict[str, Any]]:
     """The published values by model; see the head of ``published.yaml``."""
-    return read_yaml(Path(__file__).with_name("published.yaml"))
+    table = read_yaml(Path(__file__).with_name("published.yaml"))
+    shared = table.pop("shared")
+    return {
+        model: {**shared["all"], **shared.get(model.partition("_")[0], {}), **row}
+        for model, row in table.items()
+    }
 
 
 def model_names() -> list[str]:
@@ -316,35 +320,6 @@ def rename(model: str, overrides: Mapping[str, Any]) -> Settings:
     return {known[name]: value for name, value in overrides.items()}
 
 
-# Own parameters (by the name of the part, then a prefix) -> published ones.
-WEIGHTS: dict[str, dict[str, str]] = {
-    "profile": {"mlp": "mlp"},
-    "reconstruction": {"mlp": "mlp", "mask_token": "masker.mask_token"},
-    "intent": {
-        "mlp": "int_mlp",
-        "parts.matching.teacher.mlp": "int_mlp_m",
-        "intents.user": "user_intent",
-        "intents.item": "item_intent",
-    },
-}
-BACKBONE_WEIGHTS = {
-    "embedding": "embedding",
-    "mlp": "mlp",
-    "intents.user": "user_intent",
-    "intents.item": "item_intent",
-    **{
-        f"transformers.{layer}.{part}.weight": f"gtLayers.{layer}.{part[0]}Trans"
-        for layer in range(8)
-        for part in ("query", "key", "value")
-    },
-}
-# Parameters of the published modules that no forward pass of theirs reads.
-UNUSED = ("gcnLayers.", "itm_head.", "itm_mlp.", "logit_scale")
-EMBEDDINGS = [
-    (f"user_{name}", f"item_{name}") for name in ("embeds", "embeds.weight", "embedding.weight")
-]
-
-
 def load_published(
     name: str,
     state: Mapping[str, Tensor],
@@ -370,15 +345,7 @@ def load_published(
     Raises:
         ValueError: If a tensor is missing, left over or of another shape; it is named.
     """
-    # AutoCF's mask token goes by a name of its own.
-    state = {
-        key.removeprefix("gene_"): value
-        for key, value in state.items()
-        if not key.startswith(UNUSED)
-    }
-    for user, item in EMBEDDINGS:
-        if user in state:
-            state["embedding"] = torch.cat([state.pop(user), state.pop(item)])
+    state = read_state(state)
     values = dict(hparams or {})
     for key, size, tensor in (
         ("embedding_size", embedding_size, "embedding"),
@@ -389,37 +356,5 @@ def load_published(
     settings = published_settings(name, data.get("name"), values=values)
     model = Recommender.from_config(model_config(name, settings), data)
     model.to(next(iter(state.values())).dtype)
-    targets = _published_names(model)
-    left = sorted(set(state) - set(targets))
-    missing = sorted(key for key in set(targets) - set(state) if not key.startswith("int_mlp_m."))
-    if left or missing:
-        raise ValueError(
-            f"The state dict of {name} does not fit: missing {missing}, unknown {left}."
-        )
-    with torch.no_grad():
-        for key, value in state.items():
-            if targets[key].shape != value.shape:
-                raise ValueError(
-                    f"{key} has shape {tuple(value.shape)}; {name} on this data set "
-                    f"wants {tuple(targets[key].shape)}."
-                )
-            targets[key].copy_(value)
-    if "int_mlp_m.0.weight" not in state:
-        for _, head in model.named_heads():
-            if isinstance(head, IntentAlignment) and head.matching is not None:
-                head.matching.teacher.reset()
+    fill(model, state, name)
     return model
-
-
-def _published_names(model: Recommender) -> dict[str, Tensor]:
-    names: dict[str, Tensor] = {}
-    parts: list[tuple[dict[str, str], torch.nn.Module]] = [(BACKBONE_WEIGHTS, model.backbone)]
-    parts += [(WEIGHTS[head.registered_name], head) for _, head in model.named_heads()]
-    for table, part in parts:
-        for own, tensor in part.named_parameters():
-            prefix = next((key for key in table if f"{own}.".startswith(f"{key}.")), None)
-            if prefix is not None:
-                published = table[prefix] + own[len(prefix) :]
-                # The published transformer multiplies x W, where ours multiplies x W^T.
-                names[published] = tensor.t() if published.startswith("gtLayers.") else tensor
-    return names

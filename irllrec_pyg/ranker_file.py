@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .ids import repeated_id, too_large
+from .linear.base import is_float
 from .ranking import Ranker
 from .sparse import check_csr, expand
 from .tensor_file import damaged, is_finite, read_tensors
@@ -18,7 +19,6 @@ KIND = "irllrec_pyg.ranker/2"
 EMBEDDINGS = ("user_embedding", "item_embedding")
 POINTERS = ("seen_ptr", "seen_item", "known_ptr", "known_item")  # the last two are optional
 IDS = ("user_ids", "item_ids")
-FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 WHOLE = ("linear", "blend")  # models that are described whole in the metadata
 
 
@@ -112,7 +112,7 @@ def check_embeddings(tensors: Mapping[str, Tensor]) -> tuple[int, int]:
         if name not in tensors:
             raise ValueError(f"{name!r} is missing")
         tensor = tensors[name]
-        if tensor.dim() != 2 or tensor.dtype not in FLOATS or not tensor.numel():
+        if tensor.dim() != 2 or not is_float(tensor) or not tensor.numel():
             raise ValueError(
                 f"{name!r} must be a matrix of numbers, got {tensor.dtype} of shape "
                 f"{tuple(tensor.shape)}"

@@ -1,22 +1,28 @@
 """A whole run in one description: data, model and training, as one YAML file that repeats it."""
 
+import json
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self, cast
 
 import pandas as pd
 import torch
-from pydantic import field_validator
+from pydantic import ValidationInfo, field_validator
 from torch_geometric.data import HeteroData
 
+from . import held_out
 from .config import Config, ConfigError, field, read_yaml, unknown_name, write_yaml
 from .datasets.config import DataConfig
+from .files import write_text
+from .model_card import RULE
 from .model_folder import (
     CONFIG_FILE,
     MODEL_FILE,
     RESULT_FILE,
     load_folder,
+    read_config,
     read_json,
     save_folder,
     write_card,
@@ -24,17 +30,18 @@ from .model_folder import (
 )
 from .nn.model_config import ModelConfig
 from .nn.recommender import Recommender
-from .provenance import provenance, write_users
 from .published import model_config, published_settings
-from .ranking import USER_METRICS, Ranker, evaluate, evaluate_users
+from .ranking import Ranker
 from .registry import names
 from .study.arms import read_arms
 from .training import FitResult, TrainingConfig, fit
+from .training.lock import only_run
 
 USERS_FILE, SEARCH = "users.npz", "search"
 # What of the training is said of a model that is not trained by gradients.
 OF_RANKERS = ("k", "metrics", "exclude_validation")
 OF_RESULT = ("test", "validation", "seconds")
+OF_SEARCH = ("settings", "trials", "sampler", "prune", "seconds", "seed")
 
 
 class RankerConfig(Config):
@@ -75,8 +82,8 @@ class RunConfig(Config):
 
     @field_validator("training")
     @classmethod
-    def _check_monitor(cls, training: TrainingConfig) -> TrainingConfig:
-        if training.eval_every:
+    def _check_monitor(cls, training: TrainingConfig, info: ValidationInfo) -> TrainingConfig:
+        if training.eval_every and info.data.get("ranker") is None:  # else nothing is monitored
             training.check_monitor()
         return training
 
@@ -200,6 +207,7 @@ def run(
 
     Raises:
         ConfigError: If the folder holds another run.
+        RuntimeError: If another process is at work in the folder; it is named.
     """
     if data is None:
         dataset = config.data.open()
@@ -212,8 +220,14 @@ def run(
     if place is not None and not (place / CONFIG_FILE).exists():
         config.save(place / CONFIG_FILE)
     result = fit(model, data, config.training, folder=place, **options)
+    if rule := held_out.rules(data):  # training itself ranks among all
+        found = held_out.metrics(model, data, config.training)
+        result = replace(result, test=found["test"], validation=found["validation"])
+        if place is not None:
+            whole = {**read_json(place / RESULT_FILE), **found, RULE: rule}
+            write_text(place / RESULT_FILE, json.dumps(whole, indent=1))
     if place is not None:
-        _write_users(place, model, config.training, data)
+        held_out.write_users(place / USERS_FILE, model, data, config.training)
         config.save(place / CONFIG_FILE)
         if items is not None:
             write_items(place, items)
@@ -231,44 +245,47 @@ def _run_ranker(
 ) -> tuple[Ranker, FitResult]:
     from .study.tuned import describe, search
 
-    if folder is not None and (folder / CONFIG_FILE).exists():
-        before = RunConfig.load(folder / CONFIG_FILE)
-        if _without_budget(before) != _without_budget(config):
-            raise ConfigError(
-                f"{folder} holds a run with other settings, which are in its {CONFIG_FILE}; take "
-                "another folder."
-            )
-        if before == config and all((folder / name).exists() for name in (MODEL_FILE, RESULT_FILE)):
-            return load_folder(folder), _result(read_json(folder / RESULT_FILE, OF_RESULT))
-    if folder is not None:
-        config.save(folder / CONFIG_FILE)
-    begin = time.perf_counter()
-    found = search(
-        own.name,
-        data,
-        settings=own.settings,
-        trials=own.trials,
-        sampler=own.sampler,
-        prune=own.prune,
-        seconds=own.seconds,
-        seed=own.seed,
-        folder=None if folder is None else folder / SEARCH,
-        progress=progress,
-    )
-    seconds = time.perf_counter() - begin
-    ranking: dict[str, Any] = {"k": config.training.k, "metrics": config.training.metrics}
-    hidden = config.training.exclude_validation
-    result = {
-        "test": evaluate(found.ranker, data, "test", **ranking, exclude_validation=hidden),
-        "validation": evaluate(found.ranker, data, "val", **ranking),
-        "seconds": seconds,
-        "model": describe(found.ranker),
-        "search": {name: tuning._asdict() for name, tuning in found.searches.items()},
-    }
-    if folder is not None:
-        _write_users(folder, found.ranker, config.training, data)
-        save_folder(found.ranker, folder, items, config.to_dict(), result)
+    if folder is not None and _is_finished(config, folder):  # told where nothing may be written
+        return load_folder(folder), _result(read_json(folder / RESULT_FILE, OF_RESULT))
+    with only_run(folder):
+        if folder is not None and not _is_finished(config, folder):  # nor by another one meanwhile
+            config.save(folder / CONFIG_FILE)
+        begin = time.perf_counter()
+        found = search(
+            own.name,
+            data,
+            **{name: getattr(own, name) for name in OF_SEARCH},
+            folder=None if folder is None else folder / SEARCH,
+            progress=progress,
+        )
+        result = {
+            "seconds": time.perf_counter() - begin,
+            **held_out.metrics(found.ranker, data, config.training),
+            RULE: held_out.rules(data),
+            "model": describe(found.ranker),
+            "search": {name: tuning._asdict() for name, tuning in found.searches.items()},
+        }
+        if folder is not None:
+            held_out.write_users(folder / USERS_FILE, found.ranker, data, config.training)
+            save_folder(found.ranker, folder, items, config.to_dict(), result)
     return found.ranker, _result(result)
+
+
+def _is_finished(config: RunConfig, folder: Path) -> bool:
+    """Whether a folder holds this run, whole.
+
+    Raises:
+        ConfigError: If it holds another one.
+    """
+    if not (folder / CONFIG_FILE).exists():
+        return False
+    before = read_config(folder, RunConfig.read)
+    if _without_budget(before) != _without_budget(config):
+        raise ConfigError(
+            f"{folder} holds a run with other settings, which are in its {CONFIG_FILE}; take "
+            "another folder."
+        )
+    return before == config and all((folder / name).exists() for name in (MODEL_FILE, RESULT_FILE))
 
 
 def _without_budget(config: RunConfig) -> RunConfig:
@@ -287,13 +304,3 @@ def _result(content: Mapping[str, Any]) -> FitResult:
         seconds_per_epoch=0.0,
         history=pd.DataFrame(),
     )
-
-
-def _write_users(folder: Path, ranker: Ranker, ranking: TrainingConfig, data: HeteroData) -> None:
-    """Writes the values of each test user, and what they come from."""
-    provenance(data, folder)
-    names = [name for name in ranking.metrics if name in USER_METRICS]
-    users = evaluate_users(
-        ranker, data, k=ranking.k, metrics=names, exclude_validation=ranking.exclude_validation
-    )
-    write_users(users, folder / USERS_FILE, folder)

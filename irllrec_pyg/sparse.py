@@ -222,12 +222,15 @@ def singular_vectors(matrix: sp.csr_array, rank: int) -> tuple[Tensor, Tensor, T
 
     Raises:
         ConfigError: If there are not so many.
+        ValueError: If there are no interactions.
     """
     if rank >= min(matrix.shape):
         users, items = matrix.shape
         raise ConfigError(
             f"'rank' must be less than the {users} users and the {items} items, got {rank}.", "rank"
         )
+    if not matrix.nnz:
+        raise ValueError("Singular vectors need training interactions, of which there are none.")
     # A random start of scipy's own would give other signs at each call.
     start = np.random.default_rng(0).standard_normal(min(matrix.shape)).astype(matrix.dtype)
     left, value, right = svds(matrix, k=rank, v0=start)
@@ -237,3 +240,27 @@ def singular_vectors(matrix: sp.csr_array, rank: int) -> tuple[Tensor, Tensor, T
         torch.from_numpy(value[order]),
         torch.from_numpy(right[order].T),
     )
+
+
+def history_rows(history: Tensor, num_items: int, device: torch.device) -> Tensor:
+    r"""Histories as rows of weights, sparse CSR of floats, of shape :math:`(B, I)`.
+
+    Args:
+        history (Tensor): One at the items of each user, else zero; dense or sparse.
+        num_items (int): Number of items :math:`I`.
+        device (torch.device): Where the rows go.
+
+    Raises:
+        ValueError: If it has another shape, or a value is NaN or infinite.
+    """
+    if history.dim() != 2 or history.size(1) != num_items:
+        raise ValueError(
+            f"'history' must have the {num_items} items as columns, got shape "
+            f"{tuple(history.shape)}."
+        )
+    rows = history.to(device).to_sparse_csr()
+    values = rows.values()
+    if not values.isfinite().all():
+        bad = values[~values.isfinite()][0].item()
+        raise ValueError(f"'history' must hold numbers that are finite, got {bad}.")
+    return rows if rows.is_floating_point() else rows.float()

@@ -1,5 +1,6 @@
 """The dispatcher of the command line."""
 
+import errno
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from irllrec_pyg import __version__
-from irllrec_pyg.cli import SUBCOMMANDS, build_parser, main
+from irllrec_pyg.cli import SUBCOMMANDS, build_parser, main, one_line
 
 ROOT = Path(__file__).parents[1]
 
@@ -100,10 +101,26 @@ def test_an_error_is_one_line_unless_its_place_is_asked_for(
         main(["--traceback", "settings"])
 
 
-@pytest.mark.parametrize("seconds", [0.3, pytest.param(1.5, marks=pytest.mark.slow)])
+def test_errors_of_files_name_the_one_that_is_written_and_the_mend() -> None:
+    copied = OSError(errno.ENOSPC, "No space left on device", "from.bin", None, "to.bin")
+    assert one_line(copied) == (
+        "to.bin: No space left on device. Free some space there, or write to another disk."
+    )
+    assert one_line(FileNotFoundError(errno.ENOENT, "No such file", "x.csv")) == (
+        "x.csv: No such file."
+    )
+    unnamed = one_line(OSError(errno.EROFS, "Read-only"))
+    assert unnamed.endswith("Read-only. Write to a disk that is not read-only.")
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux's list of libraries")
+@pytest.mark.parametrize("seconds", [0, pytest.param(1.5, marks=pytest.mark.slow)])
 def test_ctrl_c_among_the_imports_is_one_line(seconds: float) -> None:
     command = [sys.executable, "-m", "irllrec_pyg", "study", "--out", "nowhere", "--page"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    while "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text():
+        assert process.poll() is None
+        time.sleep(0.01)
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)

@@ -20,6 +20,7 @@ PLUGIN = '''
 """APPNP on the training graph: propagation with a way back to the input."""
 
 from torch import Tensor
+from torch_geometric.data import HeteroData
 
 from irllrec_pyg.config import field
 from irllrec_pyg.nn import Backbone, Encoding, InteractionGraph, WeightedSumConv
@@ -36,15 +37,10 @@ class APPNP(Backbone):
 
     config: Config
 
-    def __init__(self, data, config=None, **settings) -> None:
-        super().__init__(data, config, **settings)
+    def build(self, data: HeteroData) -> None:
         self.conv = WeightedSumConv()
 
-    def forward(
-        self, graph: InteractionGraph | None = None, x: Tensor | None = None, augment: bool = False
-    ) -> Encoding:
-        graph = graph or self.graph
-        x = self.inputs(graph) if x is None else x
+    def run(self, graph: InteractionGraph, x: Tensor, augment: bool) -> Encoding:
         layers, adjacency = [x], graph.adjacency(x.dtype)
         for _ in range(self.config.num_layers):
             out = self.conv(layers[-1], adjacency)

@@ -59,66 +59,8 @@ HERE = Path(__file__).resolve().parent
 INTENTS: dict[str, dict[str, Any]] = json.loads((HERE / "intents.json").read_text("utf-8"))
 NAMES = list(INTENTS)
 
-# Titles say nothing about intents on purpose.
-TITLE_FIRST = (
-    "Amber",
-    "Blue",
-    "Broken",
-    "Distant",
-    "Early",
-    "Empty",
-    "Farewell",
-    "Golden",
-    "Hidden",
-    "Idle",
-    "Last",
-    "Little",
-    "Long",
-    "Lost",
-    "Midnight",
-    "Northern",
-    "Other",
-    "Paper",
-    "Quiet",
-    "Second",
-    "Silver",
-    "Silent",
-    "Small",
-    "Sudden",
-    "Thursday",
-    "Winter",
-)
-TITLE_SECOND = (
-    "Arrival",
-    "Bridge",
-    "Corner",
-    "Crossing",
-    "Door",
-    "Evening",
-    "Garden",
-    "Harvest",
-    "Hour",
-    "House",
-    "Island",
-    "Journey",
-    "Lamp",
-    "Letter",
-    "Meadow",
-    "Mirror",
-    "Morning",
-    "Orchard",
-    "Promise",
-    "Road",
-    "Room",
-    "Season",
-    "Shore",
-    "Stair",
-    "Station",
-    "Street",
-    "Window",
-    "Year",
-)
-
+# The words of titles, a first and a second one; they say nothing about intents on purpose.
+TITLES: dict[str, list[str]] = json.loads((HERE / "titles.json").read_text("utf-8"))
 ITEM_PROFILES = (
     "Viewers drawn to {likes} would enjoy this film. {aside}",
     "A film about {likes}. {aside}",
@@ -289,7 +231,7 @@ def make() -> Sample:
     splits = split(make_interactions(user, item, stream("interactions")))
     write_texts(user, USER_PROFILES, USER_INTENTS, USER_ASIDES, "The history", stream("user text"))
     write_texts(item, ITEM_PROFILES, ITEM_INTENTS, ITEM_ASIDES, "The blurb", stream("item text"))
-    names = [f"{first} {second}" for first in TITLE_FIRST for second in TITLE_SECOND]
+    names = [f"{first} {second}" for first in TITLES["first"] for second in TITLES["second"]]
     return Sample(user, item, draw(stream("title"), names, NUM_ITEMS), splits)
 
 

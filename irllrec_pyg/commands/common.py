@@ -10,10 +10,10 @@ import pandas as pd
 import torch
 from torch_geometric.data import HeteroData
 
-from ..config import ConfigError, read_yaml
+from ..config import ConfigError
 from ..datasets.config import NAMES, DataConfig
 from ..files import atomic_path
-from ..model_folder import CONFIG_FILE, load_folder
+from ..model_folder import load_folder, read_config
 from ..ranking import LIST_METRICS, USER_METRICS, Ranker
 
 if TYPE_CHECKING:
@@ -31,6 +31,44 @@ def positive(text: str) -> int:
     if not text.strip().isdecimal() or (number := int(text)) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}.")
     return number
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """The argument that names a saved model."""
+    parser.add_argument("run_folder", metavar="RUN", help=RUN_HELP)
+
+
+def add_out(parser: argparse.ArgumentParser) -> None:
+    """The argument that says where a table goes; :func:`check_out` looks at it."""
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="a file that ends in .csv, .csv.gz, .tsv or .parquet, or - for CSV on the output "
+        "(default: a table to read)",
+    )
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """The argument that :func:`limit_threads` reads."""
+    parser.add_argument("--threads", type=positive, help="of the CPU (default: PyTorch's choice)")
+
+
+def add_history(parser: argparse.ArgumentParser, who: argparse._ActionsContainer) -> None:
+    """The arguments of a person who is given by a history; see :func:`history_of`.
+
+    Args:
+        parser (ArgumentParser): The command's.
+        who (group): That of the arguments one of which says whom it is about.
+    """
+    who.add_argument(
+        "--history",
+        nargs="+",
+        metavar="ITEMS",
+        help="items of a person whom the model need not know, separated by commas: a,b,c",
+    )
+    parser.add_argument(
+        "--weights", metavar="NUMBERS", help="how much each item of --history counts: 1,1,3"
+    )
 
 
 def add_metrics(parser: argparse.ArgumentParser) -> None:
@@ -99,12 +137,7 @@ def add_data_of_run(parser: argparse.ArgumentParser, what: str) -> None:
 
 def data_of(folder: str, place: str | None) -> DataConfig:
     """The data set of a run, perhaps at another place."""
-    file = Path(folder, CONFIG_FILE)
-    if not file.exists():
-        raise ConfigError(
-            f"{folder} is no run: there is no {CONFIG_FILE}, as 'irllrec train' writes."
-        )
-    config = DataConfig.read(read_yaml(file).get("data"))
+    config = read_config(Path(folder), lambda whole: DataConfig.read(whole.get("data")))
     if place is not None:
         other = DataConfig.at(place)
         return config.replace(name=other.name, root=other.root)
@@ -159,11 +192,22 @@ def filters_of(args: argparse.Namespace, ranker: Ranker) -> "Filters | None":
         if not column or not number.isdigit():
             raise ConfigError(f"--max-per must be COLUMN=N, such as author=2, got {text!r}.")
         most[column] = int(number)
-    given = {name: getattr(args, name) or [] for name in ("allow", "deny")}
-    ids = {name: ids_of(ranker, "item", texts) or None for name, texts in given.items()}
+    ids = {
+        name: ids_of(ranker, "item", texts)
+        for name in ("allow", "deny")
+        if (texts := getattr(args, name)) is not None
+    }
+    if ids.get("allow") == []:  # such as of a variable of the shell that is empty
+        raise ConfigError("--allow must be ids of items, got none.")
     if not (any(ids.values()) or args.where or most or args.diversity):
         return None
     return Filters(**ids, where=args.where, max_per=most, diversity=args.diversity)
+
+
+def check_history(args: argparse.Namespace) -> None:
+    """Refuses weights of nothing, before a model is loaded."""
+    if args.weights and not args.history:
+        raise ConfigError("--weights belongs to --history.")
 
 
 def history_of(

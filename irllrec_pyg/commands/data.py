@@ -165,7 +165,7 @@ def _convert(args: argparse.Namespace) -> int:
         lost = _from_published(args, out)
     for name, rows in lost.items():
         if rows:
-            print(f"{name}: {rows} rows without an id, or there already, are left out.")
+            print(f"{name}: left out {rows}, without an id or there already.")
     print(f"{out}: " + ", ".join(sorted(path.name for path in out.iterdir() if path.is_file())))
     return 0
 

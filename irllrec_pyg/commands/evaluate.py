@@ -9,30 +9,30 @@ among themselves; of one with cold users lists are made by their histories.
 """
 
 import argparse
+import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from torch_geometric.data import HeteroData
 from tqdm import tqdm
 
 from ..datasets.config import DataConfig
-from ..edges import EDGE_TYPE
+from ..held_out import by_rules, rules
 from ..linear import build_linear, choose_settings
 from ..model_folder import RESULT_FILE, read_json
 from ..ranking import Ranker, evaluate
 from ..registry import names
-from ..study.measure import PHASES, folded
 from .common import (
     RUN_HELP,
     add_metrics,
+    add_out,
+    add_threads,
     check_out,
     data_of,
     limit_threads,
     load,
     open_data,
-    positive,
     show,
 )
 
@@ -56,13 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_metrics(parser)
     parser.add_argument("--data", metavar="FOLDER", help="where the data set lies now")
-    parser.add_argument(
-        "--out",
-        metavar="FILE",
-        help="a file that ends in .csv, .csv.gz, .tsv or .parquet, or - for CSV on the output "
-        "(default: a table to read)",
-    )
-    parser.add_argument("--threads", type=positive, help="of the CPU (default: PyTorch's choice)")
+    add_out(parser)
+    add_threads(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -75,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
     rows = []
     for config, folders in by_data.items():
         graph, _ = open_data(config)
+        if said := rules(graph):
+            print(said, file=sys.stderr)
         wanted = args.baselines if args.baselines or args.baselines is None else BASELINES
         bar = tqdm(wanted or [], desc=f"baselines on {config.name}", disable=not wanted)
         for name in bar:
@@ -83,12 +80,12 @@ def run(args: argparse.Namespace) -> int:
             ranker = build_linear(name, graph, "", **settings)
             seconds = time.perf_counter() - begin
             found = _metrics(ranker, graph, args)
-            rows.append({"data": config.name, "model": name, **found, "seconds": round(seconds, 1)})
+            rows.append({"data": config.name, "model": name, **found, "seconds": f"{seconds:.1f}"})
         for folder in folders:
             found = _metrics(load(folder), graph, args)
             seconds = _seconds(Path(folder, RESULT_FILE))
             name = str(Path(folder))
-            rows.append({"data": config.name, "model": name, **found, "seconds": round(seconds, 1)})
+            rows.append({"data": config.name, "model": name, **found, "seconds": f"{seconds:.1f}"})
     show(pd.DataFrame(rows), args.out)
     return 0
 
@@ -99,16 +96,12 @@ def _seconds(path: Path) -> float:
 
 
 def _metrics(ranker: Ranker, data: HeteroData, args: argparse.Namespace) -> dict[str, float]:
-    split = SPLITS[args.split]
-    options: dict[str, Any] = {"k": args.k, "metrics": args.metrics}
-    if split == "test":
-        options["exclude_validation"] = args.exclude_validation
-    if "split" in data["item"]:
-        options["candidates"] = (data["item"].split == PHASES[split]).nonzero().flatten()
-    if "split" in data["user"]:
-        rates = data[EDGE_TYPE]
-        ranker = folded(ranker, rates.history_edge_index)
-        pairs = rates.val_edge_label_index if split == "val" else rates.edge_label_index
-        options.pop("exclude_validation", None)
-        return evaluate(ranker, pairs, **options)
-    return evaluate(ranker, data, split, **options)
+    return by_rules(
+        evaluate,
+        ranker,
+        data,
+        SPLITS[args.split],
+        args.exclude_validation,
+        k=args.k,
+        metrics=args.metrics,
+    )

@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING
 from ..config import ConfigError
 from ..ranking import Ranker
 from .common import (
-    RUN_HELP,
     add_data_of_run,
+    add_history,
+    add_out,
+    add_run,
+    check_history,
     check_out,
     history_of,
     ids_of,
@@ -30,18 +33,10 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument("run_folder", metavar="RUN", help=RUN_HELP)
+    add_run(parser)
     who = parser.add_mutually_exclusive_group(required=True)
     who.add_argument("--user", metavar="ID", help="a user of the data set")
-    who.add_argument(
-        "--history",
-        nargs="+",
-        metavar="ITEMS",
-        help="items of a person whom the model need not know, separated by commas: a,b,c",
-    )
-    parser.add_argument(
-        "--weights", metavar="NUMBERS", help="how much each item of --history counts: 1,1,3"
-    )
+    add_history(parser, who)
     parser.add_argument("--item", required=True, metavar="ID", help="the item to explain")
     parser.add_argument(
         "--k", type=positive, default=5, help="number of reasons (default: %(default)s)"
@@ -52,19 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="kind of reasons (default: what the model has first of intents, parts and history)",
     )
     add_data_of_run(parser, "for reasons by intents or words, which its texts are needed for")
-    parser.add_argument(
-        "--out",
-        metavar="FILE",
-        help="a file that ends in .csv, .csv.gz, .tsv or .parquet, or - for CSV on the output "
-        "(default: a table to read)",
-    )
+    add_out(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the reasons, or writes their table."""
     check_out(args.out)
-    if args.weights and not args.history:
-        raise ConfigError("--weights belongs to --history.")
+    check_history(args)
     try:
         found, ranker = _explained(args)
     except NotImplementedError as error:

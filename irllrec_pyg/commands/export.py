@@ -14,7 +14,7 @@ from typing import Any
 
 from ..config import ConfigError
 from ..export import FORMATS, export
-from .common import RUN_HELP, load, positive
+from .common import add_run, load, positive
 
 #: Options that one format alone has.
 ONLY = {"k": "parquet", "exclude": "parquet", "exact": "faiss"}
@@ -22,7 +22,7 @@ ONLY = {"k": "parquet", "exclude": "parquet", "exact": "faiss"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument("run_folder", metavar="RUN", help=RUN_HELP)
+    add_run(parser)
     parser.add_argument(
         "--to",
         required=True,

@@ -20,9 +20,13 @@ from ..config import ConfigError
 from ..datasets.tables import read_table
 from ..ranking import Ranker
 from .common import (
-    RUN_HELP,
     add_data_of_run,
     add_filters,
+    add_history,
+    add_out,
+    add_run,
+    add_threads,
+    check_history,
     check_out,
     filters_of,
     history_of,
@@ -39,19 +43,11 @@ BLOCK = 1024  # users whose lists are made before the bar moves
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument("run_folder", metavar="RUN", help=RUN_HELP)
+    add_run(parser)
     who = parser.add_mutually_exclusive_group(required=True)
     who.add_argument("--user", nargs="+", metavar="ID", help="of users of the data set")
     who.add_argument("--all", action="store_true", help="every user of the data set")
-    who.add_argument(
-        "--history",
-        nargs="+",
-        metavar="ITEMS",
-        help="items of a person whom the model need not know, separated by commas: a,b,c",
-    )
-    parser.add_argument(
-        "--weights", metavar="NUMBERS", help="how much each item of --history counts: 1,1,3"
-    )
+    add_history(parser, who)
     parser.add_argument(
         "--k", type=positive, default=20, help="length of the lists (default: %(default)s)"
     )
@@ -71,20 +67,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "texts; with --with-data",
     )
     add_data_of_run(parser, "for --new")
-    parser.add_argument(
-        "--out",
-        metavar="FILE",
-        help="a file that ends in .csv, .csv.gz, .tsv or .parquet, or - for CSV on the output "
-        "(default: a table to read)",
-    )
-    parser.add_argument("--threads", type=positive, help="of the CPU (default: PyTorch's choice)")
+    add_out(parser)
+    add_threads(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints or writes the lists."""
     check_out(args.out)
-    if args.weights and not args.history:
-        raise ConfigError("--weights belongs to --history.")
+    check_history(args)
     limit_threads(args)
     ranker = load(args.run_folder, args)
     if args.new:

@@ -16,14 +16,14 @@ import sys
 from functools import partial
 
 from ..config import ConfigError
-from .common import RUN_HELP, add_data_of_run, limit_threads, load, positive
+from .common import add_data_of_run, add_run, limit_threads, load, positive
 
 STOPPED = "requests that were begun are answered"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument("run_folder", metavar="RUN", help=RUN_HELP)
+    add_run(parser)
     parser.add_argument(
         "--host", default="127.0.0.1", help="0.0.0.0: for other machines too (default: %(default)s)"
     )

@@ -7,8 +7,9 @@ irllrec similar runs/shop --user ann
 import argparse
 
 from .common import (
-    RUN_HELP,
     add_filters,
+    add_out,
+    add_run,
     check_out,
     filters_of,
     ids_of,
@@ -21,7 +22,7 @@ from .common import (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument("run_folder", metavar="RUN", help=RUN_HELP)
+    add_run(parser)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--item", nargs="+", metavar="ID", help="items that others are compared with")
     what.add_argument("--user", nargs="+", metavar="ID", help="users that others are compared with")
@@ -29,12 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--k", type=positive, default=10, help="how many of each (default: %(default)s)"
     )
     add_filters(parser)
-    parser.add_argument(
-        "--out",
-        metavar="FILE",
-        help="a file that ends in .csv, .csv.gz, .tsv or .parquet, or - for CSV on the output "
-        "(default: a table to read)",
-    )
+    add_out(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -16,15 +16,18 @@ its metrics, README.md its card. A run that was stopped goes on when the command
 import argparse
 from pathlib import Path
 
+from torch_geometric.data import HeteroData
+
 from ..config import ConfigError
 from ..flags import given
+from ..held_out import rules
 from ..runs import RunConfig
 from ..runs import run as run_one
 from ..training import FitResult
 from .common import limit_threads, open_data
 from .run_options import add_run_arguments, config_of, folder_of
 
-STOPPED = "the same command goes on from here"
+STOPPED, OWN_HELP = "the same command goes on from here", True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,16 +59,16 @@ def run(args: argparse.Namespace) -> int:
         folder = folder_of(args, config)
     data, items = open_data(config.data)
     _, result = run_one(config, folder, data, items, progress=not args.quiet)
-    print(metrics(result))
+    print(metrics(result, data))
     print(f"{folder}: README.md is its card. Lists: irllrec recommend {folder} --all --k 10")
     return 0
 
 
-def metrics(result: FitResult) -> str:
-    """Validation and test side by side."""
+def metrics(result: FitResult, data: HeteroData) -> str:
+    """Validation and test side by side, and how they were ranked where that is not as usual."""
     width = max(map(len, result.test), default=0)
     lines = [f"{'':{width}}  validation    test"]
     for name, value in result.test.items():
         before = result.validation.get(name, float("nan"))
         lines.append(f"{name:{width}}  {before:10.4f}  {value:.4f}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *filter(None, [rules(data)])])

@@ -25,7 +25,7 @@ from .common import limit_threads, open_data, positive
 from .run_options import add_run_arguments, config_of, folder_of
 from .train import metrics
 
-STOPPED = "the same command goes on from here"
+STOPPED, OWN_HELP = "the same command goes on from here", True
 PICTURE, BEST = "tuning.png", "best.yaml"
 # What a graph model is trained with in a search.
 AS_TUNED = {"training.monitor": TUNED_BY, "training.checkpoint_every": CHECKPOINT_EVERY}
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{name}: ndcg@20 {search['value']:.4f} on validation with {chosen or 'defaults'}")
         if search["edges"]:
             print(f"  best at the end of what was tried: {', '.join(search['edges'])}")
-    print(metrics(result))
+    print(metrics(result, data))
     written = ["README.md"]
     if len(searches) == 1:
         best = best_config(args.model, config, next(iter(searches.values()))["settings"])

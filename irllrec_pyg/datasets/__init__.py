@@ -5,7 +5,7 @@ from .formats import read_profiles
 from .interactions import from_interactions
 from .irllrec_dataset import IRLLRecDataset
 from .movielens import MovieLensText
-from .placebo import NoiseTexts, PermuteTexts, RandomInteractions, add_random_interactions
+from .placebo import NoiseTexts, PermuteTexts, RandomInteractions
 from .safe_pickle import DataFileError, UnsafePickleError
 from .table import TableDataset
 from .writing import write_published
@@ -19,7 +19,6 @@ __all__ = [
     "RandomInteractions",
     "TableDataset",
     "UnsafePickleError",
-    "add_random_interactions",
     "cards",
     "fetch_sources",
     "from_interactions",

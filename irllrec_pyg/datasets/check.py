@@ -5,12 +5,12 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
 from .safe_pickle import DataFileError
-from .tables import KINDS, find_table, k_core, read_table
+from .tables import KINDS, find_table, k_core, largest_core, read_table
 from .times import time_kind
 
 SHOWN = 3  # rows that a message names
@@ -22,16 +22,16 @@ class Problem(NamedTuple):
 
     Args:
         file (str): Where.
-        row (int, optional): The first such row, from 1, the head not counted.
         text (str): What is wrong.
         mend (str): What to do.
+        row (int, optional): The first such row, from 1, the head not counted.
         fatal (bool): Whether the data set cannot be read before it is mended.
     """
 
     file: str
-    row: int | None
     text: str
     mend: str
+    row: int | None = None
     fatal: bool = False
 
     def __str__(self) -> str:
@@ -69,6 +69,9 @@ def check_tables(folder: str | os.PathLike[str], core: int = 5) -> list[Problem]
         found += _texts(items)
         if pairs is not None:
             found += _partners(pairs, items)
+    if (path := find_table(place, "users")) is not None:
+        mend = "They may tell of held-out interactions; --user-text reads them all the same"
+        found.append(Problem(str(path), "texts of users are left out", mend))
     return found
 
 
@@ -88,56 +91,46 @@ def _table(
             found.append(
                 Problem(
                     str(folder / f"{stem}.csv"),
-                    None,
                     f"there is no table {stem}.csv, .csv.gz, .tsv or .parquet",
                     f"Put one there, with the column{'s' * (len(columns) > 1)} "
                     f"{' and '.join(columns)}{hint}",
-                    needed,
+                    fatal=needed,
                 )
             )
             return None
         table = read_table(path)
     except DataFileError as error:
-        found.append(Problem(str(folder), None, str(error).rstrip("."), "Mend the file", True))
+        text = str(error).rstrip(".")
+        found.append(Problem(str(folder), text, "Mend the file", fatal=True))
         return None
     table.attrs["path"] = path
     for column in columns:
         if column not in table:
-            others = ", ".join(map(str, table.columns))
-            found.append(
-                Problem(
-                    str(path),
-                    None,
-                    f"there is no column {column!r}; there are {others}",
-                    f"Rename it, or write a copy: irllrec data convert {path} FOLDER "
-                    f"--{column} ITS_NAME",
-                    True,
-                )
-            )
+            text = f"there is no column {column!r}; there are {', '.join(map(str, table.columns))}"
+            copy = f"irllrec data convert {path} FOLDER --{column} ITS_NAME"
+            mend = f"Rename it, or write a copy: {copy}"
+            found.append(Problem(str(path), text, mend, fatal=True))
     return table if all(column in table for column in columns) else None
 
 
-def _problem(rows: pd.Series, text: str, mend: str, fatal: bool = False) -> list[Problem]:
+def _problem(
+    table: pd.DataFrame, rows: "pd.Series[bool]", text: str, mend: str, fatal: bool = False
+) -> list[Problem]:
     """One problem of all rows that a mask names, or none."""
-    at = rows.index[rows].tolist()
+    at = table.index[rows].tolist()
     if not at:
         return []
     others = ", ".join(map(str, at[1:SHOWN])) + (", …" if len(at) > SHOWN else "")
     more = f" ({len(at)} such rows, also {others})" if len(at) > 1 else ""
-    return [Problem(str(rows.attrs["path"]), at[0], text + more, mend, fatal)]
-
-
-def _mask(table: pd.DataFrame, rows: Any) -> pd.Series:
-    mask = pd.Series(rows, table.index, dtype=bool)
-    mask.attrs["path"] = table.attrs["path"]
-    return mask
+    return [Problem(str(table.attrs["path"]), text + more, mend, at[0], fatal)]
 
 
 def _ids(table: pd.DataFrame, column: str) -> list[Problem]:
     ids = table[column]
     copy = f"irllrec data convert {table.attrs['path'].parent} FOLDER --to tables"
     found = _problem(
-        _mask(table, ids.str.strip() == ""),
+        table,
+        ids.str.strip() == "",
         f"column {column!r} is empty",
         f"Fill it in, or write a copy without such rows: {copy}",
         fatal=True,
@@ -156,38 +149,33 @@ def _ids(table: pd.DataFrame, column: str) -> list[Problem]:
             "Written with and without, 'é' is two ids: bring them to one form (NFC)",
         ),
     ):
-        found += _problem(_mask(table, rows & (ids.str.strip() != "")), f"a {column} {text}", mend)
+        found += _problem(table, rows & (ids.str.strip() != ""), f"a {column} {text}", mend)
     return found
 
 
 def _repeated(table: pd.DataFrame, columns: list[str], mend: str) -> list[Problem]:
     full = (table[columns] != "").all(axis=1)
-    rows = _mask(table, table.duplicated(columns) & full)
+    rows = table.duplicated(columns) & full
     if not rows.any():
         return []
-    first = table.loc[rows.index[rows][0], columns].tolist()
-    return _problem(rows, f"{' and '.join(map(repr, first))} is there already", mend)
+    first = table.loc[rows, columns].iloc[0].tolist()
+    return _problem(table, rows, f"{' and '.join(map(repr, first))} is there already", mend)
 
 
 def _times(pairs: pd.DataFrame) -> list[Problem]:
     if "time" not in pairs:
-        return [
-            Problem(
-                str(pairs.attrs["path"]),
-                None,
-                "there is no column 'time'",
-                "Splits are drawn at random then; those by time need one",
-            )
-        ]
+        mend = "Splits are drawn at random then; those by time need one"
+        return [Problem(str(pairs.attrs["path"]), "there is no column 'time'", mend)]
     kinds = pairs["time"].map(time_kind)
     usual = kinds.dropna().mode()
     full = (pairs[["user", "item"]] != "").all(axis=1)
-    wrong = _mask(pairs, full & (kinds != (usual.iloc[0] if len(usual) else None)))
+    wrong = full & (kinds != (usual.iloc[0] if len(usual) else None))
     if not wrong.any():
         return []
-    value = pairs["time"][wrong.index[wrong][0]]
+    value = pairs.loc[wrong, "time"].iloc[0]
     wanted = usual.iloc[0] if len(usual) else "number or date"
     return _problem(
+        pairs,
         wrong,
         f"the time {value!r} is no {wanted} as others are",
         "Only splits by time read it: write numbers, or dates as 2024-01-31 or 2024-01-31T18:30",
@@ -203,10 +191,10 @@ def _core(pairs: pd.DataFrame, core: int) -> list[Problem]:
         if lost <= len(left) / 2:
             return []
         text = f"{lost} of {len(left)} interactions are not in the {core}-core"
-        return [Problem(file, None, text, "Rare users and items are left out; see --k-core")]
-    works = next(k for k in range(core, -1, -1) if k_core(user, item, k).any())
+        return [Problem(file, text, "Rare users and items are left out; see --k-core")]
+    works = largest_core(user, item, core)
     text = f"no user and item has {core} interactions"
-    return [Problem(file, None, text, f"Train with --k-core {works}", True)]
+    return [Problem(file, text, f"Train with --k-core {works}", fatal=True)]
 
 
 def _texts(items: pd.DataFrame) -> list[Problem]:
@@ -214,12 +202,10 @@ def _texts(items: pd.DataFrame) -> list[Problem]:
     if not columns:
         others = [column for column in map(str, items.columns) if column != "item"]
         mend = "Add one, or name columns: --text " + (",".join(others) or "COLUMN")
-        return [
-            Problem(str(items.attrs["path"]), None, "there is no column 'text' or 'title'", mend)
-        ]
-    empty = _mask(items, (items[columns[0]].str.strip() == "") & (items["item"] != ""))
+        return [Problem(str(items.attrs["path"]), "there is no column 'text' or 'title'", mend)]
     return _problem(
-        empty,
+        items,
+        (items[columns[0]].str.strip() == "") & (items["item"] != ""),
         f"column {columns[0]!r} is empty",
         "Such items get the mean of the others' vectors, which says nothing about them",
     )
@@ -227,14 +213,15 @@ def _texts(items: pd.DataFrame) -> list[Problem]:
 
 def _partners(pairs: pd.DataFrame, items: pd.DataFrame) -> list[Problem]:
     known = set(items["item"])
-    rows = _mask(pairs, ~pairs["item"].isin(known) & (pairs["item"] != ""))
+    rows = ~pairs["item"].isin(known) & (pairs["item"] != "")
     if not rows.any():
         return []
-    first = pairs["item"][rows.index[rows][0]]
+    first = pairs.loc[rows, "item"].iloc[0]
     plain = {_plain(value): value for value in known}
     alike = plain.get(_plain(first))
     hint = f"; {alike!r} has one: write ids in one way" if alike else ""
     return _problem(
+        pairs,
         rows,
         f"the item {first!r} has no row in {items.attrs['path'].name}",
         f"It is without a text{hint}",

@@ -187,7 +187,10 @@ def retrieve(
 
 
 def fetch_sources(name: str, folder: str | os.PathLike[str]) -> list[Path]:
-    r"""Fetches the files of a data set that may be fetched; :meth:`Card.describe` names the others.
+    r"""Fetches the files of a data set that may be fetched, as they are.
+
+    They are the sources, no tables: :meth:`Card.describe` says what is in each and names those that
+    nobody may pass on; the folder of tables that :class:`TableDataset` reads is made by hand.
 
     Args:
         name (str): Name of the data set.

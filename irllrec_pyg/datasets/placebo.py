@@ -73,36 +73,32 @@ class RandomInteractions(BaseTransform):
         self.share, self.seed = share, seed
 
     def forward(self, data: HeteroData) -> HeteroData:
-        return add_random_interactions(data, self.share, self.seed)
-
-
-def add_random_interactions(data: HeteroData, share: float, seed: int) -> HeteroData:
-    r"""Adds random interactions to training, in place; see :class:`RandomInteractions`."""
-    train, num_items = data[EDGE_TYPE].edge_index, int(data["item"].num_nodes)
-    wanted = round(share * train.size(1))
-    warm = [_warm(data, side).numpy() for side in ("user", "item")]
-    taken = known_pairs(data).cpu().numpy()
-    taken = np.unique(taken[0] * num_items + taken[1])
-    inside = np.isin(taken // num_items, warm[0]) & np.isin(taken % num_items, warm[1])
-    free = len(warm[0]) * len(warm[1]) - int(inside.sum())
-    if wanted > free:
-        raise ValueError(
-            f"'share' {share} asks for {wanted} random interactions, and {free} pairs are free"
-        )
-    rng, drawn = np.random.default_rng(seed), np.empty(0, np.int64)
-    while len(drawn) < wanted:
-        more = [rng.choice(side, 2 * (wanted - len(drawn)) + 16) for side in warm]
-        keys = more[0] * num_items + more[1]
-        keys = np.concatenate([drawn, keys[~np.isin(keys, taken)]])
-        # The first of equal draws, in the order of drawing: all pairs are as likely.
-        drawn = keys[np.sort(np.unique(keys, return_index=True)[1])][:wanted]
-    added = torch.from_numpy(np.stack([drawn // num_items, drawn % num_items])).to(train.device)
-    whole = torch.cat([train, added], dim=1)
-    whole = whole[:, (whole[0] * num_items + whole[1]).argsort()]
-    data[EDGE_TYPE].edge_index = whole
-    if REVERSE_TYPE in data.edge_types:
-        data[REVERSE_TYPE].edge_index = whole.flip([0])
-    return data
+        train, num_items = data[EDGE_TYPE].edge_index, int(data["item"].num_nodes)
+        wanted = round(self.share * train.size(1))
+        warm = [_warm(data, side).numpy() for side in ("user", "item")]
+        taken = known_pairs(data).cpu().numpy()
+        taken = np.unique(taken[0] * num_items + taken[1])
+        inside = np.isin(taken // num_items, warm[0]) & np.isin(taken % num_items, warm[1])
+        free = len(warm[0]) * len(warm[1]) - int(inside.sum())
+        if wanted > free:
+            raise ValueError(
+                f"'share' {self.share} asks for {wanted} random interactions, and {free} pairs are "
+                "free"
+            )
+        rng, drawn = np.random.default_rng(self.seed), np.empty(0, np.int64)
+        while len(drawn) < wanted:
+            more = [rng.choice(side, 2 * (wanted - len(drawn)) + 16) for side in warm]
+            keys = more[0] * num_items + more[1]
+            keys = np.concatenate([drawn, keys[~np.isin(keys, taken)]])
+            # The first of equal draws, in the order of drawing: all pairs are as likely.
+            drawn = keys[np.sort(np.unique(keys, return_index=True)[1])][:wanted]
+        added = torch.from_numpy(np.stack([drawn // num_items, drawn % num_items]))
+        whole = torch.cat([train, added.to(train.device)], dim=1)
+        whole = whole[:, (whole[0] * num_items + whole[1]).argsort()]
+        data[EDGE_TYPE].edge_index = whole
+        if REVERSE_TYPE in data.edge_types:
+            data[REVERSE_TYPE].edge_index = whole.flip([0])
+        return data
 
 
 def _sides(data: HeteroData, seed: int) -> Iterator[tuple[str, torch.Generator]]:

@@ -21,8 +21,8 @@ from .formats import MEAN_OF_ITEMS
 from .interactions import make_graph
 from .safe_pickle import DataFileError
 from .splits import KINDS, Kind, check_shares
-from .table_texts import ItemTexts, joined, listed, rows_by_position
-from .tables import find_table, k_core, read_table
+from .table_texts import ItemTexts, joined, listed, rows_by_position, user_texts
+from .tables import core_of, find_table, read_table
 from .times import time_order
 
 if TYPE_CHECKING:
@@ -184,12 +184,7 @@ class TableDataset(GraphDataset):
         path = self._used()[0]
         timed = self.split.startswith("time")
         table = read_table(path, ["user", "item", *(["time"] if timed else [])])
-        core = table[k_core(table["user"].to_numpy(), table["item"].to_numpy(), self.k_core)]
-        if core.empty:
-            raise DataFileError(
-                f"{path}: nothing is left of {len(table)} interactions with 'k_core' "
-                f"{self.k_core}. Take a smaller one."
-            )
+        core = core_of(table, self.k_core, path)
         extra: list[str] = []
         if self.k_core == 0 and (items := self._path("items")) is not None:
             extra = read_table(items, ["item"])["item"].tolist()
@@ -201,9 +196,9 @@ class TableDataset(GraphDataset):
         when = None
         if timed:
             try:
-                when = time_order(core["time"], "time")
+                when = time_order(core["time"], "time", path)
             except ValueError as error:
-                raise DataFileError(str(error).replace("df", str(path), 1)) from None
+                raise DataFileError(str(error)) from None
             # Interactions of one time are in no order, and the file's must not become theirs.
             place = np.lexsort((when, item, user))
             place = place[np.random.default_rng(self.seed).permutation(len(place))]
@@ -277,8 +272,13 @@ class TableDataset(GraphDataset):
         encode = self._encode(texts)
         vectors = items.fill(torch.from_numpy(encode(texts)), field)
         parts = {"item": vectors}
-        if self.user_text and field == "x":
-            parts = {"user": self._user_vectors(data, vectors, encode), "item": vectors}
+        if self.user_text and field == "x" and (path := self._path("users")) is not None:
+            own = user_texts(path, data["user"].raw_id)
+            data["user"].x_may_leak = True
+            empty = torch.tensor([not text for text in own])
+            means = user_means(vectors, data[EDGE_TYPE].edge_index, len(own))
+            users = torch.where(empty[:, None], means, torch.from_numpy(encode(own)))
+            parts = {"user": users, "item": vectors}
         if self.text_rank is not None:
             components = principal_components(vectors, self.text_rank)
             parts = {side: components.project(part) for side, part in parts.items()}
@@ -292,27 +292,6 @@ class TableDataset(GraphDataset):
         whole = torch.cat(list(parts.values()))  # one piece of memory, for models
         for side, part in zip(parts, whole.split(rows), strict=True):
             data[side][field] = part
-
-    def _user_vectors(
-        self, data: HeteroData, items: Tensor, encode: "Callable[[list[str]], Vectors]"
-    ) -> Tensor:
-        path = self._path("users")
-        assert path is not None
-        users = rows_by_position(path, "user", data["user"].raw_id)
-        if "text" not in users:
-            raise DataFileError(f"{path} has no column 'text'.")
-        texts = joined(users, ["text"])
-        warnings.warn(
-            f"{path}: texts of users may tell of held-out interactions, unless they "
-            "were written from the training interactions of this very split. Results with them "
-            "are marked (data['user'].x_may_leak).",
-            stacklevel=2,
-        )
-        data["user"].x_may_leak = True
-        vectors = torch.from_numpy(encode(texts))
-        empty = torch.tensor([not text for text in texts])
-        means = user_means(items, data[EDGE_TYPE].edge_index, len(texts))
-        return torch.where(empty[:, None], means, vectors)
 
     def _encode(self, corpus: list[str]) -> "Callable[[list[str]], Vectors]":
         r"""What turns texts into vectors, where the items' texts are these."""

@@ -33,6 +33,24 @@ def rows_by_position(path: Path, key: str, ids: list[str], warn: bool = True) ->
     return table[~twice].set_index(key).reindex(ids, fill_value="").reset_index()
 
 
+def user_texts(path: Path, ids: list[str]) -> list[str]:
+    r"""The texts of users by position, with a warning of what they may tell.
+
+    Raises:
+        DataFileError: If the table has no column of texts.
+    """
+    users = rows_by_position(path, "user", ids)
+    if "text" not in users:
+        raise DataFileError(f"{path} has no column 'text'.")
+    warnings.warn(
+        f"{path}: texts of users may tell of held-out interactions, unless they were written from "
+        "the training interactions of this very split. Results with them are marked "
+        "(data['user'].x_may_leak).",
+        stacklevel=2,
+    )
+    return joined(users, ["text"])
+
+
 def listed(columns: str | Iterable[str] | None) -> list[str]:
     r"""Names of columns as a list."""
     return [columns] if isinstance(columns, str) else list(columns or ())
@@ -93,9 +111,11 @@ class ItemTexts:
             return f"put a table items.csv with the columns item and text into {self.source}."
         if any(self.texts(field)):
             return None
+        if not self.columns(field):
+            return f"{self.source} has no column 'text' or 'title'; name columns by text='COLUMN'."
         return (
             f"{self.source} has no text for any item of the interactions, such as "
-            f"{self.table['item'][0]!r}, in {' or '.join(self.columns(field)) or 'text or title'}. "
+            f"{self.table['item'][0]!r}, in {' or '.join(self.columns(field))}. "
             "Are the ids written in the same way?"
         )
 

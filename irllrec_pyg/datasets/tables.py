@@ -16,14 +16,7 @@ from .safe_pickle import DataFileError
 
 _SEPARATORS = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t"}
 KINDS = (*_SEPARATORS, ".parquet")
-_DAMAGED = (
-    pd.errors.ParserError,
-    pd.errors.ParserWarning,
-    gzip.BadGzipFile,
-    zlib.error,
-    EOFError,
-    UnicodeError,
-)
+_DAMAGED = (pd.errors.ParserError, pd.errors.ParserWarning, gzip.BadGzipFile, zlib.error, EOFError)
 
 
 def find_table(folder: str | os.PathLike[str], stem: str) -> Path | None:
@@ -105,11 +98,23 @@ def read_delimited(path: Path, separator: str, **options: Any) -> pd.DataFrame:
             )
     except pd.errors.EmptyDataError:
         raise DataFileError(f"{path} is empty.") from None
+    except UnicodeDecodeError as error:
+        kind = "UTF-16" if error.object[:2] in (b"\xff\xfe", b"\xfe\xff") else "LATIN1"
+        raise DataFileError(
+            f"{path} must be in UTF-8, and is perhaps in {kind} ({error}). Save it as 'CSV UTF-8', "
+            f"or convert it: iconv -f {kind} -t UTF-8 FILE > NEW."
+        ) from error
     except _DAMAGED as error:
         raise DataFileError(
             f"{path} is damaged or not a table: {str(error).strip()}. Rows are as long as the "
             f"first line, with {separator!r} between the columns, in UTF-8."
         ) from error
+    found = [sign for sign in ";\t|" if sign in table.columns[0]]
+    if len(table.columns) == 1 and found:
+        raise DataFileError(
+            f"{path} has {found[0]!r} between its columns, and must have {separator!r}: export it "
+            "with commas as .csv, or with tabs as .tsv."
+        )
     if table.empty:
         raise DataFileError(f"{path} has no row.")
     table.index = pd.RangeIndex(1, len(table) + 1)
@@ -147,3 +152,24 @@ def k_core(user: NDArray[Any], item: NDArray[Any], k: int) -> NDArray[np.bool_]:
         kept = kept[~few]
     whole = pairs["user"].isin(kept["user"]) & pairs["item"].isin(kept["item"])
     return whole.to_numpy()
+
+
+def largest_core(user: NDArray[Any], item: NDArray[Any], k: int) -> int:
+    r"""The largest core, up to ``k``, that holds any interaction."""
+    return next(core for core in range(k, -1, -1) if k_core(user, item, core).any())
+
+
+def core_of(table: pd.DataFrame, k: int, path: Path) -> pd.DataFrame:
+    r"""The rows of a table of interactions that are left in its core.
+
+    Raises:
+        DataFileError: If none is; says which core has some.
+    """
+    sides = table["user"].to_numpy(), table["item"].to_numpy()
+    core = table[k_core(*sides, k)]
+    if core.empty:
+        raise DataFileError(
+            f"{path}: nothing is left of {len(table)} interactions with 'k_core' {k}; "
+            f"{largest_core(*sides, k)} is the largest that leaves some (--k-core)."
+        )
+    return core

@@ -2,6 +2,7 @@ r"""The order in time of a column of numbers or dates, however they are written.
 
 import re
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ _ISO = re.compile(
 )
 
 
-def time_order(column: "pd.Series[Any]", name: str) -> NDArray[np.int64]:
+def time_order(column: "pd.Series[Any]", name: str, file: Path | None = None) -> NDArray[np.int64]:
     r"""Numbers the distinct times of a column in their order.
 
     Numbers are compared as numbers, also where they are text. Dates may be those of Python, NumPy
@@ -26,6 +27,7 @@ def time_order(column: "pd.Series[Any]", name: str) -> NDArray[np.int64]:
     Args:
         column (pandas.Series): One time a row, none of them missing.
         name (str): Name of the column, for messages.
+        file (Path, optional): The file that it is of, for messages. (default: a table ``df``)
 
     Shapes:
         - **output:** int64 of shape :math:`(E)`, from 0 at the earliest time.
@@ -45,7 +47,7 @@ def time_order(column: "pd.Series[Any]", name: str) -> NDArray[np.int64]:
                 if kind is None
                 else f"must be a {kinds[0]} like row {column.index[0]} ({values[0]!r})"
             )
-            raise _error(column, row, name, what)
+            raise _error(column, row, name, what, file)
     if kinds[0] == "number":
         return _ranks([_number(value) for value in values])
     moments = pd.to_datetime(
@@ -53,7 +55,7 @@ def time_order(column: "pd.Series[Any]", name: str) -> NDArray[np.int64]:
     )
     if moments.isna().any():
         row = int(np.flatnonzero(moments.isna())[0])
-        raise _error(column, row, name, "must be a day and hour that exist")
+        raise _error(column, row, name, "must be a day and hour that exist", file)
     return _ranks(moments.to_numpy())
 
 
@@ -85,15 +87,22 @@ def _plain_text(value: Any) -> Any:
 
 
 def _ranks(values: Any) -> NDArray[np.int64]:
-    if isinstance(values, list):  # Python's numbers, which are compared exactly
-        rank = {value: at for at, value in enumerate(sorted(set(values)))}
-        return np.array([rank[value] for value in values], np.int64)
+    if isinstance(values, list):
+        values = np.array(values, object)  # Python's numbers, which are compared exactly
     return np.unique(values, return_inverse=True)[1].astype(np.int64)
 
 
-def _error(column: "pd.Series[Any]", row: int, name: str, what: str) -> ValueError:
+def _error(
+    column: "pd.Series[Any]", row: int, name: str, what: str, file: Path | None
+) -> ValueError:
+    mend = (
+        f"Convert the column first: df[{name!r}] = pd.to_datetime(df[{name!r}], format=…), for "
+        "example format='%d.%m.%Y'"
+        if file is None
+        else "Write all times alike, as numbers or as dates such as 2024-01-31; 'irllrec data "
+        f"check {file.parent}' names the rows"
+    )
     return ValueError(
-        f"df, row {column.index[row]}: column {name!r} {what}, got {column.iloc[row]!r}. Convert "
-        f"the column first: df[{name!r}] = pd.to_datetime(df[{name!r}], format=…), for example "
-        "format='%d.%m.%Y'"
+        f"{file or 'df'}, row {column.index[row]}: column {name!r} {what}, got "
+        f"{column.iloc[row]!r}. {mend}"
     )

@@ -18,7 +18,7 @@ from ..ranking.explain import Contributions, Person
 from ..ranking.ranker import Ranker, ranker_arguments
 from ..ranking.topk import Scorer
 from ..registry import Configured
-from ..sparse import multiply
+from ..sparse import history_rows, multiply
 
 
 class LinearModel(Ranker, Configured):
@@ -60,6 +60,11 @@ class LinearModel(Ranker, Configured):
     def prepare(self) -> None:
         """Computes what follows from the model's tensors, also of a restored model."""
 
+    def keep(self, **parts: Tensor) -> None:
+        """Keeps tensors where the interactions are, in single precision."""
+        for name, part in parts.items():
+            self.register_buffer(name, part.to(self.seen_ptr.device, torch.float32).contiguous())
+
     def predict(self, history: Tensor) -> Tensor:
         r"""Scores of all items from histories.
 
@@ -87,15 +92,9 @@ class LinearModel(Ranker, Configured):
             Tensor of shape :math:`(B, I)`; nothing is masked.
 
         Raises:
-            ValueError: If it has another shape.
+            ValueError: If it has another shape, or a value is NaN or infinite.
         """
-        if history.dim() != 2 or history.size(1) != self.num_items:
-            raise ValueError(
-                f"'history' must have the {self.num_items} items as columns, got shape "
-                f"{tuple(history.shape)}."
-            )
-        rows = history.to(self.seen_ptr.device).to_sparse_csr()
-        return self.predict(rows if rows.is_floating_point() else rows.float())
+        return self.predict(history_rows(history, self.num_items, self.seen_ptr.device))
 
     @classmethod
     def limits(cls, data: HeteroData) -> dict[str, int]:
@@ -239,6 +238,11 @@ class EmbeddingModel(DotProductRanker, LinearModel):
         r"""Embeddings of users by their histories, shape :math:`(B, d)`."""
         raise NotImplementedError
 
+    def encode_users(self) -> None:
+        """Computes the embeddings of the training users from their histories."""
+        everyone = torch.arange(self.num_users, device=self.seen_ptr.device)
+        self.register_buffer("users", self.encode(self.history(everyone)))
+
     def history_encoder(self) -> Scorer:
         """The encoder."""
         return self.encode
@@ -288,13 +292,7 @@ class FactorModel(EmbeddingModel):
 
     def prepare(self) -> None:
         """Encodes the training users."""
-        everyone = torch.arange(self.num_users, device=self.seen_ptr.device)
-        self.register_buffer("users", self.encode(self.history(everyone)))
-
-    def _set(self, encoder: Tensor, items: Tensor) -> None:
-        device = self.seen_ptr.device
-        self.register_buffer("encoder", encoder.to(device, torch.float32).contiguous())
-        self.register_buffer("items", items.to(device, torch.float32).contiguous())
+        self.encode_users()
 
 
 def row_sums(history: Tensor, dtype: torch.dtype) -> Tensor:

@@ -10,11 +10,11 @@ from torch_geometric.data import HeteroData
 from ..config import field
 from ..registry import register
 from .base import FactorModel
-from .texts import centred, centred_texts
+from .texts import CentredTexts, centred_texts
 
 
 @register("bilinear-text")
-class BilinearText(FactorModel):
+class BilinearText(CentredTexts, FactorModel):
     r"""A bilinear model of texts in closed form: with :math:`\mathbf{F} \in \mathbb{R}^{I \times
     T}` the items' texts, centred and of unit length,
 
@@ -41,7 +41,6 @@ class BilinearText(FactorModel):
 
     layout: ClassVar = {"items": "I width", "map": "width width", "center": "width"}
     map: Tensor
-    center: Tensor
 
     class Config(FactorModel.Config):
         reg: float = field(
@@ -56,22 +55,12 @@ class BilinearText(FactorModel):
         k, v = torch.linalg.eigh(texts.t() @ texts)
         a, k = a.clamp(min=0).view(-1, 1), k.clamp(min=0)  # rounding may leave less than zero
         weight = u @ (a * (u.t() @ v) / (a * k + self.config.reg)) @ v.t()
-        for name, part in (("items", texts), ("map", weight), ("center", center)):
-            self.register_buffer(name, part.float())
+        self.keep(items=texts, map=weight, center=center)
 
     def prepare(self) -> None:
         """Encodes the items and the training users."""
         self.register_buffer("encoder", self.items @ self.map)
         super().prepare()
-
-    @property
-    def text_width(self) -> int:
-        """Width of the texts."""
-        return self.center.numel()
-
-    def text_items(self, texts: Tensor) -> Tensor:
-        """Texts as the items' are."""
-        return centred(texts, self.center).to(self.items.dtype)
 
     def grow(self, ids: Sequence[int | str], texts: Tensor | None) -> None:
         """Adds texts, and encodes them."""

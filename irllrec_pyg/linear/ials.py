@@ -64,8 +64,7 @@ class IALS(EmbeddingModel):
         for _ in range(self.config.num_steps):
             items = self.solve(by_item, users)
             users = self.solve(by_user, items)
-        self.register_buffer("users", users)
-        self.register_buffer("items", items)
+        self.keep(users=users, items=items)
 
     def first_users(self) -> Tensor:
         """Small random factors of users, drawn on the CPU: every device begins with the same."""
@@ -94,8 +93,7 @@ class IALS(EmbeddingModel):
     def grow(self, ids: Sequence[int | str], texts: Tensor | None) -> None:
         """Adds items, and solves for the users, whose ridge grows with the number of items."""
         super().grow(ids, texts)
-        everyone = torch.arange(self.num_users, device=self.seen_ptr.device)
-        self.register_buffer("users", self.encode(self.history(everyone)))
+        self.encode_users()
 
     @property
     def factors(self) -> Tensor:

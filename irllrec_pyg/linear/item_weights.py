@@ -33,7 +33,7 @@ class ItemWeights(LinearModel):
     def fit(self, data: HeteroData) -> None:
         """Computes the weights, if there is memory for them."""
         self.check_memory()
-        self.register_buffer("weight", self.weights(data).float())
+        self.keep(weight=self.weights(data))
 
     def weights(self, data: HeteroData) -> Tensor:
         r"""The matrix :math:`\mathbf{B}`, float64 of shape :math:`(I, I)`."""

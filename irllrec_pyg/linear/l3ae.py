@@ -10,11 +10,11 @@ from torch_geometric.data import HeteroData
 from ..config import field
 from ..registry import register
 from .item_weights import ItemWeights, inverse_
-from .texts import centred, centred_texts, text_prior
+from .texts import CentredTexts, centred, centred_texts, text_prior
 
 
 @register("l3ae")
-class L3AE(ItemWeights):
+class L3AE(CentredTexts, ItemWeights):
     r"""L3AE, `"LLM-Enhanced Linear Autoencoders for Recommendation"
     <https://arxiv.org/abs/2508.13500>`_ (CIKM 2025): weights from item to item that the texts
     suggest, and that interactions correct.
@@ -67,12 +67,6 @@ class L3AE(ItemWeights):
     texts: Tensor
     prior: Tensor
     solved: Tensor
-    center: Tensor
-
-    @property
-    def text_width(self) -> int:
-        """Width of the texts."""
-        return self.center.numel()
 
     def grow(self, ids: Sequence[int | str], texts: Tensor | None) -> None:
         r"""Adds items without an interaction, as if they had been there when the prior was made;
@@ -115,9 +109,7 @@ class L3AE(ItemWeights):
         inverse_(solved)
         left = inverse @ texts
         prior = self.config.text_weight * self.config.reg * (left @ solved)
-        parts = {"texts": texts, "prior": prior, "solved": solved, "center": center}
-        for name, part in parts.items():
-            self.register_buffer(name, part.float())
+        self.keep(texts=texts, prior=prior, solved=solved, center=center)
         return corrected_(inverse, left, texts, self.config)
 
 

@@ -55,7 +55,8 @@ class LowPassSVD(LowRankModel, FactorModel):
 
     def fit(self, data: HeteroData) -> None:
         """Finds the singular vectors."""
-        self._set(*low_pass(self, self.config.rank))
+        encoder, items = low_pass(self, self.config.rank)
+        self.keep(encoder=encoder, items=items)
 
     def truncated(self, **settings: Any) -> Self:
         """The model of fewer singular vectors."""
@@ -102,8 +103,8 @@ class GFCF(LowRankModel, GraphFilter):
 
     def fit(self, data: HeteroData) -> None:
         """Finds the singular vectors."""
-        for name, part in zip(self.layout, low_pass(self, self.config.rank), strict=True):
-            self.register_buffer(name, part.float().contiguous())
+        encoder, items = low_pass(self, self.config.rank)
+        self.keep(encoder=encoder, items=items)
 
     def predict(self, history: Tensor) -> Tensor:
         r"""Scores of all items, shape :math:`(B, I)`."""

@@ -57,4 +57,4 @@ class LowRankEASE(LowRankModel, FactorModel):
         core = value.view(-1, 1) * torch.linalg.inv(inner) * value
         encoder = left @ core
         own = 1 / delta - (encoder * left).sum(1)
-        self._set(encoder, left / own.view(-1, 1))
+        self.keep(encoder=encoder, items=left / own.view(-1, 1))

@@ -57,4 +57,4 @@ class TextIALS(TextFactors):
         assert prior is not None
         self.keep(users=users, warm=items, map=weight, constant=constant, center=center)
         # A weight of zero must not silence new items, for whom texts are all there is.
-        self.register_buffer("items", torch.where(known.view(-1, 1), items, mapped.float()))
+        self.keep(items=torch.where(known.view(-1, 1), items, mapped.float()))

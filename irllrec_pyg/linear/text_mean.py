@@ -8,11 +8,11 @@ from torch_geometric.data import HeteroData
 from ..ranking.explain import Contributions, Person
 from ..registry import register
 from .base import FactorModel, row_sums
-from .texts import centred, centred_texts
+from .texts import CentredTexts, centred_texts
 
 
 @register("text-mean")
-class TextMean(FactorModel):
+class TextMean(CentredTexts, FactorModel):
     r"""Similarity to the mean of the texts of a user's items,
 
     .. math::
@@ -26,22 +26,11 @@ class TextMean(FactorModel):
     """
 
     layout: ClassVar = {"items": "I width", "center": "width"}
-    center: Tensor
 
     def fit(self, data: HeteroData) -> None:
         """Takes the items' texts."""
         texts, center = centred_texts(data)
-        self.register_buffer("items", texts.float())
-        self.register_buffer("center", center.float())
-
-    @property
-    def text_width(self) -> int:
-        """Width of the texts."""
-        return self.center.numel()
-
-    def text_items(self, texts: Tensor) -> Tensor:
-        """Texts as the items' are."""
-        return centred(texts, self.center).to(self.items.dtype)
+        self.keep(items=texts, center=center)
 
     def encode(self, history: Tensor) -> Tensor:
         """Means of the items' texts."""

@@ -3,17 +3,16 @@
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from ..config import field
 from ..registry import register
 from .popularity import Popularity
-from .texts import centred, centred_texts, ridge
+from .texts import MappedTexts, centred_texts, ridge
 
 
 @register("text-popularity")
-class TextPopularity(Popularity):
+class TextPopularity(MappedTexts, Popularity):
     r"""Items by the logarithm of their training interactions; for an item without any, by what a
     ridge regression on texts expects,
 
@@ -36,9 +35,6 @@ class TextPopularity(Popularity):
         )
 
     layout: ClassVar = {"items": "I 1", "map": "width 1", "constant": "1", "center": "width"}
-    map: Tensor
-    constant: Tensor
-    center: Tensor
 
     def fit(self, data: HeteroData) -> None:
         """Counts interactions, and regresses on the texts."""
@@ -46,16 +42,4 @@ class TextPopularity(Popularity):
         known = (count > 0).flatten()
         weight, constant = ridge(texts[known], self.config.reg)(count[known].log1p())
         items = torch.where(known.view(-1, 1), count.log1p(), texts @ weight + constant)
-        parts = {"items": items, "map": weight, "constant": constant, "center": center}
-        for name, part in parts.items():
-            self.register_buffer(name, part.float())
-
-    @property
-    def text_width(self) -> int:
-        """Width of the texts."""
-        return self.center.numel()
-
-    def text_items(self, texts: Tensor) -> Tensor:
-        """What is expected of texts."""
-        mapped = centred(texts, self.center) @ self.map.double() + self.constant.double()
-        return mapped.float()
+        self.keep(items=items, map=weight, constant=constant, center=center)

@@ -56,6 +56,35 @@ def centred(texts: Tensor, center: Tensor) -> Tensor:
     return normalize(texts.double() - center.double(), dim=1)
 
 
+class CentredTexts:
+    """What models share that read the items' texts less their mean, ``center``, by which the texts
+    of new items are centred likewise.
+    """
+
+    center: Tensor
+
+    @property
+    def text_width(self) -> int:
+        """Width of the texts."""
+        return self.center.numel()
+
+    def text_items(self, texts: Tensor) -> Tensor:
+        """Texts as the items' are."""
+        return centred(texts, self.center).to(self.center.dtype)
+
+
+class MappedTexts(CentredTexts):
+    """What models share whose new items follow from texts by a map and a constant."""
+
+    map: Tensor
+    constant: Tensor
+
+    def text_items(self, texts: Tensor) -> Tensor:
+        """The map of texts."""
+        mapped = centred(texts, self.center) @ self.map.double() + self.constant.double()
+        return mapped.float()
+
+
 def text_prior(texts: Tensor, reg: float) -> tuple[Tensor, Tensor]:
     r"""EASE on the texts, :math:`\mathbf{C} = \mathbf{I} - \mathrm{diag}(\boldsymbol\kappa) +
     \mathbf{F} \mathbf{H}^{\top}`, without an :math:`I \times I` matrix.
@@ -93,7 +122,12 @@ def ridge(x: Tensor, reg: float) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     Returns:
         Function of targets of shape :math:`(N, d)` to weights of shape :math:`(T, d)` and a
         constant of shape :math:`(d,)`.
+
+    Raises:
+        ValueError: If there is nothing to learn from.
     """
+    if not len(x):
+        raise ValueError("No item has a training interaction, from which texts could be learned.")
     mean = x.mean(0)
     x = x - mean
     gram = x.t() @ x

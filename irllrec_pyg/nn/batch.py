@@ -76,6 +76,9 @@ class Triplets:
         masked_nodes (Tensor, optional): Node ids whose input embedding is hidden, for
             :class:`~irllrec_pyg.nn.ProfileReconstruction`; drawn there where it is not given.
             (default: ``None``)
+
+    Raises:
+        ValueError: If there are no triplets.
     """
 
     user: Tensor
@@ -84,6 +87,10 @@ class Triplets:
     graph: InteractionGraph
     augment: bool = True
     masked_nodes: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if not self.user.numel():
+            raise ValueError("A batch must hold at least one triplet, got none.")
 
     @classmethod
     def from_batch(cls, batch: HeteroData, graph: InteractionGraph, augment: bool = True) -> Self:

@@ -6,12 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..ranking.explain import Explanation, Person
-from ..ranking.fold_in import FoldIn, FoldingRanker
-from .named_intents import NamedIntents
+from ..ranking.fold_in import FoldIn
+from .named_intents import IntentRanker
 
 
-class EmbeddingRecommender(FoldingRanker):
+class EmbeddingRecommender(IntentRanker):
     r"""Ranks by the dot products of given embeddings; what is left of a model after training.
 
     Args:
@@ -48,7 +47,6 @@ class EmbeddingRecommender(FoldingRanker):
         self.register_buffer("item_embedding", item_embedding)
         self.info = dict(info or {})
         self.fold = fold
-        self.named_intents: NamedIntents | None = None
 
     def embed(self) -> tuple[Tensor, Tensor]:
         """The embeddings of users and items."""
@@ -66,18 +64,6 @@ class EmbeddingRecommender(FoldingRanker):
     def text_width(self) -> int | None:
         """Width of the texts, where embeddings follow from them alone."""
         return None if self.fold is None or self.fold.text is None else self.fold.text.size(1)
-
-    def explanations(self) -> list[str]:
-        """By intents, where they were named."""
-        own = super().explanations()
-        return own if self.named_intents is None else ["intents", *own]
-
-    def explain_by(self, way: str, person: Person, item: int, k: int, score: float) -> Explanation:
-        """By intents that have names."""
-        if way != "intents" or self.named_intents is None:
-            return super().explain_by(way, person, item, k, score)
-        user, what = self.embedding_of(person), f"item {self.ids('item')[item]!r}"
-        return self.named_intents.explain(user, item, self.embed(), k, score, what)
 
     def grow(self, ids: Sequence[int | str], texts: Tensor | None) -> None:
         """Adds items by their texts."""

@@ -158,6 +158,12 @@ class InteractionGraph(torch.nn.Module):
         return self._cache["row", None]
 
     @property
+    def interactions(self) -> Tensor:
+        """User ids over item ids, each interaction once, int64 of shape :math:`(2, E)`."""
+        upper = self.row < self.num_users
+        return torch.stack([self.row[upper], self.col[upper].long() - self.num_users])
+
+    @property
     def edge_index(self) -> Tensor:
         """Entries as PyG's ``edge_index`` (source over target), int64 of shape :math:`(2, 2E)`."""
         return torch.stack([self.col.long(), self.row])

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..ranking.explain import Explanation, not_a_sum
+from ..ranking.explain import Explanation, Person, not_a_sum
+from ..ranking.fold_in import FoldingRanker
 
 
 class NamedIntents(torch.nn.Module):
@@ -80,6 +81,35 @@ class NamedIntents(torch.nn.Module):
             f"The score of {what} is {score:.4g}. Beyond the average, both lean to {said}: these "
             "are cosines with the intents' texts and do not add up to the score.",
         )
+
+
+class IntentRanker(FoldingRanker):
+    """Base class of rankers that may explain a score by intents: by those that have names, else by
+    prototypes.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.named_intents: NamedIntents | None = None
+
+    def prototypes(self) -> Any:
+        """Prototypes of users and items, where the model has some."""
+        return None
+
+    def explanations(self) -> list[str]:
+        """By intents, where there are some."""
+        some = self.named_intents is not None or self.prototypes() is not None
+        return ["intents", *super().explanations()] if some else super().explanations()
+
+    def explain_by(self, way: str, person: Person, item: int, k: int, score: float) -> Explanation:
+        """By intents that have names, else by prototypes."""
+        if way != "intents":
+            return super().explain_by(way, person, item, k, score)
+        ids, embeddings = self.ids("item"), self.embed()
+        asked = self.embedding_of(person), item, embeddings, k, score, f"item {ids[item]!r}"
+        if self.named_intents is not None:
+            return self.named_intents.explain(*asked)
+        return by_prototypes(self.prototypes(), *asked, ids)
 
 
 def narrow(nodes: Tensor, width: int) -> Tensor:

@@ -10,21 +10,20 @@ from torch_geometric.data import HeteroData
 
 from ..config import ConfigError
 from ..edges import EDGE_TYPE
-from ..ranking.explain import Explanation, Person
-from ..ranking.fold_in import FoldIn, FoldingRanker
+from ..ranking.fold_in import FoldIn
 from ..registry import lookup
-from .backbones import Backbone
+from .backbones import Backbone, IntentPrototypes
 from .batch import Triplets
 from .features import narrow_texts
 from .heads import Head, IntentAlignment
 from .losses import normalize
 from .model_config import ModelConfig, Part, Similarity, label_all
-from .named_intents import NamedIntents, by_prototypes, name_intents, narrow
+from .named_intents import IntentRanker, name_intents, narrow
 from .ranking_loss import RankingLoss
 from .subgraph import Subgraph
 
 
-class Recommender(FoldingRanker):
+class Recommender(IntentRanker):
     r"""A graph recommender with any number of alignment heads.
 
     Args:
@@ -63,9 +62,8 @@ class Recommender(FoldingRanker):
         text_rank: int | None = None,
     ) -> None:
         graph = backbone.graph
-        row, col = graph.row[graph.row < graph.num_users], graph.col[graph.row < graph.num_users]
         super().__init__(
-            torch.stack([row, col - graph.num_users]),
+            graph.interactions,
             graph.num_users,
             graph.num_items,
             backbone.user_ids,
@@ -80,7 +78,6 @@ class Recommender(FoldingRanker):
         self.backbone = backbone
         self.heads = ModuleDict(heads if isinstance(heads, Mapping) else _labelled(heads))
         self.ranking_loss = ranking_loss
-        self.named_intents: NamedIntents | None = None
 
     @classmethod
     def from_config(cls, config: ModelConfig | Mapping[str, Any], data: HeteroData) -> Self:
@@ -263,8 +260,7 @@ class Recommender(FoldingRanker):
         """Names and vectors of intents, shape :math:`(n, d)`, and the items' embeddings beside
         them, shape :math:`(I, d)`; ``None`` where there are no intents.
         """
-        head, items = self._intent_head(), self.embed()[1]
-        prototypes = self.backbone.intents if head is None else head.student_intents
+        items, prototypes = self.embed()[1], self.prototypes()
         if self.named_intents is not None:
             names, vectors = self.named_intents.names, self.named_intents.item
         elif prototypes is not None:
@@ -274,24 +270,10 @@ class Recommender(FoldingRanker):
             return None
         return names, vectors, narrow(items, vectors.size(1))
 
-    def explanations(self) -> list[str]:
-        """By intents, where there are some."""
-        head = self._intent_head() or self.backbone.intents
-        named = head is not None or self.named_intents is not None
-        return ["intents", *super().explanations()] if named else super().explanations()
-
-    def explain_by(self, way: str, person: Person, item: int, k: int, score: float) -> Explanation:
-        """By intents that have names, else by prototypes."""
-        if way != "intents":
-            return super().explain_by(way, person, item, k, score)
-        user, embeddings = self.embedding_of(person), self.embed()
-        what = f"item {self.ids('item')[item]!r}"
-        if self.named_intents is not None:
-            return self.named_intents.explain(user, item, embeddings, k, score, what)
+    def prototypes(self) -> IntentPrototypes | None:
+        """Those of the intent head, else of the backbone."""
         head = self._intent_head()
-        prototypes = self.backbone.intents if head is None else head.student_intents
-        ids = self.ids("item")
-        return by_prototypes(prototypes, user, item, embeddings, k, score, what, ids)
+        return self.backbone.intents if head is None else head.student_intents
 
     def user_length(self, user: int) -> float:
         """Length of a user's embedding as the backbone gives it."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..config import ConfigError, Settings, field
 from ..registry import Configured
 from ..sparse import CSR, expand
-from .explain import Explanation, Person, added_up, explain_all
+from .explain import Explanation, Person, added_up, explain_all, of_part
 from .ranker import Ranker, Similarity
 from .topk import Scorer
 
@@ -198,7 +198,7 @@ class Blend(Ranker, Configured):
             value = share * float(standardized(own, row, person.items, new)[0, item])
             rows.append((name, None, value))
             part.item_table, part.text_encoder = self.item_table, self.text_encoder
-            parts[name] = explain_all(part, person, item, k, float(own[0, item]))
+            parts[name] = of_part(name, explain_all(part, person, item, k, float(own[0, item])))
         rows.sort(key=lambda row: -abs(row[2]))
         return added_up(rows, score, f"item {self.ids('item')[item]!r}", parts)
 

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -174,6 +174,7 @@ def by_history(ranker: "Ranker", person: Person, item: int, k: int, score: float
         return _nearest(ranker, person, item, k, score)
     ids = ranker.ids("item")
     order = found.items.abs().argsort(descending=True, stable=True)
+    order = order[found.items[order] != 0]
     rows: list[tuple[str, Any, float]] = [
         ("item of the history", ids[int(person.items[at])], float(found.items[at]))
         for at in order[:k].tolist()
@@ -206,6 +207,13 @@ def added_up(
     )
     text = f"The score of {what} is {score:.4g}: {said or 'nothing counts'}. {sentence}"
     return Explanation(table, score, adds_up, residual, text, parts or {})
+
+
+def of_part(name: str, found: Explanation) -> Explanation:
+    """What explains a part of a blend says that its score is the part's own."""
+    text = f"For {name} alone, on its own scale: {found.text[:1].lower()}{found.text[1:]}"
+    parts = {way: of_part(name, inner) for way, inner in found.parts.items()}
+    return replace(found, text=text, parts=parts)
 
 
 def table_of(rows: list[tuple[str, Any, float]]) -> pd.DataFrame:

@@ -118,6 +118,17 @@ class Filters:
         return kept.nonzero().flatten()
 
 
+def check_filters(filters: Any) -> Filters:
+    """Checks rules; none are rules that allow everything.
+
+    Raises:
+        TypeError: If they are something else.
+    """
+    if filters is not None and not isinstance(filters, Filters):
+        raise TypeError(f"'filters' must be Filters(…), got {type(filters).__name__}.")
+    return filters or Filters()
+
+
 def _mask(position: Tensor, like: Tensor) -> Tensor:
     return torch.zeros_like(like).index_fill_(0, position, True)
 
@@ -141,8 +152,8 @@ def _check_condition(where: str) -> None:
             )
 
 
-def item_rows(ranker: "Ranker", columns: Iterable[str]) -> pd.DataFrame:
-    """Columns of the ranker's table.
+def item_rows(ranker: "Ranker", columns: Iterable[str], rule: str) -> pd.DataFrame:
+    """Columns of the ranker's table that a rule reads.
 
     Raises:
         ValueError: If there is no table, an id stands there twice or a column is missing.
@@ -150,9 +161,8 @@ def item_rows(ranker: "Ranker", columns: Iterable[str]) -> pd.DataFrame:
     table, columns = ranker.item_table, list(columns)
     if table is None:
         raise ValueError(
-            f"The column {columns[0] if columns else '?'!r} is looked for in the table of the "
-            "items, which the ranker does not have; set 'ranker.item_table' to a DataFrame "
-            "indexed by item id."
+            f"{rule!r} asks for columns of the table of the items, which the ranker does not "
+            "have; set 'ranker.item_table' to a DataFrame indexed by item id."
         )
     if not table.index.is_unique:
         twice = table.index[table.index.duplicated()][0]
@@ -160,8 +170,8 @@ def item_rows(ranker: "Ranker", columns: Iterable[str]) -> pd.DataFrame:
     for column in columns:
         if column not in table:
             raise ValueError(
-                f"'item_table' has no column {column!r}; its columns are "
-                f"{', '.join(map(str, table.columns))}."
+                f"{rule!r} asks for {column!r}, and the table of the items has no column "
+                f"{column!r}; its columns are {', '.join(map(str, table.columns))}."
             )
     known = ranker.owners("item")
     if not any(label in known for label in table.index):
@@ -184,7 +194,7 @@ def _fulfils(ranker: "Ranker", where: str) -> NDArray[np.bool_]:
     names = re.findall(r"`([^`]*)`", where)
     tree = ast.parse(re.sub(r"`[^`]*`", "True", where.strip()), mode="eval")
     names += [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
-    rows = item_rows(ranker, dict.fromkeys(names))
+    rows = item_rows(ranker, dict.fromkeys(names), "where")
     ids = pd.Series(list(ranker.ids("item")), dtype=object)
     there = ids.isin(rows.index).to_numpy()
     rows = rows.reindex(ids[there])  # without holes, columns keep their types
@@ -224,7 +234,7 @@ def filtered_topk(
         return ranker.topk(user, k, exclude, candidates)
     groups = []
     for column, most in filters.max_per.items():
-        values = item_rows(ranker, [column])[column]
+        values = item_rows(ranker, [column], "max_per")[column]
         try:
             codes, _ = pd.factorize(values.reindex(list(ranker.ids("item"))))
         except TypeError:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import leaky_relu, linear
 
-from ..sparse import multiply
+from ..sparse import history_rows, multiply
 from .dot_product import DotProductRanker
 from .explain import Contributions, Person
 from .topk import DotProducts, Scorer
@@ -217,12 +217,7 @@ class FoldingRanker(DotProductRanker):
 
         @torch.no_grad()
         def score(history: Tensor) -> Tensor:
-            if history.dim() != 2 or history.size(1) != self.num_items:
-                raise ValueError(
-                    f"'history' must have the {self.num_items} items as columns, got shape "
-                    f"{tuple(history.shape)}."
-                )
-            rows = history.to(items.device).to_sparse_csr()
+            rows = history_rows(history, self.num_items, items.device)
             users = fold(rows.to(items.dtype))
             return DotProducts(users, items)(torch.arange(len(users), device=items.device))
 

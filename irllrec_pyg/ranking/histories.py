@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ..sparse import CSR, pointers
+from ..sparse import CSR, pointers, ranges
 from .ranker import Ranker, Similarity
 from .topk import Scorer
 
@@ -33,10 +33,8 @@ class Histories:
     def rows(self, person: Tensor, num_items: int) -> Tensor:
         r"""Some histories as rows of weights, sparse CSR of shape :math:`(B, I)`."""
         start, stop = self.pairs.ptr[person], self.pairs.ptr[person + 1]
-        count = stop - start
-        ptr = torch.cat([count.new_zeros(1), count.cumsum(0)])
-        place = torch.arange(int(ptr[-1]), device=ptr.device)
-        place = place + (start - ptr[:-1]).repeat_interleave(count)
+        row, place = ranges(start, stop)
+        ptr = pointers(row, person.numel())
         return torch.sparse_csr_tensor(
             ptr,
             self.pairs.col[place],
@@ -69,10 +67,12 @@ def read_histories(ranker: Ranker, history: Any, weights: Any = None) -> Histori
         labels, lists, numbers = _from_table(history, weights)
     else:
         labels, lists, numbers = _from_lists(history, weights)
-    for label, items in zip(labels, lists, strict=True):
+    alone = len(labels) == 1 and not isinstance(history, pd.DataFrame)
+    names = ["The history" if alone else f"The history of user {label!r}" for label in labels]
+    for name, items in zip(names, lists, strict=True):
         if not items:
             raise ValueError(
-                f"The history of user {label!r} is empty; give it an item, or recommend to "
+                f"{name} is empty; give it an item, or recommend to "
                 "everybody alike with 'popularity'."
             )
     row = torch.arange(len(lists)).repeat_interleave(torch.tensor([len(items) for items in lists]))
@@ -81,7 +81,7 @@ def read_histories(ranker: Ranker, history: Any, weights: Any = None) -> Histori
     item = ranker.positions(given, "item")
     weight = torch.ones(len(given), dtype=torch.float64)
     if numbers is not None:
-        weight = _read_weights(numbers, lists, labels)
+        weight = _read_weights(numbers, lists, names)
     key, inverse = (row.to(device) * ranker.num_items + item).unique(return_inverse=True)
     total = torch.zeros(key.numel(), dtype=torch.float64, device=device)
     total.index_add_(0, inverse, weight.to(device))
@@ -147,18 +147,16 @@ def _listed(value: Any, name: str) -> list[Any]:
     return list(value)
 
 
-def _read_weights(numbers: list[list[Any]], lists: list[list[Any]], labels: list[Any]) -> Tensor:
-    for label, items, own in zip(labels, lists, numbers, strict=True):
+def _read_weights(numbers: list[list[Any]], lists: list[list[Any]], names: list[str]) -> Tensor:
+    for name, items, own in zip(names, lists, numbers, strict=True):
         if len(items) != len(own):
-            raise ValueError(
-                f"User {label!r} has {len(own)} weights for {len(items)} items of the history."
-            )
+            raise ValueError(f"{name} has {len(own)} weights for {len(items)} items.")
         for item, weight in zip(items, own, strict=True):
             is_number = isinstance(weight, (int, float, np.number)) and not isinstance(weight, bool)
             if not is_number or not 0 < weight < float("inf"):
                 raise ValueError(
-                    f"The weight of item {item!r} in the history of user {label!r} must be a "
-                    f"positive number, got {weight!r}; leave out what somebody dislikes."
+                    f"{name}: the weight of item {item!r} must be a positive number, got "
+                    f"{weight!r}; leave out what somebody dislikes."
                 )
     return torch.tensor([float(weight) for own in numbers for weight in own], dtype=torch.float64)
 

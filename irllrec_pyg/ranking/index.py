@@ -10,7 +10,6 @@ from ..config import Settings, field
 from ..sparse import CSR
 from .dot_product import DotProductRanker
 from .histories import HistoryRanker
-from .positions import Exclude, check_length
 from .ranker import Ranker
 
 BLOCK = 256  # users who are looked for at once
@@ -171,21 +170,17 @@ class IndexedRanker(DotProductRanker):
         """The embeddings of users and items."""
         return self.users, self.items
 
-    @torch.no_grad()
-    def topk(
+    def lists(
         self,
         user: Tensor,
         k: int,
-        exclude: Exclude = "known",
-        candidates: Tensor | None = None,
-        block_size: int | None = None,
+        hidden: CSR | None,
+        candidates: Tensor | None,
+        block_size: int | None,
     ) -> tuple[Tensor, Tensor]:
-        """As :meth:`Ranker.topk`, from the index where there are no candidates."""
+        """As of other rankers, from the index where there are no candidates."""
         if candidates is not None:
-            return super().topk(user, k, exclude, candidates, block_size)
-        check_length(k)
-        user = self._check_positions(user, self.num_users, "user")
-        hidden = self.hidden_items(exclude)
+            return super().lists(user, k, hidden, candidates, block_size)
         if hidden is not None:
             own = _rows(hidden, user)
             hidden = CSR(own.ptr.cpu(), own.col.cpu())

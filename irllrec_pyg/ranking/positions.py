@@ -125,7 +125,17 @@ class PositionRanker(torch.nn.Module):
         user = self._check_positions(user, self.num_users, "user")
         if candidates is not None:
             candidates = self.check_items(candidates)
-        hidden = self.hidden_items(exclude)
+        return self.lists(user, k, self.hidden_items(exclude), candidates, block_size)
+
+    def lists(
+        self,
+        user: Tensor,
+        k: int,
+        hidden: CSR | None,
+        candidates: Tensor | None,
+        block_size: int | None,
+    ) -> tuple[Tensor, Tensor]:
+        """What :meth:`topk` returns, of arguments that were checked; hidden items are left out."""
         with self.ranking():
             lists = list(ranked_lists(self, user, k, hidden, candidates, block_size))
         _, item, score = (torch.cat(parts) for parts in zip(*lists, strict=True))

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from ..edges import EDGE_TYPE, check_data, known_pairs
-from .filters import Filters, filtered_topk
+from .filters import Filters, check_filters, filtered_topk
 from .positions import Exclude, PositionRanker, check_length
 from .topk import Scorer
 
@@ -323,14 +323,3 @@ class Ranker(PositionRanker):
         from .new_items import add_items
 
         add_items(self, table, encoder)
-
-
-def check_filters(filters: Any) -> Filters:
-    """Checks rules; none are rules that allow everything.
-
-    Raises:
-        TypeError: If they are something else.
-    """
-    if filters is not None and not isinstance(filters, Filters):
-        raise TypeError(f"'filters' must be Filters(…), got {type(filters).__name__}.")
-    return filters or Filters()

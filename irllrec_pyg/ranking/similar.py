@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ..sparse import CSR
-from .filters import Filters, filtered_topk
+from .filters import Filters, check_filters, filtered_topk
 from .positions import check_length
-from .ranker import Ranker, Similarity, check_filters
+from .ranker import Ranker, Similarity
 
 if TYPE_CHECKING:
     Ids = Hashable | Iterable[Hashable] | None

@@ -8,7 +8,8 @@ from typing import Any
 from ..config import ConfigError, read_yaml, unknown_name
 from ..published import split_name
 from ..registry import names
-from .candidates import BlendCandidate, Candidate, Find, GraphCandidate, LinearCandidate
+from .candidates import BlendCandidate, Candidate, Find, LinearCandidate
+from .graph_candidates import GraphCandidate
 from .ranges import Range
 
 
@@ -115,7 +116,7 @@ def read_candidate(
     if row is not None and not isinstance(row, Mapping):
         raise ConfigError(f"{name}: a model must be described by fields, got {row!r}.")
     row = dict(row or {})
-    known = ["model", "blend", "settings", "search", "without_text", "splits", "seeds"]
+    known = ["model", "blend", "settings", "search", "without_text", "against", "splits", "seeds"]
     for key in row:
         if key not in known:
             raise ConfigError(f"{name}: {unknown_name('field', key, known)}")
@@ -134,6 +135,7 @@ def _check(name: str, row: Mapping[str, Any]) -> None:
         raise ConfigError(f"A model's name must be text without '/', as it names files: {name!r}.")
     for key, kind, what in (
         ("model", str, "a name"),
+        ("against", str, "a name"),
         ("settings", Mapping, "settings by path"),
         ("search", Mapping, "ranges by path"),
         ("without_text", str | Mapping, "a name, or settings by path"),
@@ -151,8 +153,10 @@ def _read_blend(
 ) -> Candidate:
     parts = row["blend"]
     names_alone = isinstance(parts, list) and all(isinstance(part, str) for part in parts)
-    if not names_alone or not parts or set(row) - {"blend", "splits", "seeds"}:
-        raise ConfigError(f"{name}: 'blend' must be names, beside 'splits' and 'seeds' alone.")
+    if not names_alone or not parts or set(row) - {"blend", "against", "splits", "seeds"}:
+        raise ConfigError(
+            f"{name}: 'blend' must be names, beside 'against', 'splits' and 'seeds' alone."
+        )
     if twice := [part for part in parts if parts.count(part) > 1]:
         raise ConfigError(f"{name}: 'blend' names {twice[0]!r} more than once.")
     found = tuple((candidates or {}).get(part) or named(part) for part in parts)
@@ -164,4 +168,5 @@ def _read_blend(
         splits=row.get("splits", min(splits, default=None)),
         seeds=row.get("seeds", min(seeds, default=None)),
         parts=found,
+        against=row.get("against"),
     )

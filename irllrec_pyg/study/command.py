@@ -14,8 +14,9 @@ once, it has two processes that share the work.
 import argparse
 import json
 import logging
+import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,9 @@ from ..config import ConfigError, read_yaml, write_yaml
 from ..files import atomic_path, write_text
 from .arms import Arm, all_arms, named, read_arms
 from .candidates import Candidate
+from .claims import by_group, under_noise
 from .config import StudyConfig
-from .inputs import SPLITS, TEXTS, Inputs
+from .inputs import SPLITS, TEXTS, USUAL, Inputs
 from .page import asked, page
 from .pictures import draw
 from .summary import Form, Summary
@@ -46,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", nargs="+", metavar="NAME", help="default: all of --arms")
     parser.add_argument("--arms", help="YAML file of models, with settings and ranges")
     for name, choices, default, what in (
-        ("text", list(TEXTS), list(TEXTS), "kinds of text"),
+        ("text", list(TEXTS), list(USUAL), "kinds of text"),
         ("setting", list(SPLITS), list(SPLITS)[:3], "settings"),
     ):
         parser.add_argument(
@@ -63,10 +65,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, info in StudyConfig.model_fields.items():
         parser.add_argument(
             f"--{name.replace('_', '-')}",
-            type=str if name in ("encoder", "intent") else json.loads,
-            nargs=3 if name == "shares" else None,
+            type=str if name in ("encoder", "intent", "views") else number,
+            nargs=3 if name == "shares" else "+" if name == "views" else None,
             help=f"{info.description} (default: {info.default})",
         )
+
+
+def number(text: str) -> Any:
+    """A number, or ``null``."""
+    return json.loads(text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -103,56 +110,93 @@ def _run(args: argparse.Namespace) -> None:
     def find(name: str) -> Candidate:
         return known.get(name) or named(name)
 
-    given = {name: value for name in RULES if (value := getattr(args, name)) is not None}
-    if "shares" in given:
-        given["shares"] = tuple(given["shares"])
+    given = _rules({name: getattr(args, name) for name in RULES if getattr(args, name) is not None})
     arms = [] if args.page else all_arms(args.dataset, args.setting, args.text, models, find)
     if not arms and not args.page:
         raise ConfigError("There is nothing to study: name data sets by --dataset.")
     if args.page and not (folder / PLAN).exists():
         raise ConfigError(f"{folder} holds no study: there is no {PLAN}.")
     units = Units(folder)
+    names = [] if args.page else args.dataset
     with units.alone("plan", wait=True):
-        rules, _ = plan(folder, given, arms)
+        inputs = Inputs(Path(args.root), rules_of(folder, given))
+        plan(folder, inputs, names, arms)
     if arms:
         with tqdm(unit="step", smoothing=0.05) as bar:
-            work = Work(units, Inputs(Path(args.root), rules), rules, bar.update)
-            bar.total = sum(map(work.steps, arms))
+            work = Work(units, inputs, inputs.rules, bar.update, _above(bar))
+            bar.total, done = sum(map(work.steps, arms)), 0
             for arm in arms:
                 bar.set_description(arm.words)
                 work.do(arm)
+                done += work.steps(arm)  # not all of them had to be made
+                bar.update(done - bar.n)
     with units.alone("plan", wait=True):  # another process may have brought arms
-        write(folder, units, *plan(folder, {}, []))
+        write(folder, units, inputs.rules, plan(folder, inputs, names, []))
 
 
-def plan(folder: Path, given: Mapping[str, Any], arms: list[Arm]) -> tuple[StudyConfig, list[Form]]:
-    """Writes the rules and the arms of a study before its first trial, or holds on to them.
+def _above(bar: "tqdm[Any]") -> Callable[[str], None]:
+    """Prints lines above a bar."""
+    return lambda text: bar.write(text, file=sys.stderr)
 
-    Arms may join a study; rules and what a name stands for cannot change in its folder.
+
+def rules_of(folder: Path, given: Mapping[str, Any]) -> StudyConfig:
+    """The rules of the study in a folder, or of a new one.
 
     Args:
         folder (Path): Of the study.
         given (mapping): Rules that the command gave.
-        arms (list of Arm): Those of this command.
 
     Raises:
-        ConfigError: If the folder holds a study with other rules or another model of a name.
+        ConfigError: If the folder holds a study with other rules.
     """
+    rules = StudyConfig.read(given)
+    if not (folder / PLAN).exists():
+        return rules
+    kept = StudyConfig.read(_rules(_kept(folder)["rules"]))
+    for name in given:
+        if getattr(rules, name) != getattr(kept, name):
+            raise ConfigError(
+                f"{folder} holds a study with {name} = {getattr(kept, name)}, got "
+                f"{getattr(rules, name)}; take another folder by --out."
+            )
+    return kept
+
+
+def _kept(folder: Path) -> dict[str, Any]:
     file = folder / PLAN
     found: dict[str, Any] = read_yaml(file) if file.exists() else {"rules": {}, "models": {}}
     if not all(isinstance(found.get(part), dict) for part in ("rules", "models")):
         raise ConfigError(f"{file} is no study's: 'rules' and 'models' must be fields by name.")
-    kept = StudyConfig.read(_rules(found["rules"]))
-    if file.exists():
-        rules = kept
-        for name, value in StudyConfig.read(given).to_dict().items():
-            if name in given and value != kept.to_dict()[name]:
-                raise ConfigError(
-                    f"{folder} holds a study with {name} = {kept.to_dict()[name]}, got {value}; "
-                    "take another folder by --out."
-                )
-    else:
-        rules = StudyConfig.read(given)
+    return found
+
+
+def plan(folder: Path, inputs: Inputs, datasets: Iterable[str], arms: list[Arm]) -> list[Form]:
+    """Writes the rules, tables and arms of a study before its first trial, or holds on to them.
+
+    Arms may join a study; rules, tables and what a name stands for cannot change in its folder.
+
+    Args:
+        folder (Path): Of the study.
+        inputs (Inputs): The rules, and the tables.
+        datasets (iterable of str): Those of this command.
+        arms (list of Arm): Those of this command.
+
+    Raises:
+        ConfigError: If the folder holds a study of other tables or another model of a name.
+    """
+    found = _kept(folder)
+    tables = found.setdefault("tables", {})
+    for name in datasets:
+        if name not in tables:
+            inputs.check(name)
+        own = inputs.fingerprint(name)
+        if tables.setdefault(name, own) != own:
+            changed = [file for file, digest in own.items() if tables[name].get(file) != digest]
+            raise ConfigError(
+                f"{inputs.root / name}: {', '.join(changed or tables[name])} changed after the "
+                f"study in {folder} began. Put the old tables back, or take another folder by "
+                "--out."
+            )
     models = found["models"]
     for arm in arms:
         own = json.loads(json.dumps(arm.candidate.description))
@@ -162,34 +206,40 @@ def plan(folder: Path, given: Mapping[str, Any], arms: list[Arm]) -> tuple[Study
                 f"{folder} holds a study in which {key!r} is {models[key]}, got {own}; give it "
                 "another name in the file of arms, or take another folder by --out."
             )
-    rows = [list(form) for form in map(_form, arms)]
+    rows = [[*form] if form.against else [*form[:-1]] for form in map(_form, arms)]
     rows = [*found.get("arms", []), *(row for row in rows if row not in found.get("arms", []))]
     forms = [Form(*row) for row in rows]
-    write_yaml(file, {"rules": rules.to_dict(), "models": models, "arms": rows})
-    write_text(folder / ASKED, asked(rules, forms))
-    return rules, forms
+    content = {"rules": inputs.rules.to_dict(), "tables": tables, "models": models, "arms": rows}
+    write_yaml(folder / PLAN, content)
+    write_text(folder / ASKED, asked(inputs.rules, forms))
+    return forms
 
 
 def write(folder: Path, units: Units, rules: StudyConfig, forms: list[Form]) -> None:
     """Writes tables, pictures and the page from what is finished."""
     summary = Summary(units, forms, rules.margin)
-    if summary.rows.empty:
-        write_text(folder / PAGE, asked(rules, forms))
-        return
-    plain = summary.rows.copy()
-    for column in ("settings", "data_hash"):
-        plain[column] = plain[column].map(lambda value: json.dumps(value, sort_keys=True))
-    with atomic_path(folder / "results.parquet") as temporary:
-        plain.to_parquet(temporary, index=False)
-    for name, table in (("summary", summary.table()), ("comparisons", summary.comparisons())):
-        with atomic_path(folder / f"{name}.csv") as temporary:
-            table.to_csv(temporary, index=False, float_format="%.6g")
-    pictures = draw(summary, folder, rules.groups)
-    write_text(folder / PAGE, page(rules, forms, summary, pictures))
+    tables = {
+        "summary": summary.table(),
+        "comparisons": summary.comparisons(),
+        "groups": by_group(summary),
+        "noise": under_noise(summary),
+    }
+    if not summary.rows.empty:
+        plain = summary.rows.copy()
+        for column in ("settings", "data_hash"):
+            plain[column] = plain[column].map(lambda value: json.dumps(value, sort_keys=True))
+        with atomic_path(folder / "results.parquet") as temporary:
+            plain.to_parquet(temporary, index=False)
+    for name, table in tables.items():
+        if len(table):
+            with atomic_path(folder / f"{name}.csv") as temporary:
+                table.to_csv(temporary, index=False, float_format="%.6g")
+    pictures = draw(summary, folder)
+    write_text(folder / PAGE, page(rules, forms, summary, pictures, tables))
 
 
 def _form(arm: Arm) -> Form:
-    return Form(arm.data, arm.setting, arm.model, arm.text, arm.unit)
+    return Form(arm.data, arm.setting, arm.model, arm.text, arm.unit, arm.candidate.against or "")
 
 
 def _rules(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,6 +36,10 @@ class StudyConfig(Config):
     text_rank: int | None = field(
         None, ge=1, help="principal components of the texts that are kept"
     )
+    narrow: int = field(32, ge=1, help="principal components that the text 'narrow' is reduced to")
+    views: tuple[str, ...] | None = field(
+        None, help="columns of items that the text 'views' puts side by side, each embedded alone"
+    )
     intent: str | None = field(
         None, help="column of items with intent texts; none: the texts are the intents as well"
     )

@@ -1,10 +1,12 @@
 """The page of a study: what was asked, what came out, and what disagrees."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from .claims import group_lines, noise_lines
 from .config import FIRST, LENGTHS, TUNED_BY, TUNING_SPLIT, StudyConfig
 from .inputs import TEXTS
 from .measure import FULL
@@ -52,7 +54,9 @@ def asked(rules: StudyConfig, forms: list[Form]) -> str:
         f"±{rules.margin:.0%} of what is compared with, whatever the p-value; else *undecided*.",
         f"- Data: {rules.k_core}-core, shares {' / '.join(f'{s:g}' for s in rules.shares)}, "
         f"encoder {rules.encoder}"
-        + (f", {rules.text_rank} principal components." if rules.text_rank else "."),
+        + (f", {rules.text_rank} principal components" if rules.text_rank else "")
+        + (f"; views {', '.join(rules.views or ())}" if "views" in texts else "")
+        + (f"; narrow texts are {rules.narrow} wide." if "narrow" in texts else "."),
         "",
         "Kinds of text: " + "; ".join(f"*{text}*, {TEXTS[text]}" for text in texts) + ".",
         "",
@@ -60,25 +64,34 @@ def asked(rules: StudyConfig, forms: list[Form]) -> str:
     return "\n".join(lines)
 
 
-def page(rules: StudyConfig, forms: list[Form], summary: Summary, pictures: dict[str, str]) -> str:
+def page(
+    rules: StudyConfig,
+    forms: list[Form],
+    summary: Summary,
+    pictures: Mapping[str, str],
+    tables: Mapping[str, pd.DataFrame],
+) -> str:
     """The whole page.
 
     Args:
         rules (StudyConfig): The rules.
         forms (list of Form): Every arm, also those without results.
         summary (Summary): What is finished.
-        pictures (dict): Files by title.
+        pictures (mapping): Files by title.
+        tables (mapping): ``groups`` and ``noise``.
     """
     compared = summary.comparisons()
     lines = [asked(rules, forms), "## Verdicts", ""]
     lines += _verdicts(compared)
-    lines += ["## What disagrees", "", *_disagreements(summary, compared), ""]
-    for title, file in pictures.items():
-        lines += [f"![{title}]({file})", ""]
-    lines += ["## Every arm", ""]
-    for data, setting in dict.fromkeys((form.data, form.setting) for form in summary.forms):
-        lines += [f"### {data}, {setting}", "", *_means(summary, data, setting), ""]
-    lines += ["## What was chosen", "", *_chosen(summary), ""]
+    if summary.forms:
+        lines += ["## What disagrees", "", *_disagreements(summary, compared), ""]
+        for title, file in pictures.items():
+            lines += [f"![{title}]({file})", ""]
+        lines += group_lines(tables["groups"]) + noise_lines(tables["noise"])
+        lines += ["## Every arm", ""]
+        for data, setting in dict.fromkeys((form.data, form.setting) for form in summary.forms):
+            lines += [f"### {data}, {setting}", "", *_means(summary, data, setting), ""]
+        lines += ["## What was chosen", "", *_chosen(summary), ""]
     if summary.missing:
         lines += ["## What has no result", ""]
         lines += [
@@ -86,6 +99,8 @@ def page(rules: StudyConfig, forms: list[Form], summary: Summary, pictures: dict
             for form in summary.missing
         ]
         lines.append("")
+    if summary.damaged:
+        lines += ["## What is damaged", "", *(f"- {text}" for text in summary.damaged), ""]
     return "\n".join([*lines, *_origin(summary)])
 
 
@@ -114,6 +129,8 @@ def _verdicts(compared: pd.DataFrame) -> list[str]:
                 f"({row['p_holm']:.2g}) | **{row['verdict']}** |"
             )
         lines.append("")
+        if (own["first"] & (own["reference"] == 1)).any():
+            lines += [f"{FIRST[str(setting)]} of 1 says nothing: lists hold every candidate.", ""]
     return lines
 
 
@@ -193,7 +210,8 @@ def _chosen(summary: Summary) -> list[str]:
     lines = ["| arm | settings | validation | trials |", "|---|---|---|---|"]
     edges = []
     for form in {form.path: form for form in summary.forms}.values():
-        tuning = summary.tuning(form)
+        if not (tuning := summary.tuning(form)):
+            continue  # damaged
         words = f"{form.data}, {form.setting}, {form.words}"
         chosen = ", ".join(f"{path} {_number(v)}" for path, v in tuning["settings"].items())
         lines.append(f"| {words} | {chosen or '–'} | {tuning['value']:.4f} | {tuning['trials']} |")

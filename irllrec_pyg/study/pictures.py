@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import atomic_path
+from .claims import ITEMS, USERS, group_changes
 from .config import FIRST
 from .statistics import Estimate
 from .summary import Form, Summary
@@ -13,6 +14,8 @@ COLOURS = {
     "none": "#777777",
     "real": "#0b6e99",
     "titles": "#5aa469",
+    "views": "#8d5a97",
+    "narrow": "#00a6a6",
     "permuted": "#d1495b",
     "noise": "#edae49",
 }
@@ -21,13 +24,12 @@ MODELS = ("#0b6e99", "#d1495b", "#5aa469", "#8d5a97", "#e07a1f", "#3d405b", "#00
 Place = tuple[str, str]
 
 
-def draw(summary: Summary, folder: Path, groups: int) -> dict[str, str]:
+def draw(summary: Summary, folder: Path) -> dict[str, str]:
     """Draws what there is to draw.
 
     Args:
         summary (Summary): What is finished.
         folder (Path): Where the pictures go.
-        groups (int): Groups by degree and by history.
 
     Returns:
         Files by title; none where matplotlib is missing.
@@ -39,11 +41,7 @@ def draw(summary: Summary, folder: Path, groups: int) -> dict[str, str]:
     mpl.use("Agg")
     found = {}
     for title, file, figure in (
-        (
-            "What texts bring, by degree of item and history of user",
-            "gain.png",
-            _gains(summary, groups),
-        ),
+        ("What texts bring, by degree of item and history of user", "gain.png", _gains(summary)),
         ("Quality against cost", "cost.png", _costs(summary)),
     ):
         if figure is not None:
@@ -72,7 +70,7 @@ def _models(summary: Summary) -> list[str]:
     return list(dict.fromkeys(form.model for form in summary.forms))
 
 
-def _gains(summary: Summary, groups: int) -> Any:
+def _gains(summary: Summary) -> Any:
     """A row for each data set and setting; the change by real and by permuted texts."""
     by_name = {form[:4]: form for form in summary.forms}
     pairs = [
@@ -86,18 +84,21 @@ def _gains(summary: Summary, groups: int) -> Any:
     figure, axes = _grid(len(places), 2)
     for row, place in zip(axes, places, strict=True):
         own = [pair for pair in pairs if pair[0][:2] == place]
-        for axis, where in zip(row, ("items", "users"), strict=True):
+        for axis, where in zip(row, (ITEMS, USERS), strict=True):
+            groups = 2
             for at, (form, none) in enumerate(own):
                 shift = (at - (len(own) - 1) / 2) * 0.3 / len(own)
-                values = _by_group(summary, form, none, where, groups)
+                changes = group_changes(summary, form, none, where)
+                values = {group: _share(*pair) for group, pair in changes.items() if pair[1] > 0}
                 _line(axis, form, values, shift, models.index(form.model))
+                groups = max([groups, *changes])
             axis.axhline(0, color="black", linewidth=0.8)
             axis.set_xlim(0.6, groups + 0.4)
             axis.set_xticks(range(1, groups + 1), ["fewest", *[""] * (groups - 2), "most"])
             cold = place[1] == "cold_items"
             degree = "held-out interactions of the item" if cold else "degree of item"
-            axis.set_xlabel(degree if where == "items" else "history of user")
-            metric = "recall@20" if where == "items" else FIRST[place[1]]
+            axis.set_xlabel(degree if where == ITEMS else "history of user")
+            metric = "recall@20" if where == ITEMS else FIRST[place[1]]
             axis.set_ylabel(f"{metric}, change by text")
             axis.yaxis.set_major_formatter(lambda value, _: f"{value:+.0%}" if value else "0")
             axis.set_title(", ".join(place), fontsize=10)
@@ -105,22 +106,8 @@ def _gains(summary: Summary, groups: int) -> Any:
     return figure
 
 
-def _by_group(
-    summary: Summary, ours: Form, theirs: Form, where: str, groups: int
-) -> dict[int, Estimate]:
-    """The change in each group, as a share of what the arm without text has there."""
-    found = {}
-    for group in range(1, groups + 1):
-        if where == "items":
-            pair = summary.difference(ours, theirs, f"recall@20 items {group}")
-        else:
-            metric = FIRST[ours.setting]
-            pair = summary.difference(ours, theirs, metric, {"history_group": group})
-        if pair is not None and pair[1] > 0:
-            one, base = pair
-            share = Estimate(one.mean / base, one.low / base, one.high / base, one.pvalue)
-            found[group] = share
-    return found
+def _share(change: Estimate, base: float) -> Estimate:
+    return Estimate(change.mean / base, change.low / base, change.high / base, change.pvalue)
 
 
 def _line(axis: Any, form: Form, values: dict[int, Estimate], shift: float, at: int) -> None:

@@ -98,7 +98,8 @@ def verdict(low: float, high: float, reference: float, corrected: float, margin:
     """What a difference says, in a word.
 
     ``"no difference"``: the interval lies within the margin on both sides, whether zero is in it or
-    not. ``"gain"`` and ``"loss"``: the corrected p-value is below .05. ``"undecided"`` otherwise.
+    not. ``"gain"`` and ``"loss"``: the corrected p-value is below .05. ``"undecided"``: otherwise,
+    and where both arms find everything for everybody, as lists do that hold every candidate.
 
     Args:
         low, high (float): The interval of the difference.
@@ -106,6 +107,8 @@ def verdict(low: float, high: float, reference: float, corrected: float, margin:
         corrected (float): The p-value after :func:`holm`.
         margin (float): Share of the reference that counts as nothing.
     """
+    if reference == 1 and low == high == 0:
+        return OPEN
     if -margin * reference <= low and high <= margin * reference:
         return SAME
     if corrected < 1 - LEVEL:

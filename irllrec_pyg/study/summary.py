@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from ..config import ConfigError
 from .config import FIRST
 from .statistics import Estimate, crossed_mean, holm, verdict
 from .units import Units
@@ -20,23 +21,41 @@ QUESTIONS = {
     ("noise", "none"): "do random features help?",
     ("real", "titles"): "does the text say more than the title?",
     ("titles", "none"): "does the title alone help?",
+    ("views", "real"): "do several views say more than one?",
+    ("views", "none"): "do several views help?",
+    ("narrow", "real"): "do few dimensions do as well?",
+    ("narrow", "none"): "do few dimensions help?",
 }
 BEST = "best"
+AGAINST = "is it better than the other model?"
 
 
 class Form(NamedTuple):
-    """One arm of the study and where its results are."""
+    """One arm of the study, where its results are, and the model that it is compared with."""
 
     data: str
     setting: str
     model: str
     text: str
     path: str
+    against: str = ""
 
     @property
     def words(self) -> str:
         """The model and its text."""
         return f"{self.model}, {self.text}"
+
+    def against_names(self, other: "Form", question: str) -> dict[str, str]:
+        """The columns that name a comparison with another arm."""
+        return {
+            "data": self.data,
+            "setting": self.setting,
+            "question": question,
+            "model": self.model,
+            "text": self.text,
+            "against": other.model,
+            "against_text": other.text,
+        }
 
 
 class Summary:
@@ -50,6 +69,7 @@ class Summary:
 
     def __init__(self, units: Units, forms: Sequence[Form], margin: float) -> None:
         self.units, self.margin = units, margin
+        self.damaged: list[str] = []
         self.rows = self._rows()
         finished = set(self.rows["path"]) if len(self.rows) else set()
         self.forms = [form for form in forms if form.path in finished]
@@ -63,7 +83,11 @@ class Summary:
     def _rows(self) -> pd.DataFrame:
         rows = []
         for unit in self.units.named("*/*/*/*/split-*"):
-            row = self.units.read(unit) or {}
+            try:
+                row = self.units.read(unit) or {}
+            except ConfigError as error:
+                self.damaged.append(str(error))
+                continue
             metrics = row.pop("metrics")
             path = unit.rpartition("/")[0]
             rows.append({**row, "path": path, "unit": unit, **metrics})
@@ -74,13 +98,20 @@ class Summary:
         return self.rows[self.rows["path"] == form.path]
 
     def tuning(self, form: Form) -> dict[str, Any]:
-        """How its settings were chosen."""
-        return self.units.read(f"{form.path}/tuning") or {}
+        """How its settings were chosen; nothing where the file is damaged."""
+        return self._read(f"{form.path}/tuning")
 
     def failure(self, form: Form) -> str:
         """Why an arm has no results, where it was tried."""
-        found = self.units.read(f"{form.path}/failed") or {"reason": "not run yet"}
-        return str(found["reason"])
+        return str(self._read(f"{form.path}/failed").get("reason", "not run yet"))
+
+    def _read(self, unit: str) -> dict[str, Any]:
+        try:
+            return self.units.read(unit) or {}
+        except ConfigError as error:
+            if str(error) not in self.damaged:
+                self.damaged.append(str(error))
+            return {}
 
     def _values(self, path: str) -> pd.DataFrame:
         """Values by split and user, averaged over the seeds."""
@@ -118,7 +149,7 @@ class Summary:
             metric (str): A metric of users.
             where (mapping, optional): Values that columns of the users' table must have.
         """
-        both = self._both(ours.path, theirs.path)
+        both = self.both(ours, theirs)
         for column, value in (where or {}).items():
             both = both[both[column] == value]
         both = both[["user", "split", metric, f"{metric} "]].dropna()
@@ -127,8 +158,11 @@ class Summary:
         change = both[metric] - both[f"{metric} "]
         return crossed_mean(both["user"], both["split"], change), float(both[f"{metric} "].mean())
 
-    def _merged(self, ours: str, theirs: str) -> pd.DataFrame:
+    def both(self, ours: Form, theirs: Form) -> pd.DataFrame:
         """The users and splits that two arms share; the second one's metrics end with a space."""
+        return self._both(ours.path, theirs.path)
+
+    def _merged(self, ours: str, theirs: str) -> pd.DataFrame:
         keys = ["split", "user"]
         others = self.values(theirs).drop(columns=["history", "history_group"])
         others = others.rename(columns={name: f"{name} " for name in others if name not in keys})
@@ -168,13 +202,25 @@ class Summary:
             found.append(max(own, key=lambda form: self.tuning(form).get("value", -np.inf)))
         return found[0], found[1]
 
+    @property
+    def by_name(self) -> dict[tuple[str, ...], Form]:
+        """The arms with results by data, setting, model and text."""
+        return {form[:4]: form for form in self.forms}
+
     def pairs(self) -> list[tuple[str, Form, Form]]:
         """What is compared: a question, an arm, and the one that it is compared with."""
-        by_name = {form[:4]: form for form in self.forms}
+        by_name = self.by_name
         found = []
         for data, setting in dict.fromkeys((form.data, form.setting) for form in self.forms):
             if (best := self.best(data, setting)) is not None:
                 found.append((BEST, *best))
+            for form in (one for one in self.forms if one.against and one[:2] == (data, setting)):
+                own = by_name.get((data, setting, form.model, "none"), form)
+                texts = [form.text, "none"]  # a model without texts has no other arm
+                others = [by_name.get((data, setting, form.against, text)) for text in texts]
+                other = next((one for one in others if one is not None), form)
+                if other.path not in (form.path, own.path):  # which its own questions name
+                    found.append((AGAINST, form, other))
             for model in dict.fromkeys(form.model for form in self.forms):
                 for (ours, theirs), question in QUESTIONS.items():
                     names = [(data, setting, model, text) for text in (ours, theirs)]
@@ -194,13 +240,7 @@ class Summary:
                 change, reference = found
                 rows.append(
                     {
-                        "data": ours.data,
-                        "setting": ours.setting,
-                        "question": question,
-                        "model": ours.model,
-                        "text": ours.text,
-                        "against": theirs.model,
-                        "against_text": theirs.text,
+                        **ours.against_names(theirs, question),
                         "metric": metric,
                         "difference": change.mean,
                         "low": change.low,
@@ -208,6 +248,8 @@ class Summary:
                         "reference": reference,
                         "p": change.pvalue,
                         "first": metric == FIRST[ours.setting],
+                        "fit_seconds": self.runs(ours)["fit_seconds"].median(),
+                        "against_fit_seconds": self.runs(theirs)["fit_seconds"].median(),
                     }
                 )
         table = pd.DataFrame(rows)

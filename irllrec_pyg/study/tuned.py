@@ -5,7 +5,7 @@ import random
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -144,25 +144,25 @@ def search(
         return Found(ranker, own.searches, chosen)
 
 
+@dataclass
 class _Search:
     """The search for the settings of a model, and of each part of an ensemble before."""
 
-    def __init__(
-        self,
-        data: HeteroData,
-        folder: Path,
-        trials: int,
-        sampler: str,
-        prune: bool,
-        seconds: float | None,
-        seed: int,
-        progress: bool,
-    ) -> None:
-        self.data, self.folder, self.trials, self.sampler = data, folder, trials, sampler
-        self.prune, self.seconds, self.seed, self.progress = prune, seconds, seed, progress
-        self.searches: dict[str, Tuning] = {}
-        sides = [side for side in ("item", "user") if "split" in data[side]]
-        self.setting = f"cold_{sides[-1]}s" if sides else "warm"
+    data: HeteroData
+    folder: Path
+    trials: int
+    sampler: str
+    prune: bool
+    seconds: float | None
+    seed: int
+    progress: bool
+    searches: "dict[str, Tuning]" = field(default_factory=dict)
+
+    @property
+    def setting(self) -> str:
+        """How it is ranked on validation."""
+        sides = [side for side in ("item", "user") if "split" in self.data[side]]
+        return f"cold_{sides[-1]}s" if sides else "warm"
 
     def run(self, candidate: Candidate) -> tuple[Ranker, str, Settings]:
         """The best model, a hash of what was chosen, and what was."""

@@ -111,21 +111,20 @@ def tune(
             trial = study.ask()
             chosen = {path: found.suggest(trial, path) for path, found in current.items()}
         trial.set_user_attr("settings", json.dumps(chosen))
-        begin = time.perf_counter()
+        begin, failure = time.perf_counter(), ""
         try:
             value = measure(chosen, _watching(trial)) if prune else measure(chosen)
             if math.isnan(value):  # Optuna would forget the trial, and the search never end
                 raise ValueError("its value is NaN: is there anything to validate on?")
         except FAILURES as error:
-            trial.set_user_attr("seconds", time.perf_counter() - begin)
-            trial.set_user_attr("error", f"{type(error).__name__}: {error}"[:500])
-            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            failure = f"{type(error).__name__}: {error}"[:500]
         except optuna.TrialPruned:
-            trial.set_user_attr("seconds", time.perf_counter() - begin)
-            trial.set_user_attr("error", PRUNED)
+            failure = PRUNED
+        trial.set_user_attr("seconds", time.perf_counter() - begin)
+        if failure:
+            trial.set_user_attr("error", failure)
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
         else:
-            trial.set_user_attr("seconds", time.perf_counter() - begin)
             study.tell(trial, value)
         report()
     return _result(ranges, done)

@@ -14,11 +14,14 @@ from filelock import FileLock, Timeout
 from ..config import ConfigError
 from ..files import atomic_path, write_text
 
+HASH, TABLE_HASH = "hash", "table_hash"
+
 
 class Units:
     """The folder of a study; a unit is a path of names, such as ``amazon/warm/ease/none/split-1``.
 
     A unit is a JSON file and, where it has one, a table of users beside it, which is written first.
+    The file holds the hashes of both, so that a flipped byte is noticed.
 
     Args:
         folder (Path): Is made where it is missing.
@@ -29,7 +32,11 @@ class Units:
         self.root = folder / "units"
 
     def read(self, unit: str) -> dict[str, Any] | None:
-        """What a unit holds, or nothing where it is not finished; a damaged file is named."""
+        """What a unit holds, or nothing where it is not finished.
+
+        Raises:
+            ConfigError: If its file or its table is damaged; names it and says what to do.
+        """
         file = self.root / f"{unit}.json"
         if not file.exists():
             return None
@@ -39,16 +46,28 @@ class Units:
             raise _damaged(file, error) from None
         if not isinstance(content, dict):
             raise _damaged(file, "it holds no fields")
+        # Units of earlier versions have no hashes.
+        if (known := content.pop(HASH, None)) is not None and known != short_hash(content):
+            raise _damaged(file, "its hash is another")
+        if (known := content.pop(TABLE_HASH, None)) is not None:
+            table = file.with_suffix(".parquet")
+            if not table.exists():
+                raise _damaged(table, "it is gone")
+            if known != sha256(table.read_bytes()).hexdigest():
+                raise _damaged(table, "its hash is another")
         return content
 
     def write(
         self, unit: str, content: Mapping[str, Any], users: pd.DataFrame | None = None
     ) -> None:
         """Finishes a unit."""
+        row: dict[str, Any] = json.loads(json.dumps(content))  # as it will be read, for the hash
         if users is not None:
             with atomic_path(self.root / f"{unit}.parquet") as temporary:
                 users.to_parquet(temporary, index=False)
-        write_text(self.root / f"{unit}.json", json.dumps(content, indent=1))
+                row[TABLE_HASH] = sha256(temporary.read_bytes()).hexdigest()
+        row[HASH] = short_hash(row)
+        write_text(self.root / f"{unit}.json", json.dumps(row, indent=1))
 
     def users(self, unit: str) -> pd.DataFrame:
         """The table of users of a unit."""
@@ -97,10 +116,7 @@ class Units:
 
 
 def _damaged(file: Path, reason: object) -> ConfigError:
-    return ConfigError(
-        f"{file} is damaged ({reason}): delete {file.with_suffix('.json').name} there, and the "
-        "command makes this piece again."
-    )
+    return ConfigError(f"{file} is damaged ({reason}). The command makes this piece again.")
 
 
 def short_hash(values: Mapping[str, Any]) -> str:

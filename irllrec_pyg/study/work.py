@@ -1,7 +1,6 @@
 """The work of a study: which arms there are, and the tuning and the reported runs of each."""
 
 import gc
-import logging
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 from torch_geometric.data import HeteroData
 
+from ..config import ConfigError
 from ..provenance import checkout
 from ..ranking import Ranker
 from .arms import Arm
@@ -23,8 +23,6 @@ from .measure import Measured, measure
 from .tuning import FAILURES, Tuning, tune
 from .units import Units, short_hash
 
-log = logging.getLogger(__name__)
-
 
 class Work:
     """Tunes and reports arms, each piece once.
@@ -33,7 +31,8 @@ class Work:
         units (Units): Where the pieces are kept.
         inputs (Inputs): The graphs.
         rules (StudyConfig): The rules.
-        report (callable, optional): Is called after each piece, with how many steps it was.
+        report (callable, optional): Is called after each step. (default: nothing)
+        say (callable, optional): Gets what a person should know. (default: :func:`print`)
     """
 
     def __init__(
@@ -41,9 +40,11 @@ class Work:
         units: Units,
         inputs: Inputs,
         rules: StudyConfig,
-        report: Callable[[int], object] = lambda steps: None,
+        report: Callable[[], object] = lambda: None,
+        say: Callable[[str], object] = print,
     ) -> None:
-        self.units, self.inputs, self.rules, self.report = units, inputs, rules, report
+        self.units, self.inputs, self.rules = units, inputs, rules
+        self.report, self.say = report, say
         self._fitted: tuple[str, HeteroData | None, list[Ranker]] = ("", None, [])
 
     @cached_property
@@ -70,21 +71,29 @@ class Work:
         """Does what is left of an arm; what cannot be done is written down and passed over."""
         with self.units.alone(arm.unit) as free:
             if not free:
-                log.warning("%s: another process is at it.", arm.words)
+                self.say(f"{arm.words}: another process is at it.")
                 return
             failed = f"{arm.unit}/failed"
             self.units.drop(failed)
             try:
                 tuning = self.tuned(arm)
-                self.report(self.rules.trials)
                 for split, seed in self.runs(arm):
-                    if self.units.read(unit := _unit(arm, split, seed)) is None:
+                    if self.finished(unit := _unit(arm, split, seed)) is None:
                         self._report(arm, unit, split, seed, tuning)
-                    self.report(1)
+                    self.report()
             except FAILURES as error:
-                log.warning("%s: %s", arm.words, error)
+                self.say(f"{arm.words}: {error}")
                 reason = f"{type(error).__name__}: {error}"[:1000]
                 self.units.write(failed, {**_names(arm), "reason": reason})
+
+    def finished(self, unit: str) -> dict[str, Any] | None:
+        """What a unit holds; one that is damaged is not finished, and forgotten."""
+        try:
+            return self.units.read(unit)
+        except ConfigError as error:
+            self.say(str(error))
+            self.units.drop(unit)
+            return None
 
     def parts(self, arm: Arm) -> list[Arm]:
         """The arms that a blend is made of, or none."""
@@ -100,7 +109,7 @@ class Work:
     def tuned(self, arm: Arm) -> dict[str, Any]:
         """The settings of an arm, chosen on validation of the first split."""
         unit = f"{arm.unit}/tuning"
-        if (found := self.units.read(unit)) is not None:
+        if (found := self.finished(unit)) is not None:
             return found
         for part in self.parts(arm):
             with self.units.alone(part.unit, wait=True):
@@ -118,6 +127,7 @@ class Work:
             seconds=self.rules.seconds,
             seed=TUNING_SEED,
             starts=arm.candidate.starts(data),
+            report=self.report,
         )
         content = {**_names(arm), "split": TUNING_SPLIT, **tuning._asdict(), **self.origin}
         self.units.write(unit, content)

@@ -1,51 +1,32 @@
 """Training, from a model to test metrics, in one call."""
 
 import errno
-import importlib.util
 import inspect
-import logging
-import signal
-import threading
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric.utilities.warnings import PossibleUserWarning
 from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
-from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch_geometric.data import HeteroData
 
 from ..checkpoint import load_weights, save_ranker
-from ..config import ConfigError, unknown_name
 from ..nn import Recommender
 from ..ranker_file import KIND
-from ..ranking.evaluate import as_tuple
 from ..registry import arguments
 from ..tensor_file import CheckpointError, content_hash
-from .callbacks import BestWeights, EpochBar, ResumeCheckpoint
-from .checkpoint_io import SafetensorsIO
+from .callbacks import BestWeights
 from .config import TrainingConfig
 from .identity import Identity
 from .lock import is_first, only_run
 from .memory import keep_freed_memory
 from .module import RecommenderModule
 from .result import FitResult
+from .trainer import build_trainer, interruptible, quiet, split_settings
 
-# Arguments of Lightning's Trainer that `fit` sets, and what to give `fit` instead.
-OWN = {
-    "max_epochs": "pass 'epochs'",
-    "logger": "pass 'loggers'",
-    "default_root_dir": "pass 'folder'",
-    "enable_progress_bar": "pass 'progress'",
-    "enable_checkpointing": "pass 'folder'",
-    "plugins": "train a RecommenderModule with a Trainer of your own",
-}
-TRAINER_OPTIONS = [*inspect.signature(Trainer).parameters]
 MODEL_FILE, RESULT_FILE, RESUME_FILE = "model.safetensors", "result.json", "resume.safetensors"
 
 
@@ -116,7 +97,7 @@ def fit(
         OSError: If the disk is full. What was saved before stays, and the run can be resumed.
         KeyboardInterrupt: If the user stops the run; it can be resumed.
     """
-    config, options = _split(config, settings)
+    config, options = split_settings(config, settings)
     if config.eval_every:
         config.check_monitor()
     module = RecommenderModule(model, data, config, loader_options=loader_options)
@@ -131,8 +112,8 @@ def fit(
         if folder is not None and (result := _finished(folder, model, identity, config.epochs)):
             return result
         best = BestWeights(config.monitor, config.patience) if config.eval_every else None
-        with _quiet():
-            trainer = _trainer(
+        with quiet():
+            trainer = build_trainer(
                 config, options, folder, identity, best, progress, loggers, callbacks
             )
             _train(trainer, module, folder, best)
@@ -153,65 +134,6 @@ def fit(
 fit.__doc__ = f"{inspect.getdoc(fit)}\n\n{arguments(TrainingConfig)}"
 
 
-def _split(
-    config: TrainingConfig | Mapping[str, Any] | None, settings: Mapping[str, Any]
-) -> tuple[TrainingConfig, dict[str, Any]]:
-    """The configuration, and those settings that are Lightning's."""
-    fields = list(TrainingConfig.model_fields)
-    config = TrainingConfig.read(config, **{n: settings[n] for n in fields if n in settings})
-    options = {name: value for name, value in settings.items() if name not in fields}
-    if taken := [name for name in options if name in OWN]:
-        raise ValueError(
-            "; ".join(
-                f"'{name}' of Lightning's Trainer is set by 'fit': {OWN[name]}" for name in taken
-            )
-            + "."
-        )
-    for name in options:
-        if name not in TRAINER_OPTIONS:
-            known = [*fields, *(option for option in TRAINER_OPTIONS if option not in OWN)]
-            raise ConfigError(unknown_name("setting", name, known))
-    return config, options
-
-
-def _trainer(
-    config: TrainingConfig,
-    options: Mapping[str, Any],
-    folder: Path | None,
-    identity: Identity,
-    best: BestWeights | None,
-    progress: bool,
-    loggers: Logger | Sequence[Logger] | None,
-    callbacks: Callback | Sequence[Callback],
-) -> Trainer:
-    bar = [EpochBar(best)] if progress else []
-    keep = [ResumeCheckpoint(str(folder), config.checkpoint_every)] if folder else []
-    return Trainer(
-        max_epochs=config.epochs,
-        accelerator=config.accelerator,
-        devices=list(config.devices) if isinstance(config.devices, tuple) else config.devices,
-        precision=config.precision,  # type: ignore[arg-type] # Lightning names what it takes
-        logger=_loggers(folder) if loggers is None else list(as_tuple(loggers)),
-        callbacks=[*([best] if best else []), *as_tuple(callbacks), *bar, *keep],
-        plugins=[SafetensorsIO(identity)],
-        default_root_dir=folder,
-        enable_progress_bar=progress,
-        enable_checkpointing=bool(keep),
-        **{
-            # Buffers, texts among them, never change: they need not be sent at each step.
-            "strategy": (
-                "auto" if config.num_devices in (1, "1") else DDPStrategy(broadcast_buffers=False)
-            ),
-            "enable_model_summary": False,
-            "num_sanity_val_steps": 0,
-            # Tensors made while evaluating stay in the graph's cache, for autograd.
-            "inference_mode": False,
-            "use_distributed_sampler": False,
-            **options,
-        },
-    )
-
-
 def _train(
     trainer: Trainer, module: RecommenderModule, folder: Path | None, best: BestWeights | None
 ) -> None:
@@ -219,7 +141,7 @@ def _train(
     begun = folder / RESUME_FILE if folder and (folder / RESUME_FILE).exists() else None
     threads = torch.get_num_threads()
     try:
-        with isolate_rng(), keep_freed_memory(), _interruptible(trainer):
+        with isolate_rng(), keep_freed_memory(), interruptible(trainer):
             trainer.fit(module, ckpt_path=begun)
             if not module.ended:
                 # It was stopped after its last epoch: Lightning finds nothing to train, and calls
@@ -283,15 +205,6 @@ def _finished(
     return result
 
 
-def _loggers(folder: Path | None) -> list[Logger]:
-    if folder is None:
-        return []
-    loggers: list[Logger] = [CSVLogger(folder, name="", version="", flush_logs_every_n_steps=1)]
-    if importlib.util.find_spec("tensorboard"):
-        loggers.append(TensorBoardLogger(folder, name="tensorboard", version=""))
-    return loggers
-
-
 # Makes a run faster or slower, and nothing else.
 SPEED = {
     "num_workers",
@@ -327,41 +240,3 @@ def _full_disk(folder: Path | None) -> Iterator[None]:
             "The disk is full. Make room and call fit again: it goes on from its last checkpoint",
             str(folder),
         ) from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps Lightning's greetings, tips and guesses away, and its real warnings."""
-    log = logging.getLogger("pytorch_lightning")
-    level = log.level
-    log.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PossibleUserWarning)
-            for message in (
-                "Checkpoint directory",
-                "Experiment logs directory",
-                "`isinstance\\(treespec",
-            ):
-                warnings.filterwarnings("ignore", message)
-            yield
-    finally:
-        log.setLevel(level)
-
-
-@contextmanager
-def _interruptible(trainer: Trainer) -> Iterator[None]:
-    """Lightning turns Ctrl+C into an exit of the process and stays deaf to further ones."""
-    main = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit:
-        if trainer.interrupted:
-            raise KeyboardInterrupt(
-                "Training was stopped; with the same folder it goes on from its last checkpoint."
-            ) from None
-        raise
-    finally:
-        if main:
-            signal.signal(signal.SIGINT, handler)

@@ -15,7 +15,8 @@ from ..edges import EDGE_TYPE, SPLITS, check_data
 from ..loader import TripletLoader, triplet_loader
 from ..loader.draws import stream_key
 from ..nn import Recommender
-from ..ranking.evaluate import check_graph, evaluate
+from ..ranking.evaluate import evaluate
+from ..ranking.labels import check_graph
 from ..tensor_file import CheckpointError
 from .config import TrainingConfig
 from .validation import check_checkpoint
@@ -83,11 +84,10 @@ class RecommenderModule(LightningModule):
             self.config.check_monitor()
         self.model = model
         self.data = data
-        neighbors = self.config.num_neighbors
         self.loader_options = {
             "batch_size": self.config.batch_size,
             "num_negatives": self.config.num_negatives,
-            "num_neighbors": None if neighbors is None else list(neighbors),
+            "num_neighbors": self.config.num_neighbors,
             **(loader_options or {}),
         }
         self.ranking: dict[str, Any] = {"k": self.config.k, "metrics": self.config.metrics}

@@ -80,6 +80,10 @@ def test_nothing_is_said_of_tables_without_fault(tmp_path):
     titles = pd.DataFrame({"item": [f"i{i}" for i in range(6)], "title": "t"})
     titles.to_csv(tmp_path / "items.csv", index=False)
     assert check_tables(tmp_path) == []
+    (tmp_path / "users.csv").write_text("user,text\nu1,likes t\n")
+    (said,) = map(str, check_tables(tmp_path))
+    assert "users.csv: texts of users are left out" in said
+    assert "--user-text" in said
 
 
 def test_a_file_with_other_names_becomes_a_folder(tmp_path, capsys):
@@ -92,7 +96,7 @@ def test_a_file_with_other_names_becomes_a_folder(tmp_path, capsys):
     shop = tmp_path / "shop"
     assert (shop / "interactions.csv").read_text() == "item,user,time\n007,ann,3\n"
     assert (shop / "items.csv").read_text() == "item,title\n007,Bond\n"
-    assert "orders.csv: 1 rows" in capsys.readouterr().out
+    assert "orders.csv: left out 1, without an id" in capsys.readouterr().out
     assert main([*command, "--user", "customer"]) == 2
     assert "no column 'customer'; its columns are isbn, who, when" in capsys.readouterr().err
 

@@ -129,6 +129,7 @@ def test_a_result_without_fields_is_one_line(run_folder, tmp_path, capsys):
     ("command", "message"),
     [
         ("recommend {run} --user 1", "Unknown user '1'; did you mean '0001'?"),
+        ("recommend {run} --user 0001 --allow ,", "--allow must be ids of items, got none"),
         ("recommend {run} --user 0001 --where pric<3", "no column 'pric'"),
         ("recommend {run} --user 0001 --max-per author", "--max-per must be COLUMN=N"),
         ("recommend {run} --user 0001 --out x.txt", "--out must be -, or end in .csv"),
@@ -181,26 +182,6 @@ def test_a_search_is_drawn_repeated_and_goes_on(shop, tmp_path, capsys):
     again = json.loads((tmp_path / "best" / "result.json").read_text())
     assert again["test"] == result["test"]
     assert again["search"] == {}
-
-
-@pytest.mark.slow
-def test_the_whole_way_with_the_default_model(raw_shop, tmp_path, monkeypatch, capsys):
-    """Check, mend, train, evaluate, recommend, similar, explain, as the README has it."""
-    monkeypatch.chdir(tmp_path)
-    assert main(["data", "check", str(raw_shop)]) == 2
-    assert main(["data", "convert", str(raw_shop), "shop", "--to", "tables"]) == 0
-    assert main(["data", "check", "shop"]) == 0
-    assert main(["train", "--data", "shop", "--trials", "3", "--out", "run"]) == 0
-    assert main(["evaluate", "run", "--baselines", "--out", "rows.csv"]) == 0
-    rows = pd.read_csv("rows.csv").set_index("model")["ndcg@20"]
-    assert rows["run"] > rows["popularity"]
-    assert main(["recommend", "run", "--all", "--k", "3", "--out", "lists.csv"]) == 0
-    assert len(pd.read_csv("lists.csv")) == 180
-    capsys.readouterr()
-    assert main(["similar", "run", "--item", "004", "--k", "2"]) == 0
-    assert "cooking" in capsys.readouterr().out
-    assert main(["explain", "run", "--user", "0001", "--item", "005"]) == 0
-    assert "add up to the score" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -6,12 +6,7 @@ import pytest
 import torch
 
 from irllrec_pyg.datasets import from_interactions
-from irllrec_pyg.datasets.placebo import (
-    NoiseTexts,
-    PermuteTexts,
-    RandomInteractions,
-    add_random_interactions,
-)
+from irllrec_pyg.datasets.placebo import NoiseTexts, PermuteTexts, RandomInteractions
 from irllrec_pyg.edges import EDGE_TYPE, REVERSE_TYPE, known_pairs
 
 
@@ -83,6 +78,6 @@ def test_random_interactions_leave_held_out_nodes_alone_and_say_where_none_is_fr
     assert full[EDGE_TYPE].edge_index.size(1) == 20 * warm
     assert (data["item"].split[full[EDGE_TYPE].edge_index[1]] == 0).all()
     with pytest.raises(ValueError, match=f"asks for .* random interactions, and {free} pairs are"):
-        add_random_interactions(data, 2 * share + 0.1, 0)
+        RandomInteractions(2 * share + 0.1, 0)(data)
     with pytest.raises(ValueError, match="'share' must be at least 0, got -1"):
         RandomInteractions(-1, 0)

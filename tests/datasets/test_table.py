@@ -232,6 +232,12 @@ def test_without_texts_a_message_says_what_to_do(shop):
     assert set(dataset.texts) == {""}
 
 
+def test_a_table_of_items_without_columns_of_texts_says_so(shop):
+    write(shop / "shop", items=tables()[1][["item", "brand"]])
+    with pytest.warns(UserWarning, match=r"items\.csv has no column 'text' or 'title'; name"):
+        opened(shop)
+
+
 def test_an_encoder_that_is_not_installed_is_named(shop, monkeypatch):
     monkeypatch.setitem(sys.modules, "wordllama", None)
     with pytest.raises(ImportError, match=r"pip install 'irllrec_pyg\[encode\]'"):

@@ -62,6 +62,9 @@ def test_a_user_whom_nobody_knows_is_scored(tiny_data, name):
         assert found[0].std() > 0
     with pytest.raises(ValueError, match="must have the 9 items as columns"):
         ranker.score_history(history[:, 1:])
+    history[1, 3] = float("nan")
+    with pytest.raises(ValueError, match="must hold numbers that are finite, got nan"):
+        ranker.score_history(history)
 
 
 @pytest.mark.parametrize("name", LINEAR)

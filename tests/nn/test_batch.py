@@ -67,3 +67,9 @@ def test_batches_of_whole_graphs_speak_of_ids():
         known = set(zip(user.tolist(), item.tolist(), strict=True))
         assert set(zip(triplets.user.tolist(), triplets.pos_node.tolist(), strict=True)) <= known
         assert not set(zip(triplets.user.tolist(), triplets.neg_node.tolist(), strict=True)) & known
+
+
+def test_a_batch_without_triplets_is_refused():
+    none = torch.empty(0, dtype=torch.long)
+    with pytest.raises(ValueError, match="at least one triplet, got none"):
+        Triplets(none, none, none, InteractionGraph.from_data(random_graph()))

@@ -100,7 +100,7 @@ def test_a_data_set_instead_of_its_graph_is_refused(published_folder):
 
 def test_a_split_is_checked_once_as_long_as_nothing_changes(tiny_data, monkeypatch):
     calls = []
-    module = sys.modules["irllrec_pyg.ranking.evaluate"]
+    module = sys.modules["irllrec_pyg.ranking.labels"]
     monkeypatch.setattr(module, "check_graph", lambda *arguments: calls.append(arguments))
     ranker = Popularity(tiny_data)
     for _ in range(3):

@@ -26,10 +26,10 @@ def data(tiny_data):
 
 def test_the_items_of_a_history_and_their_weights(data):
     model = EASE(data, reg=1.0)
-    found = model.explain(history=["i2", "i5", "i7"], weights=[1, 2, 3], item="i0", k=2)
+    found = model.explain(history=["i4", "i5", "i7"], weights=[1, 2, 3], item="i0", k=2)
     parts = {
         name: w * float(model.weight[at, 0])
-        for name, at, w in (("i2", 2, 1), ("i5", 5, 2), ("i7", 7, 3))
+        for name, at, w in (("i4", 4, 1), ("i5", 5, 2), ("i7", 7, 3))
     }
     order = sorted(parts, key=lambda name: -abs(parts[name]))
     assert found.table["item"].tolist() == [*order[:2], None]
@@ -107,6 +107,8 @@ def test_a_blend_adds_up_by_its_parts(data):
         assert set(found.table["reason"]) == set(found.parts)
         assert set(found.parts) == {"L3AE", "TextIALS", "GFCF", "TextMean", "TextMean'"}
         assert all(part.adds_up for part in found.parts.values())
+        for name, part in found.parts.items():
+            assert str(part).startswith(f"For {name} alone, on its own scale: the score of item")
         assert abs(found.table["value"]).is_monotonic_decreasing
 
 
@@ -164,7 +166,7 @@ def test_wrong_arguments_are_named(data):
         ({"item": "i1", "user": 1, "history": ["i1"]}, "Give 'user' or 'history'"),
         ({"item": "i1", "user": 1, "weights": [1]}, "'weights' belong to a 'history'"),
         ({"item": "i1", "user": 1, "k": 0}, "'k' must be"),
-        ({"item": "i1", "history": []}, "The history of user 0 is empty"),
+        ({"item": "i1", "history": []}, "The history is empty"),
         ({"item": "i1", "history": [["i1"], ["i2"]]}, "must be of one person, got 2"),
     ):
         with pytest.raises(ValueError, match=message):

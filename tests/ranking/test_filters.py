@@ -119,7 +119,7 @@ def test_wrong_rules_are_named(ranker):
         with pytest.raises(TypeError, match="'filters' must be Filters"):
             ask("i3" if ask == ranker.similar else 3, filters={"deny": ["i1"]})
     ranker.item_table = None
-    with pytest.raises(ValueError, match=r"'price' is looked for .* set 'ranker\.item_table'"):
+    with pytest.raises(ValueError, match=r"'where' asks .* set 'ranker\.item_table'"):
         ranker.recommend(3, filters=Filters(where="price < 3"))
 
 

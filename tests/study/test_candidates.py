@@ -1,12 +1,14 @@
 """Models of a study: what is searched of them, and what they are without texts."""
 
+from pathlib import Path
+
 import pytest
 
 from irllrec_pyg.config import ConfigError
 from irllrec_pyg.datasets import IRLLRecDataset
 from irllrec_pyg.linear import EASE, ItemKNN
 from irllrec_pyg.registry import names
-from irllrec_pyg.study.arms import named, read_candidate
+from irllrec_pyg.study.arms import all_arms, named, read_arms, read_candidate
 from irllrec_pyg.study.ranges import Range
 
 
@@ -95,6 +97,24 @@ def test_a_graph_model_is_trained_from_its_seed(tiny_data, tmp_path):
     first, again, other = (run.embed()[0] for run in runs)
     assert first.equal(again)
     assert not first.equal(other)
+
+
+def test_the_file_of_heads_differs_in_what_it_says(tiny_data):
+    file = Path(__file__).parents[2] / "benchmarks" / "heads.yaml"
+    known = read_arms(str(file))
+    arms = all_arms(["shop"], ["warm"], ["none", "real"], list(known), known.__getitem__)
+    units = {arm.model: arm.unit for arm in arms if arm.text == "none"}
+    for name, candidate in known.items():
+        base, _, head = name.partition("-")
+        assert units[name] == f"shop/warm/{base}/none"
+        searched = candidate.ranges(tiny_data)
+        for part in ("pairwise", "translation", "matching"):
+            path = f"heads.intent.{part}.weight"
+            gone = head == f"int-no-{part}"
+            assert (path in searched) is (head.startswith("int") and not gone)
+            assert (candidate.settings.get(path) == 0.0) is gone
+        base_settings = known[base].settings.items()
+        assert base_settings <= candidate.settings.items()
 
 
 def test_a_name_that_is_wrong(tiny_data):

@@ -50,6 +50,29 @@ def test_random_interactions_are_added_to_training(inputs):
     assert len(all_pairs - known) == round(0.25 * train.size(1))
 
 
+def test_views_are_the_columns_side_by_side_and_narrow_texts_their_components(tables):
+    rules = StudyConfig(k_core=2, views=("title", "text"), narrow=3)
+    inputs = Inputs(tables, rules)
+    kinds = ("titles", "real", "views", "narrow")
+    x = {text: inputs.graph("shop", "warm", 1, text)["item"].x for text in kinds}
+    assert torch.equal(x["views"], torch.cat([x["titles"], x["real"]], dim=1))
+    known = {
+        text: inputs.origin(inputs.graph("shop", "warm", 1, text), "shop", "warm", 1, text)
+        for text in kinds
+    }
+    assert known["views"]["characters"] == sum(known[t]["characters"] for t in ("titles", "real"))
+    assert (known["views"]["width"], known["narrow"]["width"]) == (512, 3)
+    centred = (x["real"] - x["real"].mean(0)).double()
+    best = torch.linalg.svdvals(centred)[:3]
+    torch.testing.assert_close(torch.linalg.svdvals(x["narrow"].double()), best)
+    for rules, text, says in (
+        ({}, "views", "Several views need columns"),
+        ({"narrow": 256}, "narrow", "are 256 wide: --narrow must be below"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            Inputs(tables, StudyConfig(k_core=2, **rules)).graph("shop", "warm", 1, text)
+
+
 def test_titles_that_are_the_texts_are_no_arm(tables, tmp_path):
 
     shutil.copytree(tables / "shop", tmp_path / "shop", ignore=shutil.ignore_patterns("processed"))
@@ -68,7 +91,7 @@ def test_a_published_data_set_keeps_its_split(published_folder):
         for field in ("x", "intent"):
             assert not torch.equal(real[side][field], permuted[side][field])
     assert inputs.origin(real, "tiny", "given", 0, "real")["characters"] == 0
-    with pytest.raises(ValueError, match="tiny has embeddings, and no titles"):
+    with pytest.raises(ValueError, match="tiny has embeddings, and no columns of texts"):
         inputs.graph("tiny", "given", 0, "titles")
 
 

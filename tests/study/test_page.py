@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from irllrec_pyg.study.claims import by_group, under_noise
 from irllrec_pyg.study.config import StudyConfig
 from irllrec_pyg.study.page import page
 from irllrec_pyg.study.summary import Form, Summary
@@ -66,7 +67,13 @@ def test_the_best_are_chosen_by_validation_and_not_by_test(summary):
 
 
 def test_what_disagrees_is_said(summary):
-    text = page(StudyConfig(), summary.forms, summary, {})
+    text = page(
+        StudyConfig(),
+        summary.forms,
+        summary,
+        {},
+        {"groups": by_group(summary), "noise": under_noise(summary)},
+    )
     said = text[text.index("## What disagrees") :].split("\n## ")[0]
     assert "text real against text none: gain by ndcg@20; but recall@5 -14" in said
     assert "text permuted against text none: no difference by ndcg@20; but recall@20 -14" in said

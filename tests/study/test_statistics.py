@@ -79,6 +79,7 @@ def test_names_stand_for_users_and_equal_values_need_no_test():
         (-0.009, 0.002, 0.6, SAME),
         (0.001, 0.009, 0.001, SAME),  # surely there, and too small to matter
         (-0.02, 0.03, 0.6, OPEN),
+        (0.0, 0.0, 1.0, OPEN),  # both find everything
     ],
 )
 def test_the_words(low, high, p, word):

@@ -169,6 +169,55 @@ def test_what_cannot_be_done_is_said_and_does_not_stop_the_others(tables, tmp_pa
     assert "| ease | none |" in text
 
 
+def test_a_folder_of_which_nothing_is_left_is_refused_before_rules_are_frozen(
+    tables, tmp_path, capsys
+):
+    out = tmp_path / "out"
+    assert study(tables, out, "--model", "ease", "--k-core", "30") == 2
+    said = capsys.readouterr().err
+    assert "with 'k_core' 30; " in said
+    most = int(said.rpartition("'k_core' 30; ")[2].split()[0])
+    assert study(tmp_path, out, "--model", "ease") == 2
+    assert "There is no folder" in capsys.readouterr().err
+    assert not (out / "study.yaml").exists()
+    more = ["--setting", "warm", "--k-core"]
+    assert study(tables, out, "--model", "popularity", *more, str(most + 1)) == 2
+    assert study(tables, out, "--model", "popularity", *more, str(most)) == 0
+
+
+def test_an_arm_that_fails_is_on_a_page_without_results(tables, tmp_path):
+    more = ["--model", "text-mean", "--setting", "warm", "--text", "views"]
+    assert study(tables, tmp_path, *more) == 0
+    text = (tmp_path / "README.md").read_text()
+    assert "- shop, warm, text-mean, views: ValueError: Several views need columns" in text
+
+
+def test_tables_that_change_under_a_study_are_noticed(tables, tmp_path, capsys):
+    shutil.copytree(tables / "shop", tmp_path / "shop", ignore=shutil.ignore_patterns("processed"))
+    more = ["--model", "popularity", "--setting", "warm"]
+    assert study(tmp_path, tmp_path / "out", *more) == 0
+    file = tmp_path / "shop" / "items.csv.gz"
+    pd.read_csv(file).iloc[1:].to_csv(file, index=False)
+    assert study(tmp_path, tmp_path / "out", *more) == 2
+    assert "items.csv.gz changed after the study in" in capsys.readouterr().err
+
+
+def test_a_damaged_piece_is_named_and_made_again(tables, tmp_path, capsys):
+    more = ["--model", "popularity", "--setting", "warm"]
+    assert study(tables, tmp_path, *more) == 0
+    whole = pd.read_csv(tmp_path / "summary.csv")
+    file = tmp_path / "units/shop/warm/popularity/none/split-1_seed-0.json"
+    file.write_text(file.read_text()[:40])
+    assert main(["study", "--out", str(tmp_path), "--page"]) == 0
+    assert "split-1_seed-0.json is damaged" in (tmp_path / "README.md").read_text()
+    assert set(pd.read_csv(tmp_path / "summary.csv")["splits"]) == {1}
+    capsys.readouterr()
+    assert study(tables, tmp_path, *more) == 0
+    assert "split-1_seed-0.json is damaged" in capsys.readouterr().err
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "summary.csv"), whole)
+    assert "is damaged" not in (tmp_path / "README.md").read_text()
+
+
 class Killed(BaseException):
     """What a killed process is to a study."""
 

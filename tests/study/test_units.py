@@ -46,17 +46,38 @@ def test_scratch_stays_after_a_kill_and_goes_after_success(tmp_path):
     assert not folder.exists()
 
 
+@pytest.mark.parametrize("end", ["json", "parquet"])
+def test_a_byte_that_is_flipped_is_noticed(tmp_path, end):
+    units = Units(tmp_path)
+    units.write("a/b", {"value": 1.25}, pd.DataFrame({"user": ["x"], "recall@20": [0.5]}))
+    file = tmp_path / "units" / "a" / f"b.{end}"
+    content = bytearray(file.read_bytes())
+    at = content.index(b"1.25") if end == "json" else len(content) // 2
+    content[at] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match=rf"b\.{end} is damaged \(its hash is another\)"):
+        units.read("a/b")
+
+
+def test_units_without_hashes_are_read(tmp_path):
+    units = Units(tmp_path)
+    file = tmp_path / "units" / "a.json"
+    file.parent.mkdir()
+    file.write_text('{"value": 1}')
+    assert units.read("a") == {"value": 1}
+
+
 def test_damaged_files_are_named(tmp_path):
     units = Units(tmp_path)
     units.write("a/b", {"value": 1}, pd.DataFrame({"user": ["x"]}))
     file = tmp_path / "units" / "a" / "b.json"
     for content in ('{"value": ', "[]"):
         file.write_text(content)
-        with pytest.raises(ConfigError, match=r"b\.json is damaged .*: delete b\.json"):
+        with pytest.raises(ConfigError, match=r"b\.json is damaged .*makes this piece again"):
             units.read("a/b")
     table = file.with_suffix(".parquet")
     table.write_bytes(table.read_bytes()[:20])
-    with pytest.raises(ConfigError, match=r"b\.parquet is damaged .*: delete b\.json"):
+    with pytest.raises(ConfigError, match=r"b\.parquet is damaged .*makes this piece again"):
         units.users("a/b")
     table.unlink()
     with pytest.raises(ConfigError, match=r"b\.parquet is damaged \(it is gone\)"):

@@ -1,5 +1,3 @@
-import importlib
-import inspect
 import os
 import random
 import subprocess
@@ -9,19 +7,17 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.loggers.logger import DummyLogger
+from pytorch_lightning import Trainer
 from torch_geometric.nn import GAT
 
 from irllrec_pyg.nn import GNNBackbone, IntentAlignment, Recommender
 from irllrec_pyg.published import build_model
 from irllrec_pyg.ranking import evaluate
 from irllrec_pyg.tensor_file import read_tensors
-from irllrec_pyg.training import BestWeights, RecommenderModule, SafetensorsIO, TrainingConfig, fit
+from irllrec_pyg.training import BestWeights, RecommenderModule, SafetensorsIO, fit
 
 from .runs import outcome, train
 
-fit_module = importlib.import_module("irllrec_pyg.training.fit")  # `fit` there is the function
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -180,77 +176,6 @@ def test_without_evaluation_all_epochs_count(tiny_data):
     assert (result.best_epoch, result.epochs, result.stopped_early) == (4, 4, False)
     assert (result.test, result.validation) == ({}, {})
     assert not model.training
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"monitor": "recall@7"}, "'monitor' must be one of recall@5"),
-        ({"epochs": 0}, "'epochs' must be at least 1"),
-        ({"patience": 0}, "'patience' must be at least 1"),
-        ({"eval_every": -1}, "'eval_every' must be at least 0"),
-    ],
-)
-def test_errors(tiny_data, change, message):
-    with pytest.raises(ValueError, match=message):
-        train(tiny_data, "lightgcn", **change)
-
-
-@pytest.mark.parametrize(
-    ("option", "value", "instead"),
-    [
-        ("logger", False, "'loggers'"),
-        ("max_epochs", 3, "'epochs'"),
-        ("default_root_dir", ".", "'folder'"),
-        ("enable_progress_bar", True, "'progress'"),
-        ("enable_checkpointing", True, "'folder'"),
-        ("plugins", [], "a Trainer of your own"),
-    ],
-)
-def test_an_option_of_the_trainer_that_fit_sets_is_named(tiny_data, option, value, instead):
-    with pytest.raises(ValueError, match=f"'{option}' of .* is set by 'fit': .*{instead}"):
-        train(tiny_data, "lightgcn", **{option: value})
-
-
-def test_every_option_that_fit_gives_the_trainer_is_known(tiny_data, monkeypatch):
-    given = {}
-
-    def trainer(**options):
-        given.update(options)
-        raise InterruptedError
-
-    monkeypatch.setattr(fit_module, "Trainer", trainer)
-    with pytest.raises(InterruptedError):
-        train(tiny_data, "lightgcn")
-    own = {*inspect.signature(fit).parameters, *TrainingConfig.model_fields}
-    for option in set(given) - own - set(fit_module.OWN):
-        with pytest.raises(InterruptedError):  # may be given otherwise
-            train(tiny_data, "lightgcn", **{option: None})
-        assert given[option] is None
-
-
-def test_one_value_stands_for_a_list_of_it(tiny_data):
-    class Rows(DummyLogger):
-        def log_metrics(self, metrics, step=None):
-            steps.append(step)
-
-    steps = []
-    options = {"epochs": 2, "seed": 3}
-    many = train(tiny_data, "lightgcn", k=[20], metrics=["recall"], **options)
-    one = train(
-        tiny_data,
-        "lightgcn",
-        k=20,
-        metrics="recall",
-        loggers=Rows(),
-        callbacks=Callback(),
-        **options,
-    )
-    assert outcome(*one) == outcome(*many)
-    assert set(one[1].test) == {"recall@20"}
-    assert steps == [1, 2]
-    module = RecommenderModule(one[0], tiny_data, k=7, metrics="ndcg")
-    assert module.ranking == {"k": (7,), "metrics": ("ndcg",)}
 
 
 def test_divergence_is_an_error(tiny_data):

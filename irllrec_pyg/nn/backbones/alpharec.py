@@ -1,13 +1,13 @@
 """AlphaRec."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ...config import Settings, field
+from ...config import field
 from ...edges import EDGE_TYPE
 from ...ranking.fold_in import FoldIn
 from ...registry import register
@@ -58,8 +58,9 @@ class AlphaRec(LightGCN):
 
     config: Config
 
-    def __init__(self, data: HeteroData, config: Settings = None, **settings: Any) -> None:
-        super().__init__(data, config, **settings)
+    def build(self, data: HeteroData) -> None:
+        """Takes the texts, and makes the map."""
+        super().build(data)
         item = text_features(data, "x", sides=["item"])
         user = user_means(item, data[EDGE_TYPE].edge_index, self.graph.num_users)
         self.register_buffer("features", torch.cat([user, item]), persistent=False)
@@ -77,11 +78,9 @@ class AlphaRec(LightGCN):
         out: Tensor = self.mlp(features)
         return out.to(features.dtype)
 
-    def forward(
-        self, graph: InteractionGraph | None = None, x: Tensor | None = None, augment: bool = False
-    ) -> Encoding:
-        """Propagates ``num_layers`` times and averages the layers; see :class:`LightGCN`."""
-        encoding = super().forward(graph, x, augment)
+    def run(self, graph: InteractionGraph, x: Tensor, augment: bool) -> Encoding:
+        """Propagates ``num_layers`` times and averages the layers."""
+        encoding = super().run(graph, x, augment)
         encoding.nodes = encoding.nodes / len(encoding.layers)
         return encoding
 
@@ -115,8 +114,7 @@ class AlphaRec(LightGCN):
     def add_items(self, ids: list[int | str], texts: Tensor) -> None:
         """Adds items without interactions: their embeddings are those of their texts."""
         graph = self.graph
-        upper = graph.row < graph.num_users
-        pairs = torch.stack([graph.row[upper], graph.col[upper].long() - graph.num_users])
+        pairs = graph.interactions
         self.graph = InteractionGraph(pairs, graph.num_users, len(ids)).to(pairs.device)
         self.features = torch.cat([self.features, texts.to(self.features)])
         self.item_ids = ids

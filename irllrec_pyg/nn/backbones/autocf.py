@@ -1,14 +1,14 @@
 """AutoCF."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import torch
 from pydantic import model_validator
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ...config import ConfigError, Settings, field
+from ...config import ConfigError, field
 from ...registry import register
 from ..batch import Triplets, select
 from ..conv import GraphTransformerConv, WeightedSumConv
@@ -81,8 +81,8 @@ class AutoCF(Backbone):
 
     config: Config
 
-    def __init__(self, data: HeteroData, config: Settings = None, **settings: Any) -> None:
-        super().__init__(data, config, **settings)
+    def build(self, data: HeteroData) -> None:
+        """Makes the layers of encoder and decoder."""
         self.conv = WeightedSumConv()
         self.transformers = torch.nn.ModuleList(
             GraphTransformerConv(self.embedding_size, self.config.heads)
@@ -101,12 +101,8 @@ class AutoCF(Backbone):
         """The first batch of an epoch redraws."""
         self._step = 0
 
-    def forward(
-        self, graph: InteractionGraph | None = None, x: Tensor | None = None, augment: bool = False
-    ) -> Encoding:
-        """Encodes and decodes; with ``augment``, a call is a batch. See :class:`Backbone`."""
-        graph = graph or self.graph
-        x = self.inputs(graph) if x is None else x
+    def run(self, graph: InteractionGraph, x: Tensor, augment: bool) -> Encoding:
+        """Encodes and decodes; with ``augment``, a call is a batch."""
         encoder, decoder, infomax = graph.adjacency(x.dtype), graph, x.new_zeros(())
         if augment:
             encoder, decoder, infomax = self._masked(graph)

@@ -47,8 +47,9 @@ class Encoding:
 class Backbone(Configured, torch.nn.Module):
     r"""Base class of graph recommenders with one learnable embedding a node.
 
-    A backbone implements :meth:`forward`; it may add losses of its own in :meth:`losses`, views
-    that these compare in :meth:`encode`, and replace the ranking loss.
+    A backbone implements :meth:`run`, and :meth:`build` where it has modules; it may add losses of
+    its own in :meth:`losses`, views that these compare in :meth:`encode`, and replace the ranking
+    loss.
 
     With ``init="text"`` the embeddings start from the items' texts: their principal components, as
     many as the embeddings are wide, and for a user the mean of their training items', each side
@@ -100,6 +101,10 @@ class Backbone(Configured, torch.nn.Module):
         self.known = known_pairs(data)  # for recommending: what no list should hold
         self.user_ids: list[int | str] | None = data["user"].get("raw_id")
         self.item_ids: list[int | str] | None = data["item"].get("raw_id")
+        self.build(data)
+
+    def build(self, data: HeteroData) -> None:
+        """Makes what the backbone has beside embeddings; is called once, when these are there."""
 
     @property
     def out_channels(self) -> int:
@@ -145,6 +150,11 @@ class Backbone(Configured, torch.nn.Module):
                 (default: :meth:`inputs`)
             augment (bool, optional): Whether random augmentation is on. (default: ``False``)
         """
+        graph = graph or self.graph
+        return self.run(graph, self.inputs(graph) if x is None else x, augment)
+
+    def run(self, graph: InteractionGraph, x: Tensor, augment: bool) -> Encoding:
+        """Encodes the nodes of a graph; arguments as of :meth:`forward`, which calls it."""
         raise NotImplementedError
 
     @property

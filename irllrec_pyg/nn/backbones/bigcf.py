@@ -1,12 +1,10 @@
 """BIGCF."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ...config import Settings, field
+from ...config import field
 from ...registry import register
 from ..batch import Triplets, select
 from ..graph import InteractionGraph
@@ -59,16 +57,14 @@ class BIGCF(LayerSum):
 
     config: Config
 
-    def __init__(self, data: HeteroData, config: Settings = None, **settings: Any) -> None:
-        super().__init__(data, config, **settings)
+    def build(self, data: HeteroData) -> None:
+        """Makes the prototypes."""
+        super().build(data)
         self.intents = IntentPrototypes(self.embedding_size, self.config.num_intents)
 
-    def forward(
-        self, graph: InteractionGraph | None = None, x: Tensor | None = None, augment: bool = False
-    ) -> Encoding:
-        """Propagates and adds intents with random signs and sizes; see :class:`Backbone`."""
-        graph = graph or self.graph
-        encoding = super().forward(graph, x)
+    def run(self, graph: InteractionGraph, x: Tensor, augment: bool) -> Encoding:
+        """Propagates and adds intents with random signs and sizes."""
+        encoding = super().run(graph, x, augment)
         encoding.intents = self.intents
         if not augment:
             return encoding  # with zero noise the intents do not enter the scores

@@ -1,12 +1,10 @@
 """DCCF."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ...config import Settings, field
+from ...config import field
 from ...registry import register
 from ..batch import Triplets, select
 from ..conv import AdaptiveConv, WeightedSumConv
@@ -62,19 +60,15 @@ class DCCF(Backbone):
 
     config: Config
 
-    def __init__(self, data: HeteroData, config: Settings = None, **settings: Any) -> None:
-        super().__init__(data, config, **settings)
+    def build(self, data: HeteroData) -> None:
+        """Makes prototypes and layers."""
         self.intents = IntentPrototypes(self.embedding_size, self.config.num_intents)
         self.conv = WeightedSumConv()
         self.adaptive = AdaptiveConv()
 
-    def forward(
-        self, graph: InteractionGraph | None = None, x: Tensor | None = None, augment: bool = False
-    ) -> Encoding:
-        """Adds the four branches layer by layer; nothing is random. See :class:`Backbone`."""
-        graph = graph or self.graph
-        layers = [self.inputs(graph) if x is None else x]
-        adjacency = graph.adjacency(layers[0].dtype)
+    def run(self, graph: InteractionGraph, x: Tensor, augment: bool) -> Encoding:
+        """Adds the four branches layer by layer; nothing is random."""
+        layers, adjacency = [x], graph.adjacency(x.dtype)
         branches: list[tuple[Tensor, ...]] = []
         for _ in range(self.config.num_layers):
             x = layers[-1]

@@ -1,12 +1,10 @@
 """GCCF (LR-GCCF)."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ...config import Settings, field
+from ...config import field
 from ...ranking.fold_in import FoldIn
 from ...registry import register
 from ..conv import WeightedSumConv
@@ -35,8 +33,8 @@ class GCCF(Backbone):
 
     config: Config
 
-    def __init__(self, data: HeteroData, config: Settings = None, **settings: Any) -> None:
-        super().__init__(data, config, **settings)
+    def build(self, data: HeteroData) -> None:
+        """Makes the layer."""
         self.conv = WeightedSumConv()
 
     @property
@@ -44,12 +42,8 @@ class GCCF(Backbone):
         """Width of the concatenated layers."""
         return (self.config.num_layers + 1) * self.embedding_size
 
-    def forward(
-        self, graph: InteractionGraph | None = None, x: Tensor | None = None, augment: bool = False
-    ) -> Encoding:
-        """Propagates and concatenates the layers; see :class:`Backbone`."""
-        graph = graph or self.graph
-        x = self.inputs(graph) if x is None else x
+    def run(self, graph: InteractionGraph, x: Tensor, augment: bool) -> Encoding:
+        """Propagates and concatenates the layers."""
         if self.config.self_loops:
             degree = None if graph.n_id is None else self.graph.degree[graph.n_id]
             adjacency = graph.looped(x.dtype, degree)

@@ -105,12 +105,8 @@ class GNNBackbone(Backbone):
                 f"{self.embedding_size}."
             )
 
-    def forward(
-        self, graph: InteractionGraph | None = None, x: Tensor | None = None, augment: bool = False
-    ) -> Encoding:
-        """Runs the network; it has no augmentation. See :class:`Backbone`."""
-        graph = graph or self.graph
-        x = self.inputs(graph) if x is None else x
+    def run(self, graph: InteractionGraph, x: Tensor, augment: bool) -> Encoding:
+        """Runs the network; it has no augmentation."""
         weight = {"edge_weight": graph.normalized(x.dtype)} if self.config.edge_weight else {}
         out = self.network(x, graph.edge_index, **weight)
         return Encoding(out, (x, out))

@@ -22,8 +22,6 @@ class IntentPrototypes(torch.nn.Module):
 
     def __init__(self, embedding_size: int, num_intents: int) -> None:
         super().__init__()
-        if num_intents < 1:
-            raise ValueError(f"'num_intents' must be at least 1, got {num_intents}.")
         self.user = torch.nn.Parameter(torch.empty(embedding_size, num_intents))
         self.item = torch.nn.Parameter(torch.empty(embedding_size, num_intents))
         self.reset_parameters()

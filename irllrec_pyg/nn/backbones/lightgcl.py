@@ -1,13 +1,11 @@
 """LightGCL."""
 
-from typing import Any
-
 import scipy.sparse as sp
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ...config import Settings, field
+from ...config import field
 from ...registry import register
 from ...sparse import singular_vectors
 from ..batch import Triplets
@@ -54,17 +52,16 @@ class LightGCL(LightGCN):
 
     config: Config
 
-    def __init__(self, data: HeteroData, config: Settings = None, **settings: Any) -> None:
-        super().__init__(data, config, **settings)
-        graph, rank = self.graph, self.config.rank
-        upper = graph.row < graph.num_users
-        col = graph.col[upper] - graph.num_users
-        value = graph.normalized(torch.float64)[upper]
+    def build(self, data: HeteroData) -> None:
+        """Finds the singular vectors."""
+        super().build(data)
+        graph, pairs = self.graph, self.graph.interactions
+        value = graph.normalized(torch.float64)[: pairs.size(1)]  # the users' rows come first
+        parts = (value, pairs[1], graph.rowptr[: graph.num_users + 1])
         matrix = sp.csr_array(
-            tuple(part.cpu().numpy() for part in (value, col, graph.rowptr[: graph.num_users + 1])),
-            shape=(graph.num_users, graph.num_items),
+            tuple(part.cpu().numpy() for part in parts), shape=(graph.num_users, graph.num_items)
         )
-        left, value, right = singular_vectors(matrix, rank)
+        left, value, right = singular_vectors(matrix, self.config.rank)
         root = value.sqrt()
         self.register_buffer("user_factor", (left * root).float())
         self.register_buffer("item_factor", (right * root).float())

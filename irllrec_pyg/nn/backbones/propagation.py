@@ -1,13 +1,13 @@
 """What backbones with fixed-weight propagation have in common."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ...config import Settings, field
+from ...config import field
 from ...ranking.fold_in import FoldIn
 from ..batch import Triplets, select
 from ..conv import WeightedSumConv
@@ -29,20 +29,16 @@ class LayerSum(Backbone):
 
     config: Config
 
-    def __init__(self, data: HeteroData, config: Settings = None, **settings: Any) -> None:
-        super().__init__(data, config, **settings)
+    def build(self, data: HeteroData) -> None:
+        """Makes the layer."""
         self.conv = WeightedSumConv()
 
     def adjacency(self, graph: InteractionGraph, dtype: torch.dtype, augment: bool) -> Adjacency:
         r""":math:`\hat{A}`, whether augmented or not."""
         return graph.adjacency(dtype)
 
-    def forward(
-        self, graph: InteractionGraph | None = None, x: Tensor | None = None, augment: bool = False
-    ) -> Encoding:
-        """Propagates ``num_layers`` times and sums the layers; see :class:`Backbone`."""
-        graph = graph or self.graph
-        x = self.inputs(graph) if x is None else x
+    def run(self, graph: InteractionGraph, x: Tensor, augment: bool) -> Encoding:
+        """Propagates ``num_layers`` times and sums the layers."""
         adjacency = self.adjacency(graph, x.dtype, augment)
         layers = propagate(self.conv, x, [adjacency] * self.config.num_layers)
         return Encoding(sum_layers(layers), layers)
@@ -57,6 +53,41 @@ class LayerSum(Backbone):
         if not self.folds_in:
             return None
         return FoldIn(sum_layers(item_layers(self)), self.config.num_layers, "sum")
+
+
+class ContrastedViews(LayerSum):
+    """Base class of backbones that contrast two random readings of the graph, :meth:`view`."""
+
+    contrasts_negatives: ClassVar[bool] = False  #: Whether the negative items take part.
+
+    class Config(LayerSum.Config):
+        weight: float = field(
+            0.1, ge=0, help="weight of the contrastive loss", search=(1e-3, 1.0), log=True
+        )
+        temperature: float = field(
+            0.2, gt=0, help="temperature of the contrastive sums", search=(0.1, 0.5)
+        )
+
+    config: Config
+
+    def view(self, graph: InteractionGraph, x: Tensor) -> tuple[Tensor, ...]:
+        r"""Layers :math:`E^0, \ldots, E^L` of a randomly augmented pass."""
+        raise NotImplementedError
+
+    def encode(self, batch: Triplets, x: Tensor) -> Encoding:
+        """Adds the two views."""
+        encoding = super().encode(batch, x)
+        encoding.views = tuple(
+            self.view(batch.graph, x) if batch.augment else encoding.layers for _ in range(2)
+        )
+        return encoding
+
+    def losses(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:
+        """The loss ``ssl``."""
+        first, second = map(sum_layers, encoding.views)
+        temperature, negatives = self.config.temperature, self.contrasts_negatives
+        loss = contrast_views(first, second, batch, temperature, negatives)
+        return {"ssl": self.config.weight * loss}
 
 
 def item_layers(backbone: Backbone, self_loops: bool = False) -> list[Tensor]:

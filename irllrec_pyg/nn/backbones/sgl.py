@@ -7,16 +7,14 @@ from torch import Tensor
 
 from ...config import field
 from ...registry import register
-from ..batch import Triplets
 from ..graph import InteractionGraph
-from .base import Encoding
-from .propagation import LayerSum, contrast_views, propagate, sum_layers
+from .propagation import ContrastedViews, propagate
 
 Augmentation = Literal["edge_drop", "node_drop", "random_walk"]
 
 
 @register("sgl")
-class SGL(LayerSum):
+class SGL(ContrastedViews):
     r"""The SGL model from the `"Self-supervised Graph Learning for Recommendation"
     <https://arxiv.org/abs/2010.10783>`_ paper.
 
@@ -33,30 +31,18 @@ class SGL(LayerSum):
     independent edge drop for each layer.
     """
 
-    class Config(LayerSum.Config):
+    contrasts_negatives = True
+
+    class Config(ContrastedViews.Config):
         augmentation: Augmentation = field("edge_drop", help="what a view leaves out")
         keep_rate: float = field(
             0.8, gt=0, le=1, help="share of the edges or nodes that a view keeps", search=(0.5, 1.0)
         )
-        weight: float = field(
-            0.1, ge=0, help="weight of the contrastive loss", search=(1e-3, 1.0), log=True
-        )
-        temperature: float = field(
-            0.2, gt=0, help="temperature of the contrastive sums", search=(0.1, 0.5)
-        )
 
     config: Config
 
-    def encode(self, batch: Triplets, x: Tensor) -> Encoding:
-        """Adds the two views."""
-        encoding = super().encode(batch, x)
-        encoding.views = tuple(
-            self.view(batch.graph, x) if batch.augment else encoding.layers for _ in range(2)
-        )
-        return encoding
-
     def view(self, graph: InteractionGraph, x: Tensor) -> tuple[Tensor, ...]:
-        r"""Layers :math:`E^0, \ldots, E^L` of a randomly augmented pass."""
+        """A pass over the graph with edges or nodes dropped."""
         rate, count = self.config.keep_rate, self.config.num_layers
         if self.config.augmentation == "node_drop":
             x = x * (torch.rand(x.size(0), 1, device=x.device) < rate)
@@ -66,9 +52,3 @@ class SGL(LayerSum):
         else:
             adjacencies = [graph.drop_edges(x.dtype, rate)] * count
         return propagate(self.conv, x, adjacencies)
-
-    def losses(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:
-        """The loss ``ssl``."""
-        first, second = map(sum_layers, encoding.views)
-        loss = contrast_views(first, second, batch, self.config.temperature, negatives=True)
-        return {"ssl": self.config.weight * loss}

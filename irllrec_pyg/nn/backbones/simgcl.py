@@ -6,13 +6,12 @@ from torch import Tensor
 
 from ...config import field
 from ...registry import register
-from ..batch import Triplets
-from .base import Encoding
-from .propagation import LayerSum, contrast_views, propagate, sum_layers
+from ..graph import InteractionGraph
+from .propagation import ContrastedViews, propagate
 
 
 @register("simgcl")
-class SimGCL(LayerSum):
+class SimGCL(ContrastedViews):
     r"""The SimGCL model from the `"Are Graph Augmentations Necessary? Simple Graph Contrastive
     Learning for Recommendation" <https://arxiv.org/abs/2112.08679>`_ paper.
 
@@ -33,35 +32,18 @@ class SimGCL(LayerSum):
     published configuration has a ``keep_rate``.
     """
 
-    class Config(LayerSum.Config):
+    class Config(ContrastedViews.Config):
         noise: float = field(0.9, ge=0, help="length of the noise", search=(0.05, 1.0), log=True)
-        weight: float = field(
-            0.1, ge=0, help="weight of the contrastive loss", search=(1e-3, 1.0), log=True
-        )
-        temperature: float = field(
-            0.2, gt=0, help="temperature of the contrastive sums", search=(0.1, 0.5)
-        )
 
     config: Config
 
-    def encode(self, batch: Triplets, x: Tensor) -> Encoding:
-        """Adds the two views."""
-        encoding = super().encode(batch, x)
-        adjacencies = [batch.graph.adjacency(x.dtype)] * self.config.num_layers
-        encoding.views = tuple(
-            propagate(self.conv, x, adjacencies, self.perturb) if batch.augment else encoding.layers
-            for _ in range(2)
-        )
-        return encoding
+    def view(self, graph: InteractionGraph, x: Tensor) -> tuple[Tensor, ...]:
+        """A pass with noise after every propagation."""
+        adjacencies = [graph.adjacency(x.dtype)] * self.config.num_layers
+        return propagate(self.conv, x, adjacencies, self.perturb)
 
     def perturb(self, x: Tensor) -> Tensor:
         """Adds noise of a fixed length that points into the orthant of each row."""
         with torch.no_grad():  # a sign has no gradient; autograd would fill a matrix with zeros
             noise = F.normalize(torch.rand_like(x), dim=-1).mul_(x.sign())
         return x.add(noise, alpha=self.config.noise)
-
-    def losses(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:
-        """The loss ``ssl``."""
-        first, second = map(sum_layers, encoding.views)
-        loss = contrast_views(first, second, batch, self.config.temperature, negatives=False)
-        return {"ssl": self.config.weight * loss}

@@ -41,6 +41,10 @@ class Head(Configured, torch.nn.Module):
     ) -> None:
         super().__init__()
         self.config = self.Config.read(config, **settings)
+        self.build(data, backbone)
+
+    def build(self, data: HeteroData, backbone: Backbone) -> None:
+        """Makes what the head consists of; is called once."""
 
     def begin_epoch(self) -> None:
         """Is called by the training loop when an epoch begins."""
@@ -70,10 +74,8 @@ class TextHead(Head):
     text_field: ClassVar[str] = "x"  #: Which texts: ``"x"`` or ``"intent"``.
     features: Tensor
 
-    def __init__(
-        self, data: HeteroData, backbone: Backbone, config: Settings = None, **settings: Any
-    ) -> None:
-        super().__init__(data, backbone, config, **settings)
+    def build(self, data: HeteroData, backbone: Backbone) -> None:
+        """Takes the texts."""
         self.register_buffer("features", text_features(data, self.text_field), persistent=False)
         self._narrow: Tensor | None = None
         self._narrowed = Snapshot()

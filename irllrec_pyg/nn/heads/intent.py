@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ...config import Settings, field
+from ...config import field
 from ...registry import register
 from ..backbones import Backbone, Encoding, IntentPrototypes
 from ..batch import Triplets
@@ -86,10 +86,9 @@ class IntentAlignment(TextHead):
 
     config: Config
 
-    def __init__(
-        self, data: HeteroData, backbone: Backbone, config: Settings = None, **settings: Any
-    ) -> None:
-        super().__init__(data, backbone, config, **settings)
+    def build(self, data: HeteroData, backbone: Backbone) -> None:
+        """Makes the towers and the parts."""
+        super().build(data, backbone)
         config, size = self.config, backbone.embedding_size
         self.mlp = TextMLP(self.features.size(1), size)
         # In a tuple, or the backbone's prototypes would be stored twice.

@@ -1,11 +1,9 @@
 """RLMRec-Con: contrastive alignment with profile texts."""
 
-from typing import Any
-
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ...config import Settings, field
+from ...config import field
 from ...registry import register
 from ..backbones import Backbone, Encoding
 from ..batch import Triplets
@@ -45,10 +43,9 @@ class ProfileAlignment(TextHead):
 
     config: Config
 
-    def __init__(
-        self, data: HeteroData, backbone: Backbone, config: Settings = None, **settings: Any
-    ) -> None:
-        super().__init__(data, backbone, config, **settings)
+    def build(self, data: HeteroData, backbone: Backbone) -> None:
+        """Makes the map of texts."""
+        super().build(data, backbone)
         self.mlp = TextMLP(self.features.size(1), backbone.out_channels)
 
     def forward(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:

@@ -1,12 +1,10 @@
 """RLMRec-Gen: masked nodes reconstruct their profile texts."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ...config import Settings, field
+from ...config import field
 from ...registry import register
 from ..backbones import Backbone, Encoding
 from ..batch import Triplets
@@ -46,10 +44,9 @@ class ProfileReconstruction(TextHead):
 
     config: Config
 
-    def __init__(
-        self, data: HeteroData, backbone: Backbone, config: Settings = None, **settings: Any
-    ) -> None:
-        super().__init__(data, backbone, config, **settings)
+    def build(self, data: HeteroData, backbone: Backbone) -> None:
+        """Makes the token and the map to texts."""
+        super().build(data, backbone)
         self.mask_token = torch.nn.Parameter(torch.empty(1, backbone.embedding_size))
         torch.nn.init.xavier_uniform_(self.mask_token)
         self.mlp = TextMLP(backbone.out_channels, self.features.size(1))

@@ -1,12 +1,11 @@
 """ProMax's profile shaping, the half of it that asks no LLM."""
 
 import math
-from typing import Any
 
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ...config import Settings, field
+from ...config import field
 from ...registry import register
 from ..backbones import Backbone, Encoding
 from ..batch import Triplets
@@ -53,10 +52,9 @@ class ProfileShaping(TextHead):
 
     config: Config
 
-    def __init__(
-        self, data: HeteroData, backbone: Backbone, config: Settings = None, **settings: Any
-    ) -> None:
-        super().__init__(data, backbone, config, **settings)
+    def build(self, data: HeteroData, backbone: Backbone) -> None:
+        """Whitens the texts."""
+        super().build(data, backbone)
         components = principal_components(self.features, backbone.embedding_size)
         features = components.project(self.features)
         self.features = features / features.std(0, correction=0).clamp(min=1e-8)
