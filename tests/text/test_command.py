@@ -257,7 +257,7 @@ def test_a_batch_that_is_lost_is_given_up(
         (["items", "FIRST", "--max-cost", "1", "--prices", "-1", "1"], "must be numbers from 0"),
         (["items", "FIRST", "--max-cost", "nan", "--prices", "1", "1"], "must be numbers from 0"),
         (["items", "FIRST", "--reviews", "EMPTY"], "empty.csv is empty"),
-        (["items", "FIRST", "--items", "BINARY"], "binary.csv is damaged or not a table"),
+        (["items", "FIRST", "--items", "BINARY"], "binary.csv must be in UTF-8"),
         (["items", "FIRST", "--items", "FOLDER"], "is not a Parquet file"),
         (["items", "FIRST", "--out", "FILE"], "empty.csv"),
         (["items", "FIRST", "--concurrency", "0"], "'concurrency' must be at least 1"),
