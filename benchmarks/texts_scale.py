@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from irllrec_pyg.files import write_text
+
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("plan", "run", "run again", "status", "embed")
 FLIGHT = 64
@@ -56,18 +58,9 @@ class Model:
 
 def measure(part: str, folder: Path, url: str | None) -> dict[str, float]:
     """One part, in this process."""
+    from irllrec_pyg import text
     from irllrec_pyg.cli import main
     from irllrec_pyg.datasets import TableDataset
-    from irllrec_pyg.text import (
-        ChatSettings,
-        Embedder,
-        Endpoint,
-        RunSettings,
-        TextPipeline,
-        TrainingTexts,
-        WordLlamaEncoder,
-        plan,
-    )
 
     started, cpu = time.perf_counter(), time.process_time()
     if part == "status":
@@ -75,21 +68,23 @@ def measure(part: str, folder: Path, url: str | None) -> dict[str, float]:
         return found(time.perf_counter() - started, time.process_time() - cpu)
     data = TableDataset(str(folder), "tables", encoder=None, k_core=1)[0]
     items = pd.read_csv(folder / "tables" / "items.csv", dtype=str)
-    source = TrainingTexts(data, items)
-    chat = ChatSettings("m", Endpoint(url) if url else Endpoint("http://127.0.0.1:9"))
-    pipeline = TextPipeline(
+    source = text.TrainingTexts(data, items)
+    chat = text.ChatSettings(
+        "m", text.Endpoint(url) if url else text.Endpoint("http://127.0.0.1:9")
+    )
+    pipeline = text.TextPipeline(
         source,
         folder / "out",
         chat,
-        run=RunSettings(concurrency=FLIGHT),
+        run=text.RunSettings(concurrency=FLIGHT),
         client=None if url else Model(),
     )
     read, started, cpu = time.perf_counter() - started, time.perf_counter(), time.process_time()
     if part == "plan":
-        plan(pipeline)
+        text.plan(pipeline)
     elif part == "embed":
-        Embedder(
-            pipeline, WordLlamaEncoder(), allow_incomplete=True, half=True, progress=False
+        text.Embedder(
+            pipeline, text.WordLlamaEncoder(), allow_incomplete=True, half=True, progress=False
         ).embed()
     else:
         counts = pipeline.run_step("item_profile", progress=False)
@@ -147,12 +142,17 @@ def main() -> None:
             write_tables(Path(name, "tables"), nodes)
             for part in PARTS:
                 rows.append({"nodes": nodes, "part": part, **child(part, Path(name))})
-                print(rows[-1], flush=True)
+                write(rows, args.out)
     if args.http:
         with tempfile.TemporaryDirectory() as name:
             rows.append(through_http(Path(name)))
-            print(rows[-1], flush=True)
-    (args.out / "texts_scale.json").write_text(json.dumps(rows, indent=1) + "\n")
+            write(rows, args.out)
+
+
+def write(rows: list[dict[str, Any]], out: Path) -> None:
+    """Prints the last row, and writes what was measured so far."""
+    print(rows[-1], flush=True)
+    write_text(out / "texts_scale.json", json.dumps(rows, indent=1) + "\n")
     command = " ".join(["python benchmarks/texts_scale.py", *sys.argv[1:]])
     names = ("nodes", "part", "seconds", "cpu", "tables", "peak_mb")
     lines = [
@@ -161,7 +161,7 @@ def main() -> None:
         "|---|---|---|---|---|---|",
         *(f"| {' | '.join(str(row[name]) for name in names)} |" for row in rows),
     ]
-    (args.out / "texts_scale.md").write_text("\n".join(lines) + "\n")
+    write_text(out / "texts_scale.md", "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def _describe(ranker: Ranker) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What tells how a ranker ranks; :func:`_restore` takes it back."""
     tensors: dict[str, Tensor] = {}
     metadata: dict[str, Any] = {"class": type(ranker).__name__}
-    if type(ranker) in (Blend, Rerank):
+    if isinstance(ranker, Blend) and type(ranker) in (Blend, Rerank):
         metadata["blend"], metadata["parts"] = ranker.config.to_dict(), []
         if isinstance(ranker, Rerank):
             tensors |= {f"trees.{name}": value for name, value in ranker.trees.named_buffers()}
@@ -166,8 +166,10 @@ def _restore(
         described = metadata.get("parts")
         if not isinstance(described, list):
             raise ValueError("the parts of a blend must be a list")
-        own = ["trees"] if metadata.get("class") == Rerank.__name__ else []
-        parts = _by_prefix(tensors, [*map(str, range(len(described))), *own])
+        known = [str(at) for at in range(len(described))]
+        if metadata.get("class") == Rerank.__name__:
+            known.append("trees")
+        parts = _by_prefix(tensors, known)
         trees = parts.pop("trees", None)
         rankers = [
             _restore(one, own, sizes, shared)

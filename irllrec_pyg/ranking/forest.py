@@ -37,7 +37,7 @@ class Forest(torch.nn.Module):
     threshold: Tensor
     value: Tensor
 
-    def __init__(self, feature: Tensor, threshold: Tensor, value: Tensor, width: int) -> None:
+    def __init__(self, feature: Tensor, threshold: Tensor, value: Tensor, *, width: int) -> None:
         super().__init__()
         self.width = width
         wanted = {
@@ -61,7 +61,7 @@ class Forest(torch.nn.Module):
     def empty(cls, width: int) -> Self:
         """No tree at all."""
         none = torch.empty(0, INNER, dtype=torch.float64)
-        return cls(none.long(), none, none.new_empty(0, LEAVES), width)
+        return cls(none.long(), none, none.new_empty(0, LEAVES), width=width)
 
     def __len__(self) -> int:
         """How many trees there are."""
@@ -165,4 +165,4 @@ def from_booster(booster: "Booster", width: int) -> Forest:
 
     for tree, info in enumerate(trees):
         place(tree, 0, info["tree_structure"])
-    return Forest(*map(torch.from_numpy, (feature, threshold, value)), width)
+    return Forest(*map(torch.from_numpy, (feature, threshold, value)), width=width)

@@ -100,7 +100,7 @@ class Rerank(Blend):
 
     def with_parts(self, rankers: Iterable[Ranker]) -> Self:
         """The same of other rankers."""
-        return type(self)(*rankers, trees=list(self.trees), config=self.config)
+        return type(self)(*rankers, trees=self._forests(), config=self.config)
 
     def learn(self, data: HeteroData) -> Self:
         """Grows the trees from the validation interactions.
@@ -133,6 +133,9 @@ class Rerank(Blend):
         count = pairs.ptr.diff()[user]
         own.trees.extend(own._best(x, relevant, count, user % own.config.folds))
         return own
+
+    def _forests(self) -> list[Forest]:
+        return list(self.trees)  # type: ignore[arg-type]
 
     def _lessons(self, user: Tensor, pairs: CSR, among: Tensor) -> tuple[Tensor, Tensor]:
         """Features of the first items of users, and whether each is relevant."""
@@ -218,7 +221,7 @@ class Rerank(Blend):
         top, place = self._first(out, row, item, new if self.config.new_items else ~new)
         x = self._features(parts, top, place, row)
         score = torch.zeros_like(top, dtype=torch.float64)
-        for at, forest in enumerate(self.trees):
+        for at, forest in enumerate(self._forests()):
             own = slice(None) if user is None else user % len(self.trees) == at
             score[own] += forest(x[own].flatten(0, 1)).view(-1, place.size(1))
         listed = top.isfinite()

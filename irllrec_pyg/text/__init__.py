@@ -9,6 +9,7 @@ for _name in ("jinja2", "pydantic"):
         raise ImportError(f"irllrec_pyg.text needs {_name}: pip install 'irllrec_pyg[text]'.")
 
 if TYPE_CHECKING:
+    from .budget import Budget as Budget
     from .chat import ChatClient as ChatClient
     from .chat import ChatSettings as ChatSettings
     from .chat import Reply as Reply
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from .encoders import WordLlamaEncoder as WordLlamaEncoder
     from .encoding import Encoder as Encoder
     from .encoding import FunctionEncoder as FunctionEncoder
-    from .engine import Budget as Budget
     from .engine import RunStopped as RunStopped
     from .folder import PipelineError as PipelineError
     from .limits import CallError as CallError
@@ -40,12 +40,13 @@ if TYPE_CHECKING:
 # Imported when they are first asked for: PyTorch and pandas take seconds, which
 # ``irllrec texts status`` does without.
 _HOMES = {
+    "budget": "Budget",
     "chat": "ChatClient ChatSettings Reply Usage",
     "client": "Endpoint",
     "embeddings": "Embedder",
     "encoders": "EndpointEncoder SentenceTransformerEncoder WordLlamaEncoder",
     "encoding": "Encoder FunctionEncoder",
-    "engine": "Budget RunStopped",
+    "engine": "RunStopped",
     "limits": "CallError RunSettings",
     "manifest": "plan write_manifest",
     "folder": "PipelineError",

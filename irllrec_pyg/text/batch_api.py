@@ -2,83 +2,24 @@ r"""The Batch API of OpenAI: half the price, answers within a day. Write, submit
 
 import hashlib
 import json
+import warnings
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
-from ..files import atomic_path
-from .answers import AnswerSchema
-from .chat import ChatSettings, Request, read_completion
+from .batches import ENDPOINT, Batches
 from .client import classify
-from .engine import RunStopped, clean, judged, run_coroutine
-from .limits import CallError
-from .redaction import Redactor
-from .store import Record, Store
+from .engine import RunStopped
+from .limits import run_coroutine
+from .records import read_line
 
 T = TypeVar("T")
-# The service's own limits for one file.
-MAX_REQUESTS = 50_000
-MAX_BYTES = 190_000_000
 ENDED = {"completed", "failed", "expired", "cancelled"}
-ENDPOINT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 MARK = "irllrec_sha256"
 
 
-@dataclass
-class BatchJob:
-    r"""The batches of one step; each part of the work can be done by another process.
-
-    Args:
-        store (Store): What knows of the batches and takes the answers.
-        folder (pathlib.Path): Where the files of requests go.
-        step (str): The step.
-        chat (ChatSettings): The model.
-        schema (AnswerSchema): What answers must follow.
-        redactor (Redactor): What takes keys out of what is kept.
-    """
-
-    store: Store
-    folder: Path
-    step: str
-    chat: ChatSettings
-    schema: AnswerSchema
-    redactor: Redactor
-
-    def parts(self) -> list[dict[str, Any]]:
-        """Each file of requests: its name, hash, batch, and where that stands."""
-        names = ("name", "sha256", "id", "status", "error")
-        query = f"SELECT {', '.join(names)} FROM batches WHERE step = ? ORDER BY name"
-        return [dict(zip(names, row, strict=True)) for row in self.store.rows(query, self.step)]
-
-    def write(self, requests: Iterable[Request], max_requests: int = MAX_REQUESTS) -> int:
-        r"""Writes the requests into files, equal ones once.
-
-        Args:
-            requests (iterable): What to ask.
-            max_requests (int): Requests a file. (default: the service's limit)
-
-        Returns:
-            How many requests were written.
-        """
-        lines: dict[bytes, bytes] = {}
-        nodes: list[tuple[int, bytes]] = []
-        size = total = 0
-        for request in requests:
-            if request.key not in lines:
-                body = {**request.parameters, "messages": request.messages}
-                line = {"custom_id": request.key.hex(), "method": "POST", "url": ENDPOINT}
-                text = json.dumps(line | {"body": body}).encode() + b"\n"
-                if lines and (len(lines) == max_requests or size + len(text) > MAX_BYTES):
-                    self._write_part(lines, nodes)
-                    lines, nodes, size = {}, [], 0
-                lines[request.key] = text
-                size, total = size + len(text), total + 1
-            nodes.append((request.node, request.key))
-        if lines:
-            self._write_part(lines, nodes)
-        return total
+class BatchJob(Batches):
+    """What is asked of the server about the batches of one step."""
 
     def submit(self) -> int:
         """Uploads what was written and starts it; returns how many batches were started."""
@@ -96,9 +37,48 @@ class BatchJob:
             Counts of ``"ok"``, ``"failed"`` and ``"unanswered"`` requests. Failed ones are kept
             with their reason; unanswered ones, of an expired batch or a damaged line, are to do
             again.
+
+        Raises:
+            RunStopped: If a batch or its answers cannot be had; the others are collected.
         """
         with self.store.claim():
-            return self._talk(self._collect)
+            counts, left = self._talk(self._collect)
+        if left:
+            done = ", ".join(f"{count} {what}" for what, count in counts.items())
+            more = f"; and {len(left) - 3} more" if len(left) > 3 else ""
+            raise RunStopped(f"{done}, but not of all batches: {'; '.join(left[:3])}{more}.")
+        return counts
+
+    def drop(self, name: str | None = None, force: bool = False) -> list[str]:
+        r"""Gives up batches whose answers the server no longer has: their nodes are open again.
+
+        Args:
+            name (str, optional): The file of requests. (default: each that was submitted)
+            force (bool): Give it up whatever the server says, which may have charged for it.
+                (default: ``False``)
+
+        Returns:
+            A line for each.
+
+        Raises:
+            ValueError: If there is no such file, or it was collected.
+            RunStopped: If the one that is named may still be collected.
+        """
+        with self.store.claim():
+            over = ("collected",) if name else ("collected", "written")
+            parts = [part for part in self.parts() if part["status"] not in over]
+            parts = [part for part in parts if name in (None, part["name"])]
+            if name and not parts:
+                raise ValueError(f"No batch of step {self.step!r} waits for {name}.")
+            kept = dict[str, str]() if force else self._talk(lambda: self._kept(parts))
+            if name in kept:
+                raise RunStopped(f"{name} is kept: {kept[name]}. --force gives it up all the same.")
+            for part in parts:
+                if part["name"] not in kept:
+                    self._end(part["name"], "it was given up")
+        gone = "given up, what it was to answer is open again"
+        names = [part["name"] for part in parts]
+        return [f"{n}: {'kept: ' + kept[n] if n in kept else gone}" for n in names]
 
     def _talk(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         try:
@@ -114,33 +94,13 @@ class BatchJob:
                 f"noted in {self.store.path}; run again to go on."
             ) from None
 
-    def _write_part(self, lines: dict[bytes, bytes], nodes: list[tuple[int, bytes]]) -> None:
-        name = f"{self.step}-{len(self.parts()):03d}.jsonl"
-        content = b"".join(lines.values())
-        with atomic_path(self.folder / name) as path:
-            path.write_bytes(content)
-        with self.store.transaction():
-            self._set(name, hashlib.sha256(content).hexdigest(), None, "written")
-            self.store.run_many(
-                "INSERT INTO batch_keys VALUES (?, ?)", ((name, key) for key in lines)
-            )
-            for node, key in nodes:
-                self.store.note(self.step, node, key, "batch")
-
     async def _submit(self) -> int:
         started = 0
         async with self.chat.endpoint.client(files=True) as client:
             waiting = [part for part in self.parts() if part["status"] == "written"]
             if not waiting:
                 return 0
-            # A process killed between the start of a batch and its note here must not start, and
-            # pay for, the same batch again. One that is noted was of another time.
-            noted = {row[0] for row in self.store.rows("SELECT id FROM batches")}
-            known = {
-                (batch.metadata or {}).get(MARK): batch
-                async for batch in client.batches.list(limit=100)
-                if batch.id not in noted and batch.status not in ("failed", "cancelled")
-            }
+            known = self._started([batch async for batch in client.batches.list(limit=100)])
             for part in waiting:
                 name, digest = part["name"], part["sha256"]
                 batch = known.get(digest)
@@ -163,6 +123,19 @@ class BatchJob:
                 self._set(name, digest, batch.id, batch.status)
         return started
 
+    def _started(self, listed: list[Any]) -> dict[str | None, Any]:
+        """Batches of the server, by the hash of their requests, that are not noted here.
+
+        A process killed between the start of a batch and its note must not start, and pay for,
+        the same batch again. One that is noted was of another time.
+        """
+        noted = self._noted()
+        return {
+            (batch.metadata or {}).get(MARK): batch
+            for batch in listed
+            if batch.id not in noted and batch.status not in ("failed", "cancelled")
+        }
+
     async def _poll(self) -> list[str]:
         lines = []
         async with self.chat.endpoint.client(files=True) as client:
@@ -170,74 +143,106 @@ class BatchJob:
                 if part["status"] == "written":
                     lines.append(f"{part['name']}: written, not submitted")
                 elif part["status"] != "collected":
-                    batch = await client.batches.retrieve(part["id"])
+                    try:
+                        batch = await client.batches.retrieve(part["id"])
+                    except Exception as error:
+                        lines.append(self._why_not(part, error))
+                        continue
                     n = batch.request_counts
                     done = f", {n.completed + n.failed} of {n.total}" if n else ""
                     line = f"{part['name']}: {batch.id} {batch.status}{done}"
                     lines.append(self.redactor.message(line))
         return lines
 
-    async def _collect(self) -> dict[str, int]:
-        counts = Counter(ok=0, failed=0, unanswered=0)
+    async def _kept(self, parts: list[dict[str, Any]]) -> dict[str, str]:
+        """Those of the parts that may still be collected, and how they stand."""
+        kept = {}
+        async with self.chat.endpoint.client(files=True) as client:
+            listed = [batch async for batch in client.batches.list(limit=100)]
+            started, here = self._started(listed), self._noted() & {batch.id for batch in listed}
+            for part in parts:
+                if part["status"] != "written":
+                    stands = await self._stands(client, part)
+                    if not stands and not here:
+                        stands = (
+                            "the server knows no batch of this folder, as one does that is asked "
+                            "with another key or project, or at another URL"
+                        )
+                elif batch := started.get(part["sha256"]):
+                    stands = f"it was started as {batch.id}; batch-submit notes that"
+                else:
+                    stands = ""
+                if stands:
+                    kept[part["name"]] = self.redactor.message(stands)
+        return kept
+
+    async def _stands(self, client: Any, part: dict[str, Any]) -> str:
+        """How a batch stands at the server; nothing where it, or what it answered, is gone."""
+        from openai import NotFoundError
+
+        try:
+            batch = await client.batches.retrieve(part["id"])
+            await _contents(client, batch)
+        except NotFoundError:
+            return ""
+        except Exception as error:
+            return f"the server does not say how it stands ({classify(error).reason})"
+        return f"{batch.id} is {batch.status}"
+
+    def _why_not(self, part: dict[str, Any], error: Exception) -> str:
+        """What a server says in the place of a batch; what it would say of every one is raised."""
+        found = classify(error)
+        if found.fatal:
+            raise error
+        gone = "HTTP 404" in found.reason
+        advice = "; unless another key or URL has it, batch-drop gives it up" if gone else ""
+        return self.redactor.message(f"{part['name']}: {part['id']}: {found.reason}{advice}")
+
+    async def _collect(self) -> tuple[dict[str, int], list[str]]:
+        counts, left = Counter(ok=0, failed=0, unanswered=0), list[str]()
         async with self.chat.endpoint.client(files=True) as client:
             for part in self.parts():
                 if part["status"] in ("collected", "written"):
                     continue
-                batch = await client.batches.retrieve(part["id"])
+                try:
+                    batch = await client.batches.retrieve(part["id"])
+                    contents = await _contents(client, batch)
+                    errors = batch.errors.data if batch.errors else None
+                    failure = errors[0].message if errors else ""
+                except Exception as error:
+                    left.append(self._why_not(part, error))
+                    continue
                 if batch.status not in ENDED:
                     continue
-                files = [batch.output_file_id, batch.error_file_id]
-                contents = [(await client.files.content(f)).content for f in files if f]
-                error = batch.errors.data[0].message if batch.errors and batch.errors.data else ""
                 keep = "SELECT key FROM batch_keys WHERE name = ?"
                 waiting = {row[0] for row in self.store.rows(keep, part["name"])}
+                unread = list[bytes]()
                 # All of a part or nothing: a process killed before its end collects it again.
                 with self.store.transaction():
                     # Only at line feeds: an answer may hold other characters that end lines.
-                    for line in b"\n".join(contents).split(b"\n"):
-                        key, record = self._read(line, waiting)
-                        if key is not None:
+                    for line in filter(None, b"\n".join(contents).split(b"\n")):
+                        key, record = read_line(line, self.schema, self.redactor)
+                        if not key:
+                            unread.append(line)
+                        elif key in waiting:
+                            record["model"] = self.chat.model
                             waiting.discard(key)
                             counts["ok" if record["kind"] == "ok" else "failed"] += 1
                             self.store.put(key, record)
                             self.store.spend(self.step, record)
                     counts["unanswered"] += len(waiting)
-                    self._end(part["name"], self.redactor.message(str(error)))
-        return dict(counts)
+                    self._end(part["name"], self.redactor.message(str(failure)))
+                if unread:
+                    shown = self.redactor.message(unread[0][:200].decode("utf-8", "replace"))
+                    warnings.warn(
+                        f"{len(unread)} lines of what {part['id']} answered cannot be used, and "
+                        f"their requests are open again; the first one begins with {shown!r}.",
+                        stacklevel=2,
+                    )
+        return dict(counts), left
 
-    def _read(self, line: bytes, waiting: set[bytes]) -> tuple[bytes | None, Record]:
-        """A line of a batch's file: the request's key, if it waits for one, and the record."""
-        try:
-            entry = json.loads(line)
-            key, response = bytes.fromhex(entry["custom_id"]), entry.get("response") or {}
-            if key not in waiting:
-                return None, {}
-            if entry.get("error") or response.get("status_code") != 200:
-                reason = entry.get("error") or response.get("body") or "no answer"
-                record: Record = {"kind": "request", "reason": f"batch: {json.dumps(reason)}"[:600]}
-                usage = None
-            else:
-                reply = read_completion(response.get("body"))
-                record, usage = judged(reply, self.schema, trim=True), reply.usage
-        except (ValueError, TypeError, LookupError, AttributeError, RecursionError, CallError):
-            return None, {}  # it is cut, or something else: its request is asked again
-        tokens = {"prompt": usage.prompt, "completion": usage.completion} if usage else {}
-        extra = {"model": self.chat.model, "usage": tokens, "calls": 1, "batch": True}
-        return key, clean(record, self.redactor) | extra
 
-    def _end(self, name: str, error: str) -> None:
-        """Ends the waiting for a part: its nodes are what their answers are, or open."""
-        with self.store.transaction():
-            ended = "UPDATE batches SET status = 'collected', error = ? WHERE name = ?"
-            self.store.run(ended, error, name)
-            self.store.run(
-                "UPDATE nodes SET kind = coalesce("
-                "(SELECT kind FROM answers WHERE answers.key = nodes.key), 'open') "
-                "WHERE step = ? AND kind = 'batch' "
-                "AND key IN (SELECT key FROM batch_keys WHERE name = ?)",
-                *(self.step, name),
-            )
-
-    def _set(self, name: str, digest: str, batch: str | None, status: str) -> None:
-        row = (name, self.step, digest, batch, status, None)
-        self.store.run("INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?, ?, ?)", *row)
+async def _contents(client: Any, batch: Any) -> list[bytes]:
+    """What a batch that ended has answered, in files of lines."""
+    files = [batch.output_file_id, batch.error_file_id] if batch.status in ENDED else []
+    return [(await client.files.content(file)).content for file in files if file]

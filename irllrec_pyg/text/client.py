@@ -167,8 +167,13 @@ def classify(error: Exception) -> CallError:
             # A used-up quota answers 429 as well, and no wait mends it.
             spent = error.code == "insufficient_quota"
             return CallError(text, retry=not spent, wait=wait, fatal=spent)
-        if status in (401, 403, 404) or status < 400:  # a redirection
-            return CallError(text, retry=False, fatal=True, kind="request")
+        if status == 401 or status < 400:  # a redirection
+            return CallError(text, retry=False, fatal=True)
+        if status in (
+            403,
+            404,
+        ):  # a wrong key or model, or a service that moderates what it is sent
+            return CallError(text, retry=False, fatal=None, kind="request")
         if status in (408, 409) or status >= 500:
             return CallError(text, retry=True, wait=wait)
         return CallError(text, retry=False, kind="request")

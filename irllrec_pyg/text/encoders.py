@@ -10,8 +10,16 @@ from numpy.typing import ArrayLike
 
 from .client import Endpoint, post
 from .encoding import Encoder, EncoderError, OnBatch, Vectors, check
-from .engine import RunStopped, run_coroutine
-from .limits import CallError, RateLimiter, RunSettings, estimate_tokens, in_parallel, patiently
+from .engine import RunStopped
+from .limits import (
+    CallError,
+    RateLimiter,
+    RunSettings,
+    estimate_tokens,
+    in_parallel,
+    patiently,
+    run_coroutine,
+)
 from .redaction import Redactor, public_url
 
 __all__ = [

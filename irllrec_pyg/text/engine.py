@@ -5,70 +5,42 @@ import contextlib
 import json
 import signal
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any
 
-from .answers import AnswerError, AnswerSchema
+from .budget import Budget
 from .chat import ChatClient, Reply, Request, Usage
-from .limits import CallError, RateLimiter, RunSettings, estimate_tokens, in_parallel, patiently
+from .limits import (
+    CallError,
+    RateLimiter,
+    RunSettings,
+    estimate_tokens,
+    in_parallel,
+    patiently,
+    run_coroutine,
+)
 from .prompts import Message
+from .records import KEPT, FailureKind, clean, judged
 from .redaction import Redactor
+from .store import Record
 
-T = TypeVar("T")
-Record = dict[str, Any]
 Book = Callable[[Request, Record], None]
 Known = Callable[[Request], bool]
 Parameters = Mapping[str, Any]
-FailureKind = Literal["transport", "request", "answer", "refused"]
 REPAIR = (
     "Your answer could not be used: {reason}. Answer again with one JSON object that follows "
     "the schema, and with nothing else."
 )
-#: Characters of an unusable answer that are kept.
-KEPT = 4000
+#: So many different nodes that are refused before any is answered: it is the key or the model.
+REFUSED = 3
+#: Seconds of a pause.
+PAUSE = 0.5
 
 
 class RunStopped(RuntimeError):
     """A run that had to stop; what was answered is kept."""
-
-
-@dataclass
-class Budget:
-    r"""What may be spent. Each request reserves the most that it can cost before it is sent.
-
-    Args:
-        limit (float): The most that may be spent in all.
-        prices (tuple): Of a million prompt tokens and of a million answer tokens.
-        spent (float): What was spent before. (default: ``0.0``)
-    """
-
-    limit: float
-    prices: tuple[float, float]
-    spent: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not all(0 <= number < float("inf") for number in (*self.prices, self.limit)):
-            raise ValueError(
-                "The budget (--max-cost) and its prices (--prices) must be numbers from 0, got "
-                f"{self.limit:g} and {', '.join(f'{price:g}' for price in self.prices)}."
-            )
-
-    def cost(self, usage: Usage) -> float:
-        """The price of so many tokens."""
-        return (usage.prompt * self.prices[0] + usage.completion * self.prices[1]) / 1e6
-
-    def reserve(self, most: Usage) -> bool:
-        """Takes what a request can cost at most, if that is left."""
-        fits = self.spent + self.cost(most) <= self.limit
-        self.spent += self.cost(most) * fits
-        return fits
-
-    def settle(self, most: Usage, used: Usage) -> None:
-        """Gives back what a request did not cost."""
-        self.spent -= self.cost(most) - self.cost(used)
 
 
 @dataclass
@@ -80,25 +52,32 @@ class ChatEngine:
         run_settings (RunSettings): How hard to try. (default: its defaults)
         redactor (Redactor): What takes keys out of what is kept. (default: one that knows none)
         budget (Budget, optional): What may be spent. (default: ``None``, no limit)
+        proven (bool): Whether the model has answered such requests before. (default: ``False``)
     """
 
     client: ChatClient
     run_settings: RunSettings = field(default_factory=RunSettings)
     redactor: Redactor = field(default_factory=Redactor)
     budget: Budget | None = None
+    proven: bool = False
 
     def run(
-        self, requests: Iterable[Request], book: Book, known: Known = lambda request: False
+        self, requests: Iterable[Request | None], book: Book, known: Known = lambda request: False
     ) -> None:
         r"""Answers the requests.
 
         Requests are taken one by one as workers get free. On an interrupt (or SIGTERM) no new
         request goes out and those in flight are waited for; a second one drops them.
 
+        What a server refuses by 403 or 404 is that node's failure where others are, or were,
+        answered; else, where the first three are refused, it is the key or the model, and the run
+        stops.
+
         Args:
-            requests (iterable): What to ask; equal requests that are in flight together are asked
-                once.
-            book (callable): Called with each request and its answer or failure, at once.
+            requests (iterable): What to ask, ``None`` for a pause; equal requests that are in
+                flight together are asked once.
+            book (callable): Called with each request and its answer or failure, at once; with one
+                that was refused when another node has been answered.
             known (callable): Whether a request need not be asked. (default: it always must)
 
         Raises:
@@ -107,37 +86,55 @@ class ChatEngine:
         """
         run_coroutine(lambda: self._run(iter(requests), book, known))
 
-    async def _run(self, requests: Iterator[Request], book: Book, known: Known) -> None:
+    async def _run(self, requests: Iterator[Request | None], book: Book, known: Known) -> None:
         settings = self.run_settings
         self._limiter = RateLimiter(settings.rpm, settings.tpm, sleep=self._sleep)
-        self._stop, self._stopping, self._answered = "", asyncio.Event(), False
-        failed_in_a_row = 0
+        self._stop, self._stopping = "", asyncio.Event()
+        self._answered, failed_in_a_row = self.proven, 0
         flying: dict[bytes, asyncio.Event] = {}
+        refused: dict[bytes, tuple[Request, Record]] = {}
+
+        def settle(kind: FailureKind) -> None:
+            for request, record in refused.values():
+                book(request, record | {"kind": kind})
+            refused.clear()
+
+        def take(request: Request, record: Record) -> None:
+            nonlocal failed_in_a_row
+            failed_in_a_row = 0 if record["kind"] == "ok" else failed_in_a_row + 1
+            if record["kind"] == "in doubt":
+                refused[request.key] = request, record
+            else:
+                book(request, record)
+            if record["kind"] in ("ok", "answer", "refused"):
+                settle("request")
+            if not self._answered and len(refused) >= REFUSED:
+                many = f"the first {len(refused)} nodes were refused (see to the key and the model)"
+            elif failed_in_a_row >= settings.give_up_after:
+                many = f"{failed_in_a_row} requests in a row failed"
+            else:
+                return
+            self._stop_because(f"{many}, the last one with: {record['reason']}")
 
         async def worker() -> None:
-            nonlocal failed_in_a_row
-            for request in requests:
-                while request.key in flying:
-                    await flying[request.key].wait()
-                if known(request):
-                    await asyncio.sleep(0)  # thousands of known answers must not hold the loop
-                    continue
-                flying[request.key] = asyncio.Event()
-                try:
-                    record = await self._answer(request)
-                    book(request, record)  # before an equal request can be taken for a new one
-                except _Dropped:
-                    return
-                finally:
-                    flying.pop(request.key).set()
-                failed_in_a_row = 0 if record["kind"] == "ok" else failed_in_a_row + 1
-                if failed_in_a_row >= settings.give_up_after:
-                    self._stop_because(
-                        f"{failed_in_a_row} requests in a row failed, the last one "
-                        f"with: {record['reason']}"
-                    )
-                if self._stop:
-                    return
+            with contextlib.suppress(_Dropped):
+                for request in requests:
+                    if request is None:
+                        await self._sleep(PAUSE)
+                        continue
+                    while request.key in flying:
+                        await flying[request.key].wait()
+                    if known(request):
+                        await asyncio.sleep(0)  # thousands of known answers must not hold the loop
+                        continue
+                    flying[request.key] = asyncio.Event()
+                    try:
+                        # It is booked before an equal request can be taken for a new one.
+                        take(request, await self._answer(request))
+                    finally:
+                        flying.pop(request.key).set()
+                    if self._stop:
+                        return
 
         async with AsyncExitStack() as stack:
             if isinstance(self.client, contextlib.AbstractAsyncContextManager):
@@ -148,10 +145,11 @@ class ChatEngine:
             except asyncio.CancelledError:  # at the second interrupt
                 if not self._stop:
                     raise
-        if self._stop:
+        if self._stop:  # what was refused is open again: that says nothing of its nodes
             raise RunStopped(
                 f"The run stopped: {self._stop}. What was answered is kept; run again to go on."
             )
+        settle("request" if self._answered else "transport")
 
     async def _answer(self, request: Request) -> Record:
         """Asks and repairs."""
@@ -161,13 +159,11 @@ class ChatEngine:
         except _Dropped:
             raise
         except CallError as error:
-            # Once others were answered, a 403 or 404 is about this node, as where a service
-            # moderates what it is sent: as transport it is asked again by the next run.
-            if error.fatal and not (self._answered and error.kind == "request"):
+            if error.fatal:
                 # It says nothing about this node: the next run asks again.
                 self._stop_because(self.redactor.message(error.reason))
                 raise _Dropped from None
-            kind = "transport" if error.fatal else error.kind
+            kind = "in doubt" if error.fatal is None else error.kind
             record = {"kind": kind, "reason": error.reason}
         except Exception as error:  # of a user's client, or an answer that nobody foresaw
             record = {"kind": "answer", "reason": f"{type(error).__name__}: {error}"[:600]}
@@ -267,49 +263,8 @@ class _Dropped(Exception):
     """Not an error: the run is stopping, and this request is left for the next one."""
 
 
-def judged(reply: Reply, schema: AnswerSchema, trim: bool) -> Record:
-    """The answer that a reply holds, or why it holds none."""
-    kind: FailureKind = "answer"
-    if reply.refusal or reply.finish == "content_filter":
-        kind, reason = "refused", reply.refusal or "the content filter stopped the answer"
-    else:
-        try:
-            answer, cut = schema.parse(reply.content, trim)
-            return {"kind": "ok", "answer": answer} | ({"cut": cut} if cut else {})
-        except AnswerError as error:
-            reason = str(error)[:KEPT]
-        if reply.finish == "length":
-            reason += " (the answer was cut at the limit of tokens)"
-    return {"kind": kind, "reason": reason, "content": reply.content[:KEPT]}
-
-
-def clean(record: Record, redactor: Redactor) -> Record:
-    """A record that can be written: without keys, and without halves of characters."""
-    for name in {"reason", "content"} & record.keys():
-        record[name] = redactor.message(record[name])
-
-    def cleaned(value: Any) -> Any:
-        if isinstance(value, list):
-            return [cleaned(part) for part in value]
-        return redactor.exact(value) if isinstance(value, str) else value
-
-    if "answer" in record:
-        record["answer"] = {name: cleaned(value) for name, value in record["answer"].items()}
-    return record
-
-
 def _used(reply: Reply, request: Request) -> Usage:
     """The tokens that a server reports, or an estimate where it reports none."""
     if reply.usage is not None and reply.usage.prompt:
         return reply.usage
     return Usage(request.prompt_tokens, estimate_tokens(reply.content))
-
-
-def run_coroutine(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Runs a coroutine to its end, also where a loop is running already, as in a notebook."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(make())
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(lambda: asyncio.run(make())).result()

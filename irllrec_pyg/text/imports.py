@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from .answers import read_json
-from .store import Store, StoreError
+from .database import StoreError
+from .store import Store
 
 #: The pipeline's one file.
 STORE = "texts.sqlite"

@@ -5,6 +5,7 @@ import email.utils
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -107,8 +108,8 @@ class CallError(Exception):
         reason (str): Why.
         retry (bool): Whether another try may help.
         wait (float, optional): The seconds that the server asks to wait. (default: ``None``)
-        fatal (bool): Whether every other request would fail in the same way.
-            (default: ``False``)
+        fatal (bool, optional): Whether every other request would fail in the same way; ``None``
+            where that cannot be told. (default: ``False``)
         kind (str): ``"transport"`` or ``"request"``. (default: ``"transport"``)
         paid (bool): Whether the server may have charged for it. (default: ``False``)
     """
@@ -116,7 +117,7 @@ class CallError(Exception):
     reason: str
     retry: bool
     wait: float | None = None
-    fatal: bool = False
+    fatal: bool | None = False
     kind: Literal["transport", "request"] = "transport"
     paid: bool = False
 
@@ -175,6 +176,16 @@ async def in_parallel(worker: Callable[[], Coroutine[Any, Any, None]], workers: 
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def run_coroutine(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Runs a coroutine to its end, also where a loop is running already, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(make())
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: asyncio.run(make())).result()
 
 
 def retry_after(headers: Mapping[str, str], now: Callable[[], float] = time.time) -> float | None:

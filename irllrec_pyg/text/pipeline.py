@@ -1,5 +1,7 @@
 r"""The four steps from tables to texts; each can be run, stopped, resumed and looked at."""
 
+import hashlib
+import platform
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
@@ -10,8 +12,9 @@ import numpy as np
 from tqdm import tqdm
 
 from .batch_api import BatchJob
+from .budget import Budget
 from .chat import ChatClient, ChatSettings, OpenAIChat, Request, Usage
-from .engine import Budget, ChatEngine
+from .engine import ChatEngine
 from .fallbacks import Origin, fallback_text
 from .folder import PipelineError, TextFolder
 from .limits import RunSettings
@@ -50,7 +53,8 @@ class TextPipeline(TextFolder):
         sampling (Sampling, optional): How much goes into a prompt. (default: ``None``)
         client (ChatClient, optional): What asks the model. (default: ``None``, the openai client)
         cache (str or pathlib.Path, optional): A file of answers that several folders and users
-            share: what stands there is not asked again. (default: ``None``)
+            share: what stands there is not asked again, and what another process is asking is
+            waited for, up to five minutes; batches do not wait. (default: ``None``)
         budget (Budget, optional): What may be spent on this folder. (default: ``None``)
 
     Raises:
@@ -73,6 +77,9 @@ class TextPipeline(TextFolder):
         super().__init__(source, folder, chat, prompts, sampling)
         self.run_settings, self.client, self.budget = run or RunSettings(), client, budget
         self.cache = Store(Path(cache), shared=True) if cache is not None else None
+        # Whose requests are in flight; after a kill the folder's next run asks them at once.
+        place = f"{platform.node()} {self.folder.absolute()}"
+        self._me = hashlib.sha256(place.encode()).hexdigest()
 
     def request(self, step: StepName, node: int, texts: Texts | None = None) -> Request | None:
         r"""What is asked about a node, or ``None`` if nothing is known of it.
@@ -143,14 +150,22 @@ class TextPipeline(TextFolder):
             if self.budget:
                 used = Usage(*self.store.used()[1:])
                 self.budget.spent = max(self.budget.spent, self.budget.cost(used))
-            engine = ChatEngine(client, self.run_settings, self._redactor(step), self.budget)
+            how = (self.run_settings, self._redactor(step), self.budget)
+            engine = ChatEngine(client, *how, proven=self.counts(step)["ok"] > 0)
             failed: set[bytes] = set()
+            elsewhere: list[Request] = []  # that another process is asking
             left = limit or self.counts(step)["open"]
             with tqdm(total=left, desc=step, unit="node", disable=not progress) as bar:
 
                 def known(request: Request) -> bool:
                     again = retry_failed and request.key not in failed
                     found = self._find(request, again) or request.key in failed
+                    if self.cache and not found:
+                        if not self.cache.lease(request.key, self._me):
+                            elsewhere.append(request)
+                            return True
+                        if found := self._find(request, again):  # it was answered since
+                            self.cache.release(self._me, request.key)
                     bar.update(found)
                     return found
 
@@ -161,7 +176,20 @@ class TextPipeline(TextFolder):
                         bar.set_postfix(failed=len(failed), refresh=False)
                     bar.update()
 
-                engine.run(self._requests(step, limit, retry_failed), book, known)
+                def requests() -> Iterator[Request | None]:
+                    yield from self._requests(step, limit, retry_failed)
+                    while elsewhere:
+                        waiting = elsewhere.copy()
+                        elsewhere.clear()
+                        yield from waiting
+                        if elsewhere:
+                            yield None
+
+                try:
+                    engine.run(requests(), book, known)
+                finally:
+                    if self.cache:
+                        self.cache.release(self._me)
         return self.counts(step)
 
     def batch(self, step: StepName) -> BatchJob:
@@ -249,5 +277,8 @@ class TextPipeline(TextFolder):
             self.store.put(request.key, record)
             self.store.note(request.step, request.node, request.key, record["kind"])
             self.store.spend(request.step, record)
-        if self.cache and record["kind"] == "ok":
-            self.cache.put(request.key, record)
+        if self.cache:
+            with self.cache.transaction():
+                if record["kind"] == "ok":
+                    self.cache.put(request.key, record)
+                self.cache.release(self._me, request.key)

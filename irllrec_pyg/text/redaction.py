@@ -45,13 +45,15 @@ def key_from_environment(variable: str, needed: bool) -> str:
     return key or NO_KEY
 
 
-def check_no_key(what: str, value: Any, variable: str = "") -> None:
+def check_no_key(what: str, value: Any, variable: str = "", least: int = 0) -> None:
     r"""Refuses a key where a user may put one by mistake; the message does not show it.
 
     Args:
         what (str): The setting's name, for the message.
         value: Text, or fields of a request.
         variable (str): The environment variable of the key in use. (default: none)
+        least (int): So many characters has what looks like a key; of paths, whose names may begin
+            like one, more than a few. (default: ``0``)
 
     Raises:
         ValueError: If there seems to be a key in it.
@@ -61,14 +63,15 @@ def check_no_key(what: str, value: Any, variable: str = "") -> None:
         for name, inner in value.items():
             # A number or a switch is no key.
             found |= bool(KEY_FIELD.search(str(name)) and isinstance(inner, str | list | Mapping))
-            check_no_key(what, [str(name), inner], variable)
+            check_no_key(what, [str(name), inner], variable, least)
     elif isinstance(value, list | tuple):
         for inner in value:
-            check_no_key(what, inner, variable)
+            check_no_key(what, inner, variable, least)
     elif isinstance(value, str):
         text, key = unquote(value), os.environ.get(variable, "").strip()
         # A short one may be a word, such as what servers without keys are told.
-        found = bool(LOOKS_LIKE_KEY.search(text)) or (len(key) >= 2 * PART and key in text)
+        looks = any(len(match[0]) >= least for match in LOOKS_LIKE_KEY.finditer(text))
+        found = looks or (len(key) >= 2 * PART and key in text)
     if found:
         raise ValueError(
             f"{what!r} seems to hold an API key: put the key into an environment variable, and "

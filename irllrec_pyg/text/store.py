@@ -2,25 +2,25 @@ r"""The one file of a folder: answers, failures, batches, embeddings, settings, 
 
 import hashlib
 import json
-import os
-import sqlite3
+import re
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
+
+from .database import DAMAGED, Database, StoreError
 
 Record = dict[str, Any]
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS settings(name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS answers(
     key BLOB NOT NULL UNIQUE, kind TEXT NOT NULL, body TEXT NOT NULL, sum INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS asking(key BLOB PRIMARY KEY, who TEXT, until REAL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS nodes(
     step TEXT, node INTEGER, key BLOB, kind TEXT NOT NULL, PRIMARY KEY(step, node)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS spent(
@@ -33,28 +33,16 @@ CREATE TABLE IF NOT EXISTS encoders(id INTEGER PRIMARY KEY, name TEXT UNIQUE, wi
 CREATE TABLE IF NOT EXISTS embeddings(
     encoder INTEGER, text BLOB, vector BLOB NOT NULL, UNIQUE(encoder, text));
 """
+#: Seconds that a request of a shared file is left to the process that asks it.
+LEASE = 300.0
+#: A setting: its checksum, which it did not always have, and what it is, which is no number.
+SUMMED = re.compile(r"([0-9a-f]{8})(.*)", re.DOTALL)
 #: Kinds of failures: the server's, of the request, an answer that is of no use, a refusal.
 FAILED = ("transport", "request", "answer", "refused")
-# What to do about the errors that a user can mend, by a part of SQLite's own words.
-ADVICE = {
-    "full": "the disk is full. What was answered is kept; free some space and run again",
-    "I/O": "the disk cannot be written or read. What was answered is kept; see to it, run again",
-    "readonly": "it may not be written. Change its permissions, or use another folder",
-    "unable to open": "it cannot be opened. Change the folder's permissions, or use another one",
-    "locked": "another program holds it. Wait for it or stop it",
-}
-DAMAGED = "it is damaged. Put back a copy, or delete it to begin anew"
 
 
-class StoreError(ValueError):
-    """A file that cannot be used, or that another process is writing."""
-
-
-class Store:
-    r"""A file of SQLite that one process writes and any number read.
-
-    What is written is there for every later process once a call returns, however this one ends;
-    a power cut costs a second. A file that is not there yet is made when it is claimed.
+class Store(Database):
+    r"""What is known of a folder's nodes, or a file of answers that folders share.
 
     Args:
         path (pathlib.Path): The file.
@@ -66,88 +54,18 @@ class Store:
     """
 
     def __init__(self, path: Path, shared: bool = False) -> None:
-        self.path, self._synced = path, time.monotonic()
-        self._lock = FileLock(path.with_suffix(".lock"))
-        if shared:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        self._open(create=shared)
-
-    def close(self) -> None:
-        """Leaves the file alone; what stood beside it is put into it."""
-        self._connection.close()
-
-    @contextmanager
-    def claim(self, wait: bool = False) -> Iterator[None]:
-        r"""Lets this process alone write; inside of it, does nothing.
-
-        Args:
-            wait (bool): Wait while another process writes. (default: ``False``)
-
-        Raises:
-            StoreError: If another process is writing.
-            OSError: If the folder may not be written.
-        """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._lock.acquire(timeout=-1 if wait else 0)
-        except Timeout:
-            what = f"Another run is writing {self.path}: wait for it or stop it."
-            raise StoreError(what) from None
-        try:
-            if not self.exists:
-                self._open(create=True)
-            yield
-        finally:
-            self._lock.release()
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Writes all that the block writes, or nothing of it; inside of one, does nothing."""
-        if self._connection.in_transaction:
-            yield
-            return
-        # A commit is safe from a kill. From a power cut it is with a wait for the disk, which
-        # takes longer than the rest of a request: once a second is enough.
-        due = time.monotonic() - self._synced >= 1
-        self.run(f"PRAGMA synchronous = {'FULL' if due else 'NORMAL'}")
-        self.run("BEGIN IMMEDIATE")
-        try:
-            yield
-            self.run("COMMIT")
-        except BaseException:
-            with suppress(StoreError):  # a full disk has rolled back by itself
-                self.run("ROLLBACK")
-            raise
-        if due:
-            self._synced = time.monotonic()
-
-    def run(self, command: str, *values: Any) -> sqlite3.Cursor:
-        """Runs a command of SQL, its errors in words."""
-        with self._explained():
-            return self._connection.execute(command, values)
-
-    def run_many(self, command: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Runs a command for each row."""
-        with self._explained():
-            self._connection.executemany(command, rows)
-
-    def rows(self, command: str, *values: Any) -> Iterator[Any]:
-        """The rows of a query, one by one."""
-        cursor = self.run(command, *values)
-        while True:
-            with self._explained():
-                part = cursor.fetchmany(1000)
-            if not part:
-                return
-            yield from part
-
-    # Settings and answers =========================================================================
+        super().__init__(path, SCHEMA, shared)
 
     def get(self, name: str) -> Any:
         """A setting, or ``None``."""
         row = self.run("SELECT value FROM settings WHERE name = ?", name).fetchone()
+        if row is None:
+            return None
         try:
-            value = None if row is None else json.loads(row[0])
+            found = SUMMED.fullmatch(row[0])
+            value = json.loads(found[2] if found else row[0])
+            if found and int(found[1], 16) != checksum(name.encode(), found[2]):
+                raise ValueError("it is not what was written")
             if isinstance(value, list):  # fields by name, a text or a truth
                 raise ValueError("a list")
         except ValueError as error:
@@ -157,7 +75,8 @@ class Store:
     def set(self, name: str, value: Any) -> None:
         """Keeps a setting."""
         text = json.dumps(value, ensure_ascii=False)
-        self.run("INSERT OR REPLACE INTO settings VALUES (?, ?)", name, text)
+        summed = f"{checksum(name.encode(), text):08x}{text}"
+        self.run("INSERT OR REPLACE INTO settings VALUES (?, ?)", name, summed)
 
     def answer(self, key: bytes) -> Record | None:
         """The answer to a request, or how it failed; ``None`` also where it is damaged."""
@@ -171,6 +90,22 @@ class Store:
             "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)",
             *(key, record["kind"], body, checksum(key, body)),
         )
+
+    def lease(self, key: bytes, who: str) -> bool:
+        """Takes a request for so long as nobody else should ask it; says whether it was free."""
+        now = time.time()  # before the wait for others that are writing
+        return (
+            self.run(
+                "INSERT INTO asking VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET who = excluded.who, "
+                "until = excluded.until WHERE who = excluded.who OR until NOT BETWEEN ? AND ?",
+                *(key, who, now + LEASE, now, now + 2 * LEASE),
+            ).rowcount
+            > 0
+        )
+
+    def release(self, who: str, key: bytes | None = None) -> None:
+        """Gives a request back, or all that were taken."""
+        self.run("DELETE FROM asking WHERE who = ? AND key = coalesce(?, key)", who, key)
 
     def spend(self, step: str, record: Record) -> None:
         """Adds what a request took to what the step took."""
@@ -257,43 +192,6 @@ class Store:
         for row, text in zip(rows, texts, strict=True):
             row[:] = np.frombuffer(self.run(query, number, _hash(text)).fetchone()[0], "<f4")
         return rows
-
-    # Inside =======================================================================================
-
-    def _open(self, create: bool) -> None:
-        self.exists = create or (self.path.exists() and self.path.stat().st_size > 0)
-        if self.exists:
-            # A reader makes files beside a database, unless it says that nobody writes there; then
-            # it does not see what a writer that was killed left beside the file.
-            beside = self.path.with_name(f"{self.path.name}-wal")
-            left = beside.exists() and beside.stat().st_size > 0
-            still = "?mode=ro" if left else "?immutable=1"
-            writable = os.access(self.path.parent, os.W_OK)
-            self._connect(self.path.absolute().as_uri() + ("" if writable else still))
-            # One that has no tables was left by a process that was killed while it made it.
-            self.exists = create or bool(self.run("SELECT 1 FROM sqlite_master").fetchone())
-        if not self.exists:
-            self._connect(":memory:")
-        if create or not self.exists:
-            self.run("PRAGMA journal_mode = WAL")
-            with self._explained():
-                self._connection.executescript(f"BEGIN IMMEDIATE;{SCHEMA}COMMIT;")
-
-    def _connect(self, place: str) -> None:
-        with self._explained():
-            self._connection = sqlite3.connect(
-                place, timeout=60, isolation_level=None, check_same_thread=False, uri=True
-            )
-        for pragma in ("cache_size = -65536", "wal_autocheckpoint = 8000", "synchronous = NORMAL"):
-            self.run(f"PRAGMA {pragma}")
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            advice = [advice for words, advice in ADVICE.items() if words in str(error)]
-            raise StoreError(f"{self.path}: {(advice or [DAMAGED])[0]} ({error}).") from None
 
 
 def states(counts: Counter[str]) -> dict[str, int]:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from ..files import atomic_path, reserve, write_text
 from ..nn.features import principal_components
+from .database import size_limit
 from .encoding import Encoder, EncoderError, TextsToVectors, as_encoder
 
 CHUNK = 4096  # texts between two marks of how far it is
@@ -97,8 +98,12 @@ def _embed(encoder: Encoder, texts: list[str], wide: Path, identity: str, progre
             if table is None:
                 wide.parent.mkdir(parents=True, exist_ok=True)
                 shape = len(texts), vectors.shape[1]
-                table = np.lib.format.open_memmap(wide, "w+", np.float16, shape)
-                reserve(wide)
+                try:
+                    table = np.lib.format.open_memmap(wide, "w+", np.float16, shape)
+                    reserve(wide)
+                except OSError as error:  # which names no file
+                    what = f"{error.strerror}{size_limit()}"
+                    raise OSError(error.errno, what, str(wide)) from None
             if np.abs(vectors).max() > np.finfo(np.float16).max:
                 raise EncoderError(
                     f"The encoder {encoder.name!r} gave numbers that float16 cannot hold."

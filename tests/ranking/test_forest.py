@@ -14,7 +14,7 @@ def random_forest(trees=7, width=5, seed=0):
         torch.randint(width, (trees, 15), generator=draw),
         torch.randn(trees, 15, generator=draw, dtype=torch.float64),
         torch.randn(trees, 16, generator=draw, dtype=torch.float64),
-        width,
+        width=width,
     )
 
 

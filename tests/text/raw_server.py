@@ -3,11 +3,12 @@
 import asyncio
 import json
 import re
-import threading
 import zlib
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
+
+from tests.text.loop_server import LoopServer
 
 Action = bytes | Callable[[asyncio.StreamWriter], Awaitable[None]]
 GOOD = {"reasoning": "because", "summarization": "Fans of drama."}
@@ -58,39 +59,21 @@ async def hang(writer: asyncio.StreamWriter) -> None:
     await asyncio.sleep(30)
 
 
-class RawServer:
+class RawServer(LoopServer):
     """``script["Title 4"]`` holds what requests about that item get in turn, then the last."""
 
     def __init__(self, script: dict[str, list[Action]] | None = None) -> None:
         self.script, self.asked = script or {}, Counter[str]()
 
-    def __enter__(self) -> "RawServer":
-        self._loop, ready = asyncio.new_event_loop(), threading.Event()
+    async def start(self) -> int:
+        self._server = await asyncio.start_server(self._answer, "127.0.0.1", 0)
+        return int(self._server.sockets[0].getsockname()[1])
 
-        async def serve() -> None:
-            self._server = await asyncio.start_server(self._answer, "127.0.0.1", 0)
-            self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/v1"
-            ready.set()
-
-        def work() -> None:
-            self._loop.run_until_complete(serve())
-            self._loop.run_forever()
-
-        self._thread = threading.Thread(target=work, daemon=True)
-        self._thread.start()
-        assert ready.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        def stop() -> None:
-            for task in asyncio.all_tasks(self._loop):
-                task.cancel()
-            self._server.close()
-            self._loop.call_soon(self._loop.stop)
-
-        self._loop.call_soon_threadsafe(stop)
-        self._thread.join(10)
-        self._loop.close()
+    async def stop(self) -> None:
+        self._server.close()
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        await asyncio.sleep(0)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

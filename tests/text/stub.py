@@ -2,11 +2,12 @@
 
 import asyncio
 import json
-import threading
 from collections import Counter
 from typing import Any
 
 from aiohttp import web
+
+from tests.text.loop_server import LoopServer
 
 
 def answer_for(schema: dict[str, Any], text: str) -> dict[str, Any]:
@@ -18,7 +19,7 @@ def answer_for(schema: dict[str, Any], text: str) -> dict[str, Any]:
     return {key: value(part) for key, part in schema["properties"].items()}
 
 
-class StubServer:
+class StubServer(LoopServer):
     """Chat, embeddings and the Batch API; ``with StubServer() as stub: stub.url``."""
 
     def __init__(self, delay: float = 0.0, width: int = 8) -> None:
@@ -33,44 +34,23 @@ class StubServer:
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, dict[str, Any]] = {}
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+    async def start(self) -> int:
+        app = web.Application(client_max_size=2**28)
+        app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_post("/v1/embeddings", self._embeddings)
+        app.router.add_post("/v1/files", self._upload)
+        app.router.add_get("/v1/files/{id}/content", self._content)
+        app.router.add_post("/v1/batches", self._start)
+        app.router.add_get("/v1/batches", self._list)
+        app.router.add_get("/v1/batches/{id}", self._batch)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        return int(site._server.sockets[0].getsockname()[1])  # type: ignore[union-attr]
 
-    def __enter__(self) -> "StubServer":
-        ready = threading.Event()
-        self._loop = asyncio.new_event_loop()
-
-        async def serve() -> None:
-            app = web.Application(client_max_size=2**28)
-            app.router.add_post("/v1/chat/completions", self._chat)
-            app.router.add_post("/v1/embeddings", self._embeddings)
-            app.router.add_post("/v1/files", self._upload)
-            app.router.add_get("/v1/files/{id}/content", self._content)
-            app.router.add_post("/v1/batches", self._start)
-            app.router.add_get("/v1/batches", self._list)
-            app.router.add_get("/v1/batches/{id}", self._batch)
-            self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-            await self._runner.setup()
-            site = web.TCPSite(self._runner, "127.0.0.1", 0)
-            await site.start()
-            self.port = site._server.sockets[0].getsockname()[1]
-            ready.set()
-
-        def work() -> None:
-            self._loop.run_until_complete(serve())
-            self._loop.run_forever()
-
-        self._thread = threading.Thread(target=work, daemon=True)
-        self._thread.start()
-        assert ready.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
+    async def stop(self) -> None:
+        await self._runner.cleanup()
 
     def complete(self, body: dict[str, Any]) -> dict[str, Any]:
         form = body["response_format"]
@@ -148,6 +128,8 @@ class StubServer:
         )
 
     async def _content(self, request: web.Request) -> web.Response:
+        if request.match_info["id"] not in self.files:
+            raise web.HTTPNotFound
         return web.Response(body=self.files[request.match_info["id"]])
 
     async def _start(self, request: web.Request) -> web.Response:
@@ -172,6 +154,8 @@ class StubServer:
         )
 
     async def _batch(self, request: web.Request) -> web.Response:
+        if request.match_info["id"] not in self.batches:
+            raise web.HTTPNotFound
         return web.json_response(self.batches[request.match_info["id"]])
 
     def finish_batches(self, fail_first: bool = False) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from irllrec_pyg.text import RunStopped, TextPipeline
 from irllrec_pyg.text.batch_api import BatchJob
-from irllrec_pyg.text.store import Store, StoreError
+from irllrec_pyg.text.database import StoreError
+from irllrec_pyg.text.store import Store
 from tests.text.conftest import NUM_ITEMS, chat_settings, records
 from tests.text.raw_server import RawServer, http
 from tests.text.stub import StubServer

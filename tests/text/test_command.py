@@ -14,6 +14,8 @@ from tests.text.conftest import NUM_ITEMS, NUM_USERS
 from tests.text.stub import StubServer
 from tests.text.test_keys import KEY, nowhere, tables
 
+STEP = ["--step", "item_profile"]
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> str:
@@ -79,7 +81,7 @@ def test_status_reads_no_table(
 ) -> None:
     assert main(["texts", "items", *first, "--limit", "4"]) == 0
     assert f"{NUM_ITEMS - 4} of {NUM_ITEMS} were not asked for yet" in capsys.readouterr().out
-    monkeypatch.setattr("irllrec_pyg.text.command._read", None)
+    monkeypatch.setattr("irllrec_pyg.text.inputs.read", None)
     assert main(["texts", "status", "--out", folder]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert " ".join(lines[0].split()[:7]) == "step nodes done failed in_batch no_text to_do"
@@ -144,10 +146,14 @@ def test_a_folder_of_tables_by_its_name(
         "\n".join(["item,title", *(f"{item:02},Thing {item}" for item in range(9))])
     )
     options = ["--model", "m", "--base-url", stub.url, "--prompts", "movies", "--no-progress"]
-    named = ["--root", str(tmp_path / "data"), "--name", "shop"]
-    assert main(["texts", "items", *named, "--out", str(out), *options]) == 0
+    assert main(["texts", "items", "--data", str(shop), "--out", str(out), *options]) == 0
     assert sum(stub.asked.values()) == 9
     assert any("Thing 3" in str(body) for body in stub.bodies)
+    # As earlier versions said it, and as their folders remember it.
+    named = ["--root", str(tmp_path / "data"), "--name", "shop"]
+    assert main(["texts", "items", *named, "--out", str(out)]) == 0
+    assert main(["texts", "items", "--out", str(out)]) == 0
+    assert sum(stub.asked.values()) == 9
 
 
 def test_show_prints_a_prompt_and_its_answer(
@@ -155,7 +161,7 @@ def test_show_prints_a_prompt_and_its_answer(
 ) -> None:
     main(["texts", "items", *first])
     capsys.readouterr()
-    assert main(["texts", "show", "--out", folder, "--node", "103", "--step", "item_profile"]) == 0
+    assert main(["texts", "show", "--out", folder, "--node", "103", *STEP]) == 0
     printed = capsys.readouterr().out
     assert "The description of number 3." in printed
     assert "summarization" in printed.split("--- answer ---")[1]
@@ -188,8 +194,8 @@ def test_limit_samples_and_the_rest_is_made_from_attributes(
 def test_a_batch_from_the_command_line(
     first: list[str], folder: str, stub: StubServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rest = ["--out", folder, "--step", "item_profile"]
-    assert main(["texts", "batch-write", "--step", "item_profile", *first]) == 0
+    rest = ["--out", folder, *STEP]
+    assert main(["texts", "batch-write", *STEP, *first]) == 0
     assert main(["texts", "batch-submit", *rest]) == 0
     stub.finish_batches()
     assert main(["texts", "batch-poll", *rest]) == 0
@@ -200,6 +206,22 @@ def test_a_batch_from_the_command_line(
     assert manifest["steps"]["item_profile"]["done"] == NUM_ITEMS
 
 
+def test_a_batch_that_is_lost_is_given_up(
+    first: list[str], folder: str, stub: StubServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rest = ["--out", folder, *STEP]
+    assert main(["texts", "batch-write", *STEP, *first]) == 0
+    assert main(["texts", "batch-submit", *rest]) == 0
+    stub.finish_batches()
+    del stub.files[stub.batches["batch-0"]["output_file_id"]]
+    assert main(["texts", "batch-collect", *rest]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert main(["texts", "batch-drop", *rest]) == 0
+    assert "item_profile-000.jsonl: given up" in capsys.readouterr().out
+    assert main(["texts", "batch-drop", *rest]) == 0
+    assert "nothing is waiting" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -208,6 +230,7 @@ def test_a_batch_from_the_command_line(
         (["users", "FIRST"], "have no answer yet"),
         (["show", "FIRST"], "needs --node"),
         (["batch-poll", "FIRST"], "batch-poll needs --step"),
+        (["batch-drop", "FIRST", *STEP, "--force"], "--force needs --part"),
         (["embed", "FIRST", "--allow-incomplete", "--encoder", "magic"], "'magic' is not known"),
         (["items", "FIRST", "--prompts", "songs"], "no prompt set 'songs'"),
         (["show", "FIRST", "--node", "nobody"], "There is no 'nobody' in any step"),
@@ -221,18 +244,20 @@ def test_a_batch_from_the_command_line(
         (["items", "FIRST", "--extra", '{"n": 8, "stream": true}'], "may not set n, stream"),
         (["items", "FIRST", "--extra", f'{{"api_key": "{KEY}"}}'], "'extra' seems to hold an API"),
         (["items", "FIRST", "--extra", f'{{"headers": ["{KEY}"]}}'], "'extra' seems to hold an"),
+        (["items", "FIRST", "--cache", f"/tmp/{KEY}/answers"], "'cache' seems to hold an API key"),
         (["items", "FIRST", "--model", KEY], "'model' seems to hold an API key"),
         (["items", "FIRST", "--key-variable", KEY], "not the key itself"),
         (["items", "FIRST", "--key-variable", "abcd1234efgh5678ijkl"], "not the key itself"),
         (["items", "FIRST", "--base-url", f"http://h/{KEY}/v1"], "'base_url' seems to hold an API"),
         (["items", "FIRST", "--base-url", f"http://h/v1?k={KEY}"], "'base_url' seems to hold an"),
         (["items", "FIRST", "--split", "most"], "--split must be shares such as"),
+        (["items", "FIRST", "--split", "0:0:0"], "--split must be shares such as"),
         (["items", "FIRST", "--max-cost", "1"], "--max-cost needs --prices"),
         (["items", "FIRST", "--limit", "-1"], "The limit (--limit) must be at least 0"),
         (["items", "FIRST", "--max-cost", "1", "--prices", "-1", "1"], "must be numbers from 0"),
         (["items", "FIRST", "--max-cost", "nan", "--prices", "1", "1"], "must be numbers from 0"),
         (["items", "FIRST", "--reviews", "EMPTY"], "empty.csv is empty"),
-        (["items", "FIRST", "--items", "BINARY"], "binary.csv is damaged or not a table"),
+        (["items", "FIRST", "--items", "BINARY"], "binary.csv must be in UTF-8"),
         (["items", "FIRST", "--items", "FOLDER"], "is not a Parquet file"),
         (["items", "FIRST", "--out", "FILE"], "empty.csv"),
         (["items", "FIRST", "--concurrency", "0"], "'concurrency' must be at least 1"),
@@ -241,13 +266,7 @@ def test_a_batch_from_the_command_line(
             [
                 "batch-write",
                 "FIRST",
-                "--step",
-                "item_profile",
-                "--max-cost",
-                "1",
-                "--prices",
-                "1",
-                "1",
+                *["--step", "item_profile", "--max-cost", "1", "--prices", "1", "1"],
             ],
             "--max-cost is not for batches",
         ),

@@ -1,6 +1,8 @@
 """What is paid for is paid for once, and not more than was allowed."""
 
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from irllrec_pyg.text import (
     Usage,
     plan,
 )
+from irllrec_pyg.text.store import Store
 from tests.text.conftest import NUM_ITEMS, NUM_USERS, chat_settings
 from tests.text.stub import StubServer
 
@@ -71,6 +74,48 @@ def test_folders_share_answers_in_a_cache(
     assert pipeline.store.used() == (0, 0, 0)
     (tmp_path / "answers").unlink()  # the folder keeps what it took from there
     assert len(TextPipeline(source, tmp_path / "two", pipeline.chat).texts(STEPS[0])) == NUM_ITEMS
+
+
+def test_processes_that_begin_at_once_share_the_work(
+    source: TrainingTexts, stub: StubServer, tmp_path: Path
+) -> None:
+    stub.delay = 0.02
+
+    def run(folder: str) -> None:
+        chat, cache = chat_settings(stub.url), tmp_path / "answers"
+        how = RunSettings(concurrency=2)
+        pipeline = TextPipeline(source, tmp_path / folder, chat, run=how, cache=cache)
+        for step in STEPS:
+            assert pipeline.run_step(step, progress=False)["open"] == 0
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(run, "abc"))
+    assert set(stub.asked.values()) == {1}
+    assert sum(stub.asked.values()) == ALL
+
+
+def test_a_request_of_a_process_that_is_gone_is_asked_when_its_time_is_up(
+    source: TrainingTexts, stub: StubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("irllrec_pyg.text.engine.PAUSE", 0.01)
+    chat, cache = chat_settings(stub.url), tmp_path / "answers"
+    pipeline = TextPipeline(source, tmp_path / "out", chat, cache=cache)
+    assert pipeline.cache is not None
+    for node in (2, 3):
+        request = pipeline.request("item_profile", node)
+        assert request is not None
+        monkeypatch.setattr("irllrec_pyg.text.store.LEASE", 0.5 if node == 2 else 300.0)
+        pipeline.cache.lease(request.key, "another")
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(pipeline.run_step, "item_profile", progress=False)
+        while stub.answered < NUM_ITEMS - 1:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        waits = not running.done()
+        Store(cache, shared=True).release("another")
+        assert running.result(60)["ok"] == NUM_ITEMS
+    assert waits
+    assert set(stub.asked.values()) == {1}
 
 
 def test_equal_prompts_of_two_steps_are_asked_once(

@@ -1,5 +1,6 @@
 """Any encoder in batches by length, and vectors in a file that is mapped into memory."""
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -126,3 +127,14 @@ def test_what_a_file_cannot_hold(tmp_path: Path) -> None:
     large = FunctionEncoder(lambda texts: [[1e6] for _ in texts], "large")
     with pytest.raises(EncoderError, match="'large' gave numbers that float16 cannot hold"):
         encode_to_file(large, ["a"], tmp_path / "x.npy", progress=False)
+
+
+def test_a_file_beyond_the_limit_is_named(tmp_path: Path) -> None:
+    encoder = FunctionEncoder(lambda texts: np.ones((len(texts), 1000)), "ones")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(OSError, match=r"too large; files may have 10000 bytes.*v\.npy"):
+            encode_to_file(encoder, [f"{n}" for n in range(9)], tmp_path / "v.npy", progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -11,8 +11,8 @@ from werkzeug import Response
 
 from irllrec_pyg.text import ChatSettings, Endpoint, RunSettings, RunStopped
 from irllrec_pyg.text.chat import OpenAIChat, Request
-from irllrec_pyg.text.engine import ChatEngine, run_coroutine
-from irllrec_pyg.text.limits import RateLimiter
+from irllrec_pyg.text.engine import ChatEngine
+from irllrec_pyg.text.limits import RateLimiter, run_coroutine
 from irllrec_pyg.text.prompts import PromptSet
 from tests.text.stub import StubServer
 
@@ -79,6 +79,7 @@ def ask(
     count: int = 1,
     timeout: float = 30.0,
     known: dict[int, dict[str, Any]] | None = None,
+    proven: bool = False,
     **run: Any,
 ) -> dict[int, dict[str, Any]]:
     """What the engine books for each node, and what was known before it."""
@@ -87,7 +88,7 @@ def ask(
         **({"concurrency": 1, "retries": 2, "repairs": 2, "backoff": 0.01} | run)
     )
     found = {} if known is None else known
-    engine = ChatEngine(OpenAIChat(chat.endpoint), settings)
+    engine = ChatEngine(OpenAIChat(chat.endpoint), settings, proven=proven)
     engine.run(
         requests(count, chat),
         lambda request, record: found.__setitem__(request.node, record),
@@ -100,24 +101,60 @@ GOOD_ANSWER = completion(GOOD)
 
 
 @pytest.mark.parametrize(
-    ("status", "code"),
-    [(401, "invalid_api_key"), (403, "x"), (404, "model_not_found"), (429, "insufficient_quota")],
+    ("status", "code", "asked"),
+    [
+        (301, "x", 1),
+        (401, "invalid_api_key", 1),
+        (429, "insufficient_quota", 1),
+        (403, "x", 3),
+        (404, "model_not_found", 3),
+    ],
 )
 def test_what_no_request_survives_stops_the_run(
-    status: int, code: str, httpserver: HTTPServer
+    status: int, code: str, asked: int, httpserver: HTTPServer
 ) -> None:
     bodies, found = serve(httpserver, error(status, code)), {}  # type: ignore[var-annotated]
-    with pytest.raises(RunStopped, match=f"HTTP {status}"):
+    with pytest.raises(RunStopped, match=f"HTTP {status}") as raised:
         ask(httpserver.url_for(""), 20, known=found, concurrency=2)
-    assert len(bodies) <= 2
+    assert len(bodies) <= asked + 1
     assert not found
+    assert "\n" not in str(raised.value)
 
 
-def test_what_only_one_request_does_not_survive_is_its_failure(httpserver: HTTPServer) -> None:
-    serve(httpserver, GOOD_ANSWER, error(403, "flagged"), GOOD_ANSWER)
-    found = ask(httpserver.url_for(""), 4)
-    assert [found[n]["kind"] for n in range(4)] == ["ok", "transport", "ok", "ok"]
-    assert "HTTP 403" in found[1]["reason"]
+@pytest.mark.parametrize("refused", [[0], [1], [0, 1], [0, 2, 3, 5], [2, 3, 4, 5]])
+@pytest.mark.parametrize("status", [403, 404])
+def test_what_only_some_requests_do_not_survive_is_their_failure(
+    refused: list[int], status: int, httpserver: HTTPServer
+) -> None:
+    flagged = error(status, "flagged")
+    serve(httpserver, *(flagged if n in refused else GOOD_ANSWER for n in range(6)))
+    found = ask(httpserver.url_for(""), 6)
+    kinds = ["request" if n in refused else "ok" for n in range(6)]
+    assert [found[n]["kind"] for n in range(6)] == kinds
+    assert all(f"HTTP {status}" in found[n]["reason"] for n in refused)
+
+
+def test_a_refusal_beside_which_nobody_was_answered_is_asked_again(httpserver: HTTPServer) -> None:
+    serve(httpserver, error(403, "flagged"))
+    assert ask(httpserver.url_for(""))[0]["kind"] == "transport"
+
+
+def test_refusals_are_about_nodes_where_the_model_has_answered_before(
+    httpserver: HTTPServer,
+) -> None:
+    serve(httpserver, error(403, "flagged"))
+    found = ask(httpserver.url_for(""), 5, proven=True)
+    assert [found[n]["kind"] for n in range(5)] == ["request"] * 5
+
+
+def test_nodes_that_were_refused_when_a_key_lost_its_rights_are_open(
+    httpserver: HTTPServer,
+) -> None:
+    found: dict[int, dict[str, Any]] = {}
+    serve(httpserver, GOOD_ANSWER, error(403, "x"))
+    with pytest.raises(RunStopped, match="7 requests in a row failed, the last one with: HTTP 403"):
+        ask(httpserver.url_for(""), 20, known=found, give_up_after=7)
+    assert list(found) == [0]
 
 
 def test_a_repair_shows_the_answer_and_what_is_wrong(httpserver: HTTPServer) -> None:

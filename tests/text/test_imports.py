@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from irllrec_pyg.cli import main
+from irllrec_pyg.text.database import StoreError
 from irllrec_pyg.text.imports import open_store
-from irllrec_pyg.text.store import Store, StoreError
+from irllrec_pyg.text.store import Store
 from tests.text.conftest import records
 from tests.text.stub import StubServer
 

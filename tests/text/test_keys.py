@@ -14,7 +14,7 @@ from werkzeug import Response
 
 from irllrec_pyg.cli import main
 from irllrec_pyg.text import ChatSettings, Endpoint, EndpointEncoder
-from irllrec_pyg.text.redaction import Redactor, public_url
+from irllrec_pyg.text.redaction import Redactor, check_no_key, public_url
 from tests.text.conftest import make_data, make_items, records, reviews_of
 from tests.text.stub import StubServer
 
@@ -259,6 +259,14 @@ def test_a_key_among_the_fields_of_a_request_is_refused(
 def test_fields_that_hold_no_key() -> None:
     ChatSettings("m", extra={"top_k": 3, "keywords": ["a"], "max_tokens_a_key": 1, "top_p": None})
     ChatSettings("m", extra={"prompt_cache_key": "shop", "author": "me"})
+
+
+def test_a_path_that_only_begins_like_a_key_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in ("tables/hf_items_2024.csv", "key_features.parquet", "sk-learn/answers.sqlite"):
+        check_no_key("cache", path, least=30)
+    monkeypatch.setenv("MY_KEY", PLAIN)
+    with pytest.raises(ValueError, match="'cache' seems to hold"):
+        check_no_key("cache", f"/mnt/{PLAIN}/answers", "MY_KEY", least=30)
 
 
 def test_the_key_in_use_is_refused_in_a_url_or_name(monkeypatch: pytest.MonkeyPatch) -> None:

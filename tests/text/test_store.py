@@ -1,7 +1,9 @@
 """The one file of a folder: its locks, its readers, its damages."""
 
+import errno
 import multiprocessing
 import os
+import resource
 import signal
 import sqlite3
 from collections.abc import Iterator
@@ -11,7 +13,8 @@ import numpy as np
 import pytest
 
 from irllrec_pyg.text import PipelineError, TextPipeline
-from irllrec_pyg.text.store import Store, StoreError
+from irllrec_pyg.text.database import StoreError
+from irllrec_pyg.text.store import Store
 from tests.text.conftest import NUM_ITEMS
 from tests.text.stub import StubServer
 
@@ -202,11 +205,73 @@ def test_a_reader_that_may_not_write_sees_what_a_killed_writer_left(
         reader.put(key(2), record(2))
 
 
+def test_a_lease(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("time.time", lambda: now[0])
+    assert store.lease(key(1), "a")
+    assert store.lease(key(1), "a")
+    now[0] -= 1  # another one that looked at its clock, and then waited for the first to write
+    assert not store.lease(key(1), "b")
+    assert store.lease(key(2), "b")
+    now[0] += 302
+    assert store.lease(key(1), "b")
+    now[0] -= 1000  # a clock that was put back holds nothing for ever
+    assert store.lease(key(1), "c")
+    store.release("c")
+    assert store.lease(key(1), "d")
+
+
 @pytest.mark.parametrize("value", ["{", "[1]"])
 def test_a_damaged_setting_names_the_file(store: Store, value: str) -> None:
     store.run("INSERT INTO settings VALUES ('options', ?)", value)
     with pytest.raises(StoreError, match=r"texts\.sqlite: it is damaged.*setting 'options'"):
         store.get("options")
+
+
+@pytest.mark.parametrize("at", [3, 20])
+def test_a_flipped_byte_of_the_split_is_damage_and_not_another_split(
+    at: int, pipeline: TextPipeline, stub: StubServer
+) -> None:
+    pipeline.run_step("item_profile", 2, progress=False)
+    (value,) = pipeline.store.run("SELECT value FROM settings WHERE name = 'split'").fetchone()
+    flipped = value[:at] + chr(ord(value[at]) ^ 1) + value[at + 1 :]
+    pipeline.store.run("UPDATE settings SET value = ? WHERE name = 'split'", flipped)
+    with pytest.raises(StoreError, match=r"texts\.sqlite: it is damaged.*setting 'split'"):
+        TextPipeline(pipeline.source, pipeline.folder, pipeline.chat)
+
+
+def test_a_setting_without_a_checksum_is_read(store: Store) -> None:
+    store.run("INSERT INTO settings VALUES ('old', ?)", '{"a": 1}')
+    store.set("new", {"a": 1})
+    assert store.get("old") == store.get("new") == {"a": 1}
+
+
+def test_a_lock_that_may_not_be_written_is_named(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Store(store.path)
+
+    def refuse(**_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(other._lock, "acquire", refuse)
+    with pytest.raises(OSError, match="Read-only file system: it may not be written") as raised:
+        other.claim().__enter__()
+    assert str(raised.value.filename).endswith("texts.lock")
+
+
+def test_a_limit_of_the_size_of_files_is_named(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    store.close()
+    other = Store(store.path)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(StoreError, match=r"texts\.sqlite: .*100000 bytes.*ulimit -f"):
+            write(other, *range(2000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("change", ["kind = 'oj'", "key = x'00'", "kind = 'batch'"])

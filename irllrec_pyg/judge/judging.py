@@ -21,12 +21,12 @@ from ..linear.l3ae import corrected_
 from ..linear.texts import item_texts
 from ..ranking import evaluate_users
 from ..ranking.ranker import Ranker, ranker_arguments
-from .embeddings import unit_length
-from .encoding import Vectors
-from .judge_config import JudgeConfig
-from .judge_data import TITLE, Judged, JudgeError, Sample, draw
-from .text_faults import Faults, find_faults
-from .views import AnyEncoder, fitted
+from ..text.embeddings import unit_length
+from ..text.encoding import Vectors
+from ..text.views import AnyEncoder, fitted
+from .config import JudgeConfig
+from .data import TITLE, Judged, JudgeError, Sample, draw
+from .faults import Faults, find_faults
 
 #: The first metric decides, and settings are chosen by it; the second stands beside it.
 METRICS = ("ndcg@20", "recall@20")

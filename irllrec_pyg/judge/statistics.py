@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from ..study.statistics import holm, verdict
-from .judge import ADDS, INTERACTIONS, METRICS, RETRIEVAL, Arm, Findings, Key
-from .judge_config import JudgeConfig
-from .judge_data import TITLE
+from .config import JudgeConfig
+from .data import TITLE
+from .judging import ADDS, INTERACTIONS, METRICS, RETRIEVAL, Arm, Findings, Key
 
 #: Share of the reference that counts as no difference.
 MARGIN = 0.01

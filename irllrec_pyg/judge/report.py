@@ -10,8 +10,8 @@ import pandas as pd
 
 from ..files import atomic_path, write_text
 from ..study.statistics import GAIN, LOSS, OPEN
-from .judge import ADDS, INTERACTIONS, METRICS, POPULARITY, RETRIEVAL, Arm, Findings
-from .judge_statistics import ALONE, ONE_VIEW, PERMUTED, TITLES, Comparison
+from .judging import ADDS, INTERACTIONS, METRICS, POPULARITY, RETRIEVAL, Arm, Findings
+from .statistics import ALONE, ONE_VIEW, PERMUTED, TITLES, Comparison
 
 FIRST = METRICS[0]
 #: A gain of fewer percent is called small, however sure it is.

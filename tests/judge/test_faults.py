@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
-from irllrec_pyg.text.text_faults import find_faults
+from irllrec_pyg.judge.faults import find_faults
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,9 @@ from tqdm import tqdm
 
 pytest.importorskip("sklearn")
 
-from irllrec_pyg.linear import EASE, L3AE
-from irllrec_pyg.linear.texts import item_texts
-from irllrec_pyg.text.encoding import FunctionEncoder
-from irllrec_pyg.text.judge import (
+from irllrec_pyg.judge.config import JudgeConfig
+from irllrec_pyg.judge.data import JudgeError, draw, read
+from irllrec_pyg.judge.judging import (
     ADDS,
     INTERACTIONS,
     RETRIEVAL,
@@ -25,11 +24,12 @@ from irllrec_pyg.text.judge import (
     judge,
     with_texts,
 )
-from irllrec_pyg.text.judge_config import JudgeConfig
-from irllrec_pyg.text.judge_data import JudgeError, draw, read
-from irllrec_pyg.text.judge_report import FIRST, report, verdict
-from irllrec_pyg.text.judge_statistics import Comparison, compare
-from tests.text.shops import COLOURS, half_told, write_shop
+from irllrec_pyg.judge.report import FIRST, report, verdict
+from irllrec_pyg.judge.statistics import Comparison, compare
+from irllrec_pyg.linear import EASE, L3AE
+from irllrec_pyg.linear.texts import item_texts
+from irllrec_pyg.text.encoding import FunctionEncoder
+from tests.judge.shops import COLOURS, half_told, write_shop
 
 QUICK = JudgeConfig(resamples=200)
 
@@ -228,6 +228,6 @@ def test_items_that_were_not_asked_for_are_left_out(tmp_path: Path) -> None:
 
 def test_too_many_items_for_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_shop(tmp_path, users=30)
-    monkeypatch.setattr("irllrec_pyg.text.judge.BYTES", 10**12)
+    monkeypatch.setattr("irllrec_pyg.judge.judging.BYTES", 10**12)
     with pytest.raises(JudgeError, match=r"items need .* GB are available; judge fewer items"):
         judged(tmp_path)

@@ -8,10 +8,10 @@ import pytest
 
 pytest.importorskip("openai")
 
-from irllrec_pyg.text.judge_report import FIRST, verdict
-from irllrec_pyg.text.judge_statistics import Comparison
+from irllrec_pyg.judge.report import FIRST, verdict
+from irllrec_pyg.judge.statistics import Comparison
 
-RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 TOLD = (RESULTS / "README.md").read_text(encoding="utf-8").split("### What the judge said")[1]
 TOLD = TOLD.split("\n## ")[0]
 FILES = sorted((RESULTS / "judge").glob("*.csv"))

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .encoding import Vectors
-from .words import plain
+from ..text.encoding import Vectors
+from ..text.words import plain
 
 #: What models say in place of an answer, and what tables hold in place of a text.
 REFUSED = re.compile(

@@ -13,7 +13,7 @@ pytest.importorskip("sklearn")
 from irllrec_pyg import TableDataset
 from irllrec_pyg.cli import main
 from irllrec_pyg.datasets import write_published
-from tests.text.shops import COLOURS, write_shop
+from tests.judge.shops import COLOURS, write_shop
 
 SIZE = 240
 
@@ -21,7 +21,7 @@ SIZE = 240
 def judge(root: Path, *arguments: str) -> int:
     quick = ["--encoder", "words", "--no-progress", "--judge-resamples", "100", "--k-core", "1"]
     out = ["--out", str(root / "out")]
-    return main(["texts", "judge", "--root", str(root), "--name", "shop", *out, *quick, *arguments])
+    return main(["texts", "judge", "--data", str(root / "shop"), *out, *quick, *arguments])
 
 
 def test_a_shop_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,7 +94,7 @@ def test_a_folder_that_texts_were_made_in_is_judged_by_its_own_split(
     items.assign(profile=items["text"], intent=items["title"]).to_csv(
         made / "item_texts.csv", index=False
     )
-    assert judge(tmp_path, "--name", "made") == 0
+    assert judge(tmp_path, "--data", str(made)) == 0
     told = json.loads((tmp_path / "out" / "judge.json").read_text())
     train = data["user", "rates", "item"].edge_index
     assert told["sample"]["training interactions"] == train.size(1)
@@ -177,8 +177,8 @@ def bytes_of_a_picture(folder: Path) -> None:
         (None, ["--encoder", "magic"], "'magic' is not known"),
         (None, ["--judge-users", "1"], "'users' must be at least 2, got 1"),
         (None, ["--k-core", "99"], "nothing is left"),
-        (None, ["--name", "nowhere"], "There is no folder"),
-        (None, ["--name", "."], "must be the name of a folder"),
+        (None, ["--data", "nowhere"], "There is no folder"),
+        (None, ["--data", __file__], "is a file; make a data set's folder of it"),
     ],
 )
 def test_mistakes_are_one_line(

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .judge_config import JudgeConfig
+from .config import JudgeConfig
 
 SIZES = ("users", "items", "resamples")  # settings with flags; the seed is the split's too
 
@@ -45,14 +45,15 @@ def add_arguments(group: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Judges, prints the verdict and writes it into ``--out``."""
-    from . import Endpoint, RunSettings, build_views
-    from .judge import judge
-    from .judge_data import read
-    from .judge_report import report, write
-    from .judge_statistics import compare
+    from ..text import Endpoint, RunSettings, build_views
+    from ..text.inputs import place_of
+    from .data import read
+    from .judging import judge
+    from .report import report, write
+    from .statistics import compare
 
-    if args.root is None or args.name is None:
-        raise ValueError("judge needs --root and --name: a folder of tables, or of irllrec texts.")
+    if (place := place_of(args)) is None:
+        raise ValueError("judge needs --data: a folder of tables, or of irllrec texts.")
     sizes = {name: getattr(args, f"judge_{name}") for name in SIZES}
     config = JudgeConfig(seed=args.seed or 0, **sizes)
     names = list(dict.fromkeys(args.encoders or [args.encoder]))
@@ -62,11 +63,11 @@ def run(args: argparse.Namespace) -> int:
         "run": RunSettings(args.concurrency, args.rpm, args.tpm, args.retries),
     }
     encoders = [(name, build_views(name, **endpoint)) for name in names]
-    judged = read(args.root, args.name, args.texts, args.intents, args.k_core, config.seed)
+    judged = read(str(place.parent), place.name, args.texts, args.intents, args.k_core, config.seed)
     findings = judge(judged, encoders, config, progress=not args.no_progress)
     comparisons = compare(findings, config)
     print("\n".join(report(findings, comparisons)))
-    settings = {**config.to_dict(), "name": args.name, "encoders": names}
+    settings = {**config.to_dict(), "name": place.name, "encoders": names}
     paths = write(Path(args.out), findings, comparisons, settings)
     print(f"written to {' and '.join(map(str, paths))}")
     return 0

@@ -4,7 +4,7 @@ from ..config import Config, field
 
 
 class JudgeConfig(Config):
-    """How much :func:`~irllrec_pyg.text.judge.judge` looks at."""
+    """How much :func:`~irllrec_pyg.judge.judging.judge` looks at."""
 
     users: int = field(
         10_000, ge=2, help="users who are ranked for, at most; a third to choose settings"

@@ -1,0 +1,1 @@
+"""Whether texts are worth their price, told on a sample before a model is trained."""
