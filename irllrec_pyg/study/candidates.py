@@ -242,8 +242,9 @@ class LinearCandidate(Candidate):
         data = tiny()
         limits = self.cls.limits(data)
         fields = self.cls.Config.model_fields
-        small = {path: min(fields[path].default, most) for path, most in limits.items()}
-        self.cls(data, {**small, **self.settings})
+        wanted = {path: fields[path].default for path in limits} | self.settings
+        small = {path: min(wanted[path], most) for path, most in limits.items()}
+        self.cls(data, {**self.settings, **small})
 
     def fit(
         self, data: HeteroData, settings: Settings, seed: int, folder: Path, watch: Watch = None
