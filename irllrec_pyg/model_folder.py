@@ -97,7 +97,7 @@ def load_folder(path: str | Path, dataset: GraphDataset | None = None) -> Ranker
         table = read_table(folder / ITEMS_FILE, ["item"]).drop_duplicates("item").set_index("item")
         ids = range(ranker.num_items) if ranker.item_ids is None else ranker.item_ids
         by_text = {str(value): value for value in ids}
-        table = table[table.index.isin(list(by_text))].apply(_typed)
+        table = table[table.index.isin(list(by_text))].apply(typed)
         ranker.item_table = table.set_axis(table.index.map(by_text.get).rename("item"))
     return ranker
 
@@ -117,7 +117,7 @@ def _load(file: Path, data: HeteroData | None) -> Ranker:
     return model
 
 
-def _typed(column: "pd.Series[Any]") -> "pd.Series[Any]":
+def typed(column: "pd.Series[Any]") -> "pd.Series[Any]":
     """A column of text as numbers or truths where every value is one or none; ``007`` is text."""
     words = column.str.strip().str.lower()
     full = column[~words.isin(EMPTY)]

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from ..config import ConfigError
 from ..datasets.tables import read_table
+from ..model_folder import typed
 from ..ranking import Ranker
 from .common import (
     add_data_of_run,
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError("--new needs the encoder of the data set's texts: add --with-data.")
         new = read_table(args.new, ["item"])
         ranker.add_items(new)
-        ranker.item_table = pd.concat([ranker.item_table, new.set_index("item")])
+        ranker.item_table = pd.concat([ranker.item_table, new.set_index("item").apply(typed)])
     filters = filters_of(args, ranker)
     exclude = None if args.exclude == "none" else args.exclude
     if args.history:

@@ -136,7 +136,7 @@ def _ids(table: pd.DataFrame, column: str) -> list[Problem]:
         fatal=True,
     )
     for rows, text, mend in (
-        (ids != ids.str.strip(), "has a space at its end", "'a ' and 'a' are two ids"),
+        (ids != ids.str.strip(), "has a space at its end", "with it and without it are two ids"),
         (
             ids.map(lambda value: _MANGLED.fullmatch(value) is not None),
             "looks like a number that a spreadsheet has rounded",

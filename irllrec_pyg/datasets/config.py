@@ -49,7 +49,20 @@ class DataConfig(Config):
     )
     licence: str = field("", help="of data and texts, for the model's card")
 
-    @field_validator("text", "intent", "shares", mode="before")
+    @field_validator("shares", mode="before")
+    @classmethod
+    def _numbers(cls, value: Any) -> Any:
+        given = value.split(",") if isinstance(value, str) else value
+        if not isinstance(given, list | tuple):
+            return value
+        try:
+            return tuple(map(float, given))
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"'shares' must be three numbers such as 0.6,0.2,0.2, got {value!r}"
+            ) from None
+
+    @field_validator("text", "intent", mode="before")
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
         if isinstance(value, str):

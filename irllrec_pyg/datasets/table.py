@@ -4,7 +4,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     from ..text.views import AnyEncoder
 
 log = logging.getLogger(__name__)
+
+
+@cache
+def _say_once(message: str) -> None:
+    """Once a process: every split of a study has the same to say."""
+    log.warning(message)
 
 
 class TableDataset(GraphDataset):
@@ -185,6 +191,12 @@ class TableDataset(GraphDataset):
         timed = self.split.startswith("time")
         table = read_table(path, ["user", "item", *(["time"] if timed else [])])
         core = core_of(table, self.k_core, path)
+        left = [f"{core[s].nunique()} of {table[s].nunique()} {s}s" for s in ("user", "item")]
+        if len(core) < len(table):
+            _say_once(
+                f"{path}: who has fewer than {self.k_core} interactions is left out, users and "
+                f"items; {' and '.join(left)} are left. To keep all: k_core=0 (--k-core 0)."
+            )
         extra: list[str] = []
         if self.k_core == 0 and (items := self._path("items")) is not None:
             extra = read_table(items, ["item"])["item"].tolist()

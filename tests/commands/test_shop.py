@@ -1,6 +1,7 @@
 """From a folder of CSVs to lists and reasons, by commands alone."""
 
 import json
+import re
 import shutil
 from io import StringIO
 
@@ -197,3 +198,22 @@ def test_a_graph_model_is_trained_tuned_and_asked(shop, tmp_path, monkeypatch, c
         json.loads((tmp_path / name / "result.json").read_text()) for name in ("tuned", "best")
     )
     assert one["test"] == two["test"]
+
+
+def test_new_items_keep_to_rules_on_numbers(shop, tmp_path, capsys):
+    folder, arrivals = tmp_path / "run", tmp_path / "new.csv"
+    options = ["--model", "text-mean", "--trials", "1", "--encoder", "words", "--quiet"]
+    assert main(["train", "--data", str(shop), "--out", str(folder), *options]) == 0
+    arrivals.write_text("item,title,price\nnew-1,the black gate,12\nnew-2,the black gate,99.5\n")
+    capsys.readouterr()
+    asked = ["recommend", str(folder), "--all", "--new", str(arrivals), "--with-data", "--k", "99"]
+    assert main([*asked, "--where", "price < 20"]) == 0
+    listed = capsys.readouterr().out
+    assert "new-1" in listed
+    assert "new-2" not in listed
+
+
+def test_a_core_that_leaves_some_out_is_told(shop, tmp_path, capsys, caplog):
+    options = ["--model", "ease", "--trials", "1", "--encoder", "none", "--quiet", "--k-core", "6"]
+    assert main(["train", "--data", str(shop), "--out", str(tmp_path / "run"), *options]) == 0
+    assert re.search(r"who has fewer than 6 interactions .* \d+ of 60 users and", caplog.text)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from irllrec_pyg.config import ConfigError
 from irllrec_pyg.datasets import DataFileError, TableDataset
 from irllrec_pyg.runs import DataConfig, RunConfig, run
 
@@ -136,3 +137,14 @@ def test_settings_of_tables_are_refused_elsewhere(published_folder):
     assert DataConfig(name="tiny", root=root).open().num_users == 12
     with pytest.raises(ValueError, match=r"'split' is for a folder of tables.*got 'time'"):
         DataConfig(name="tiny", root=root, split="time").open()
+
+
+@pytest.mark.parametrize("shares", ["0.8,0.1,0.1", [0.8, 0.1, 0.1], (0.8, 0.1, 0.1)])
+def test_shares_as_a_command_gives_them(shares):
+    assert DataConfig(name="shop", shares=shares).shares == (0.8, 0.1, 0.1)
+
+
+@pytest.mark.parametrize("shares", ["a,b,c", "0.8", [None, 0.5, 0.5]])
+def test_shares_that_are_no_numbers(shares):
+    with pytest.raises(ConfigError, match="'shares"):
+        DataConfig(name="shop", shares=shares)
