@@ -109,7 +109,8 @@ def read_delimited(path: Path, separator: str, **options: Any) -> pd.DataFrame:
             f"{path} is damaged or not a table: {str(error).strip()}. Rows are as long as the "
             f"first line, with {separator!r} between the columns, in UTF-8."
         ) from error
-    found = [sign for sign in ";\t|" if sign in table.columns[0]]
+    first = str(table.columns[0])  # a number, where the table has no header
+    found = [sign for sign in ";\t|" if sign in first]
     if len(table.columns) == 1 and found:
         raise DataFileError(
             f"{path} has {found[0]!r} between its columns, and must have {separator!r}: export it "

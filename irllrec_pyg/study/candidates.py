@@ -57,7 +57,7 @@ class Candidate:
         """What is searched on a data set."""
         found = self._declared(data)
         if self.search is not None:
-            own = {path: given or found.get(path) for path, given in self.search.items()}
+            own = {path: _bounded(given, found.get(path)) for path, given in self.search.items()}
             if unknown := [path for path, given in own.items() if given is None]:
                 raise ConfigError(f"{self.name}: {unknown_name('range', unknown[0], list(found))}")
             found = {path: given for path, given in own.items() if given is not None}
@@ -155,6 +155,13 @@ class Candidate:
             "splits": self.splits,
             "seeds": self.seeds,
         }
+
+
+def _bounded(given: Range | None, declared: Range | None) -> Range | None:
+    """A range that widens no further than the declared one; the declared one, if none is given."""
+    if given is None or declared is None:
+        return given or declared
+    return given.within(declared.least, declared.most)
 
 
 @dataclass(frozen=True)
@@ -260,8 +267,9 @@ class LinearCandidate(Candidate):
         data = tiny()
         limits = self.cls.limits(data)
         fields = self.cls.Config.model_fields
-        small = {path: min(fields[path].default, most) for path, most in limits.items()}
-        self.cls(data, {**small, **self.settings})
+        wanted = {path: fields[path].default for path in limits} | self.settings
+        small = {path: min(wanted[path], most) for path, most in limits.items()}
+        self.cls(data, {**self.settings, **small})
 
     def fit(
         self, data: HeteroData, settings: Settings, seed: int, folder: Path, watch: Watch = None

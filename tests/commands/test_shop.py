@@ -145,7 +145,7 @@ def test_a_result_without_fields_is_one_line(run_folder, tmp_path, capsys):
             "train --data {shop} --model ease --linear.reg -3",
             "'reg' must be greater than 0, got -3",
         ),
-        ("train --data {shop} --k-core 99", "Take a smaller one"),
+        ("train --data {shop} --k-core 99", "9 is the largest that leaves some (--k-core)"),
         ("train --config {shop}/none.yaml", "none.yaml: No such file or directory."),
         ("train --config {shop}", "Is a directory."),
         ("train --data {run}", "holds no table interactions.csv; 'irllrec data check"),

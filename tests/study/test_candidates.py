@@ -40,6 +40,17 @@ def test_ranges_are_declared_or_given(tiny_data):
         read_candidate("mine", {"model": "ease", "search": {"rag": None}}).ranges(tiny_data)
 
 
+def test_a_given_range_keeps_the_bounds_of_the_setting(tiny_data):
+    path = "ranking_loss.popularity"
+    row = {"model": "lightgcn", "settings": {"ranking_loss.name": "softmax"}}
+    own = read_candidate("x", {**row, "search": {path: [0.0, 1.0]}}).ranges(tiny_data)[path]
+    assert (own.low, own.high, own.least, own.most) == (0.0, 1.0, 0.0, 1.0)
+
+
+def test_a_fixed_size_that_a_tiny_graph_has_no_room_for(tiny_data):
+    assert not read_candidate("x", {"model": "gf-cf", "settings": {"rank": 256}}).takes_text
+
+
 def test_the_form_without_texts_is_named_or_made_by_settings(tiny_data):
     row = {"model": "text-knn", "without_text": "ease", "splits": 2}
     other = read_candidate("mine", row).textless(named)
