@@ -11,15 +11,16 @@ from irllrec_pyg.linear import EASE, Popularity
 from irllrec_pyg.ranker_file import KIND
 from irllrec_pyg.ranking import Blend, Rerank
 from irllrec_pyg.ranking.forest import INNER, LEAVES, Forest
-from irllrec_pyg.study.arms import read_candidate
+from irllrec_pyg.study.arms import Arm, read_candidate
 from irllrec_pyg.study.tuned import tuned
+from irllrec_pyg.study.work import Work
 from irllrec_pyg.tensor_file import read_tensors, write_tensors
 
 from .test_forest import random_forest
 from .test_rerank import EVERYONE, Table, forests
 
 TOUCHED = torch.tensor([0, *range(3, 9)])  # others are new
-LEARN = {"rounds": 25, "rate": 0.3, "least": 1}
+LEARN = {"rounds": 4, "rate": 0.3, "least": 1}
 
 
 def stump(feature, threshold, left, right, width):
@@ -142,3 +143,14 @@ def test_what_cannot_be_learnt_is_said_before_anything_is_searched(
     with pytest.raises(ValueError, match="no scores of their own"):
         tuned(candidate, tiny_data, folder=tmp_path / "search", progress=False)
     assert not (tmp_path / "search").exists()
+
+
+def test_a_part_of_a_studys_blend_has_its_trees(tiny_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(Rerank, "learn", lambda self, data: self)
+    monkeypatch.setattr(Work, "_chosen", lambda self, arm: {})
+    inner = read_candidate("mine", {"rerank": ["ease", "popularity"]})
+    mixed = read_candidate("mixed", {"blend": ["mine", "popularity"]}, {"mine": inner})
+    work = Work(units=None, inputs=None, rules=None)
+    arm = Arm("tiny", "warm", "mixed", "none", mixed)
+    found = work._ranker(arm, tiny_data, {}, 0, tmp_path)
+    assert [type(part) for part in found.rankers()] == [Rerank, Popularity]
