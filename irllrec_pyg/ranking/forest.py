@@ -1,7 +1,7 @@
 """Boosted trees of a fixed depth, kept as plain tensors."""
 
 from collections.abc import Mapping, Sequence
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 DEPTH = 4  # splits from the root to a leaf
 INNER, LEAVES = 2**DEPTH - 1, 2**DEPTH
+CELLS = 1 << 20  # trees times rows that are walked through at once
 
 
 class Forest(torch.nn.Module):
@@ -90,15 +91,36 @@ class Forest(torch.nn.Module):
         x = x.double().t().contiguous()
         row = torch.arange(x.size(1), device=x.device)
         total, sums = x.new_zeros(x.size(1)), []
-        trees = zip(self.feature, self.threshold, self.value, strict=True)
-        for more in (count - done for done, count in pairwise([0, *counts])):
-            for feature, threshold, value in islice(trees, more):
-                node = torch.zeros_like(row)
+        at_once = max(1, CELLS // max(1, x.size(1)))
+        for done, count in pairwise([0, *(min(count, len(self)) for count in counts)]):
+            for first in range(done, count, at_once):
+                trees = slice(first, min(first + at_once, count))
+                feature, threshold = self.feature[trees], self.threshold[trees]
+                node = row.new_zeros(feature.size(0), x.size(1))
                 for _ in range(DEPTH):
-                    node = 2 * node + 1 + (x[feature[node], row] > threshold[node])
-                total += value[node - INNER]
+                    right = x[feature.gather(1, node), row] > threshold.gather(1, node)
+                    node = 2 * node + 1 + right
+                # One by one: rows that end at the same leaves have the same sum, however many
+                # rows there are.
+                for leaf in self.value[trees].gather(1, node - INNER):
+                    total += leaf
             sums.append(total.clone())
         return torch.stack(sums)
+
+
+def library() -> Any:
+    """LightGBM.
+
+    Raises:
+        ImportError: Without ``pip install 'irllrec_pyg[rerank]'``.
+    """
+    try:
+        import lightgbm
+    except (ImportError, OSError) as error:  # it is there, and a library that it loads is not
+        raise ImportError(
+            f"Growing trees needs LightGBM: pip install 'irllrec_pyg[rerank]' ({error})."
+        ) from error
+    return lightgbm
 
 
 def grow(
@@ -119,17 +141,12 @@ def grow(
     Raises:
         ImportError: Without ``pip install 'irllrec_pyg[rerank]'``.
     """
-    try:
-        import lightgbm
-    except ImportError as error:
-        raise ImportError(
-            "Growing trees needs LightGBM: pip install 'irllrec_pyg[rerank]'."
-        ) from error
     teaches = relevant.any(1)
     x, relevant = x[teaches], relevant[teaches]
     lists, length, width = x.shape
     if not lists or not rounds:
         return Forest.empty(width)
+    lightgbm = library()
     table = lightgbm.Dataset(
         x.reshape(-1, width), label=relevant.ravel(), group=np.full(lists, length)
     )

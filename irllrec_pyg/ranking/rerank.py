@@ -11,11 +11,11 @@ from ..config import Settings, field
 from ..edges import EDGE_TYPE
 from ..sparse import CSR
 from .blend import Blend
-from .forest import Forest, grow
+from .forest import Forest, grow, library
 from .metrics import USER_METRICS
 from .ranker import Ranker
+from .topk import default_block_size, topk
 
-BLOCK = 256  # users whose features are made at once
 MONITOR = "ndcg", 20
 LEAST = -1e9  # score of what is not to be listed, where there is no room for infinity
 STEP = 25  # trees between two numbers of them that are tried
@@ -35,10 +35,14 @@ class Rerank(Blend):
     user's own validation items. How many trees there are, and whether any, is what gives the best
     ndcg@20 of these lists. People who are given by a history get the mean of all groups' trees.
 
-    The first items keep the greatest and the least of their scores, and get even steps between
-    them in their new order; all others stay as they are. If the validation items are new ones that
-    nobody has touched, as of a data set with cold items, new items are put in another order, else
-    known ones.
+    The first items exchange their scores: each gets that of the place where it was put, and a hair
+    more than the next one; all others keep theirs, and with them their places in the list. If the
+    validation items are new ones that nobody has touched, as of a data set with cold items, new
+    items are put in another order, else known ones.
+
+    Trees are grown by LambdaMART, `"From RankNet to LambdaRank to LambdaMART: An Overview"
+    <https://www.microsoft.com/en-us/research/publication/
+    from-ranknet-to-lambdarank-to-lambdamart-an-overview/>`_ (Burges, MSR-TR-2010-82).
 
     Args:
         *rankers (Ranker): As of :class:`Blend`; :meth:`learn` grows the trees.
@@ -55,6 +59,7 @@ class Rerank(Blend):
     """
 
     kind = "rerank"
+    degree: Tensor
 
     class Config(Blend.Config):
         depth: int = field(100, ge=2, le=10_000, help="first items that are put in another order")
@@ -81,6 +86,10 @@ class Rerank(Blend):
         self.trees = torch.nn.ModuleList(trees)
         if len(trees) not in (0, self.config.folds):
             raise ValueError(f"there are trees of {len(trees)} groups, not {self.config.folds}")
+        if most := [len(forest) for forest in trees if len(forest) > self.config.rounds]:
+            raise ValueError(f"there are {most[0]} trees, more than 'rounds' {self.config.rounds}")
+        degree = torch.bincount(self.seen_item, minlength=self.num_items)
+        self.register_buffer("degree", degree, False)
 
     @classmethod
     def restore(cls, rankers: Sequence[Ranker], trees: Mapping[str, Tensor], config: Any) -> Self:
@@ -102,6 +111,32 @@ class Rerank(Blend):
         """The same of other rankers."""
         return type(self)(*rankers, trees=self._forests(), config=self.config)
 
+    def grow(self, ids: Sequence[int | str], texts: Tensor | None) -> None:
+        """Adds items to all parts, which nobody has touched; see :meth:`Blend.grow`."""
+        super().grow(ids, texts)
+        self.degree = torch.nn.functional.pad(self.degree, (0, len(ids)))
+
+    @staticmethod
+    def check_lessons(data: HeteroData) -> None:
+        """Checks that trees can learn from a graph, before anything else is computed.
+
+        Args:
+            data (HeteroData): The graph.
+
+        Raises:
+            ImportError: Without ``pip install 'irllrec_pyg[rerank]'``.
+            ValueError: If there are no validation interactions, or they are of cold users.
+        """
+        if "split" in data["user"]:
+            raise ValueError(
+                "The users that 'data' holds out have no scores of their own, by which trees "
+                "could learn; rank them by a blend."
+            )
+        pairs = data[EDGE_TYPE].get("val_edge_label_index")
+        if pairs is None or not pairs.numel():
+            raise ValueError("'data' has no validation interactions, from which trees learn.")
+        library()
+
     def learn(self, data: HeteroData) -> Self:
         """Grows the trees from the validation interactions.
 
@@ -115,42 +150,41 @@ class Rerank(Blend):
             ImportError: Without ``pip install 'irllrec_pyg[rerank]'``.
             ValueError: If there are no validation interactions, or they are of cold users.
         """
-        if "split" in data["user"]:
-            raise ValueError(
-                "The users that 'data' holds out have no scores of their own, by which trees "
-                "could learn; rank them by a blend."
-            )
-        pairs = self.check_pairs(
-            data[EDGE_TYPE].val_edge_label_index.to(self.seen_ptr.device), "data"
-        )
-        if not pairs.col.numel():
-            raise ValueError("'data' has no validation interactions, from which trees learn.")
+        self.check_lessons(data)
+        device = self.seen_ptr.device
+        pairs = self.check_pairs(data[EDGE_TYPE].val_edge_label_index.to(device), "data")
         of_new = "split" in data["item"]
         own = type(self)(*self.rankers(), config={**self.config.to_dict(), "new_items": of_new})
         among = data["item"].split == 1 if of_new else ~own._new()
-        user = pairs.rows().unique()
-        x, relevant = own._lessons(user, pairs, among.to(user.device))
+        with torch.no_grad(), own.ranking():
+            x, relevant, user = own._lessons(pairs, among.to(device))
         count = pairs.ptr.diff()[user]
-        own.trees.extend(own._best(x, relevant, count, user % own.config.folds))
+        own.trees.extend(own._best(x, relevant, count.cpu(), user.cpu() % own.config.folds))
+        own.trees.to(device)
         return own
 
     def _forests(self) -> list[Forest]:
         return list(self.trees)  # type: ignore[arg-type]
 
-    def _lessons(self, user: Tensor, pairs: CSR, among: Tensor) -> tuple[Tensor, Tensor]:
-        """Features of the first items of users, and whether each is relevant."""
+    def _lessons(self, pairs: CSR, among: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features of the first items of users, whether each is relevant, both on the CPU, and who
+        they are; users without a relevant one are left out: any order is worth the same to them.
+        """
         scorers = [part.scorer() for part in self.rankers()]
         seen, new = CSR(self.seen_ptr, self.seen_item), self._new()
-        lessons, hits = [], []
-        for block in user.split(BLOCK):
+        lessons, hits, users = [], [], []
+        for block in pairs.rows().unique().split(default_block_size(self)):
             row, item = seen.of(block)
             parts = self._on_one_scale([score(block) for score in scorers], row, item, new)
             top, place = self._first(self._weighted(parts), row, item, among)
-            lessons.append(self._features(parts, top, place, row).float())
-            relevant = torch.zeros(block.numel(), self.num_items, dtype=torch.bool)
+            relevant = torch.zeros(parts.shape[1:], dtype=torch.bool, device=parts.device)
             relevant[pairs.of(block)] = True
-            hits.append(relevant.gather(1, place) & top.isfinite())
-        return torch.cat(lessons), torch.cat(hits)
+            hit = relevant.gather(1, place) & top.isfinite()
+            teaches = hit.any(1)
+            lessons.append(self._features(parts, top, place, row)[teaches].float().cpu())
+            hits.append(hit[teaches].cpu())
+            users.append(block[teaches])
+        return torch.cat(lessons), torch.cat(hits), torch.cat(users)
 
     def _grow(self, x: Tensor, relevant: Tensor) -> Forest:
         return grow(
@@ -176,6 +210,7 @@ class Rerank(Blend):
             out = group == left_out
             forests.append(self._grow(x[~out], relevant[~out]))
             scores = forests[-1].steps(x[out].flatten(0, 1), tried).view(len(tried), -1, x.size(1))
+            scores[:, x[out][..., 0] <= LEAST] = -torch.inf  # as in lists
             for at, score in enumerate(scores):
                 order = score.argsort(dim=1, descending=True, stable=True)[:, :length]
                 total[at] += metric(hit[out].gather(1, order), count[out]).sum()
@@ -185,13 +220,12 @@ class Rerank(Blend):
     def _first(
         self, scores: Tensor, row: Tensor, item: Tensor, among: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Scores and positions of the first items; minus infinity where there are no more."""
-        listed = scores.masked_fill(~among, -torch.inf)
+        """Scores and positions of the first items, equal ones by ascending position; minus infinity
+        where there are no more.
+        """
+        listed = scores.detach().masked_fill(~among, -torch.inf)
         listed[row, item] = -torch.inf
-        place = listed.topk(min(self.config.depth, self.num_items), dim=1).indices
-        place = place.sort(dim=1).values  # equal scores in the order of the items
-        top, order = listed.gather(1, place).sort(dim=1, descending=True, stable=True)
-        return top, place.gather(1, order)
+        return topk([listed], min(self.config.depth, self.num_items))
 
     def _features(self, parts: Tensor, top: Tensor, place: Tensor, row: Tensor) -> Tensor:
         r"""What the trees see of the first items, of shape :math:`(B, K, F)`."""
@@ -202,8 +236,7 @@ class Rerank(Blend):
             order = own.argsort(dim=1, descending=True, stable=True)
             columns += [own, order.argsort(dim=1).to(own.dtype)]
         history = torch.bincount(row, minlength=users).to(top.dtype)
-        degree = torch.bincount(self.seen_item, minlength=self.num_items).to(top.dtype)
-        columns += [history.view(-1, 1).expand(users, length), degree[place]]
+        columns += [history.view(-1, 1).expand(users, length), self.degree[place].to(top.dtype)]
         return torch.stack(columns, dim=-1)
 
     def _sum(
@@ -222,16 +255,20 @@ class Rerank(Blend):
         x = self._features(parts, top, place, row)
         score = torch.zeros_like(top, dtype=torch.float64)
         for at, forest in enumerate(self._forests()):
-            own = slice(None) if user is None else user % len(self.trees) == at
-            score[own] += forest(x[own].flatten(0, 1)).view(-1, place.size(1))
-        listed = top.isfinite()
-        score[~listed] = -torch.inf  # no items to list: they stay behind, as they were
-        order = score.argsort(dim=1, descending=True, stable=True)
-        last = listed.sum(1, keepdim=True).clamp(min=1) - 1
-        step = torch.arange(place.size(1), device=out.device) / last.clamp(min=1)
-        least = top.gather(1, last)
-        even = torch.where(listed, top[:, :1] - (top[:, :1] - least) * step, out.gather(1, place))
-        return out.scatter(1, place.gather(1, order), even)
+            own = torch.arange(len(x), device=x.device)
+            if user is not None:
+                own = own[user % len(self.trees) == at]
+            if own.numel():
+                score[own] += forest(x[own].flatten(0, 1)).view(-1, place.size(1))
+        none = top == -torch.inf  # no items to list: they stay behind, as they were
+        order = score.masked_fill(none, -torch.inf).argsort(dim=1, descending=True, stable=True)
+        # Equal scores would be listed by position: so each is a hair above the next one, and the
+        # last above the scores that are not among the first.
+        greatest = top.masked_fill(none, 0).abs().amax(1, keepdim=True).clamp(min=1)
+        hair = 4 * torch.finfo(top.dtype).eps * greatest
+        own_scores = top + hair * torch.arange(place.size(1), 0, -1, device=top.device)
+        own_scores = torch.where(none, out.gather(1, place), own_scores)
+        return out.scatter(1, place.gather(1, order), own_scores)
 
 
 def _width(rankers: Sequence[Ranker]) -> int:

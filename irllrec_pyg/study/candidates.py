@@ -131,6 +131,14 @@ class Candidate:
         """
         raise NotImplementedError
 
+    def check(self, data: HeteroData) -> None:
+        """Checks that the model can be had of a data set, before anything is searched.
+
+        Raises:
+            ImportError: If a package is missing; names the extra.
+            ValueError: If it cannot.
+        """
+
     def finished(self, ranker: Ranker, data: HeteroData) -> Ranker:
         """The model with what it learns when its settings are chosen."""
         return ranker
@@ -165,6 +173,11 @@ class BlendCandidate(Candidate):
     """
 
     parts: tuple[Candidate, ...] = ()
+
+    def check(self, data: HeteroData) -> None:
+        """Checks every part."""
+        for part in self.parts:
+            part.check(data)
 
     def _declared(self, data: HeteroData) -> dict[str, Range]:
         if len(self.parts) < 2:
@@ -211,6 +224,11 @@ class RerankCandidate(BlendCandidate):
     """A blend whose first items trees put in another order; they learn from the validation
     interactions when the weights have been chosen.
     """
+
+    def check(self, data: HeteroData) -> None:
+        """Checks every part, and that there is what trees learn from."""
+        super().check(data)
+        Rerank.check_lessons(data)
 
     def finished(self, ranker: Ranker, data: HeteroData) -> Ranker:
         """The blend with trees."""

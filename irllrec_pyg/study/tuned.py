@@ -79,9 +79,11 @@ def tuned(
     Raises:
         ConfigError: If the name is unknown, or the model has no form without texts and there are
             none.
-        ImportError: Without ``pip install 'irllrec_pyg[study]'``.
+        ImportError: Without ``pip install 'irllrec_pyg[study]'``; names the extra that a model
+            needs besides.
         RuntimeError: If no trial works.
-        ValueError: If 'trials' is no whole number from 1 on.
+        ValueError: If 'trials' is no whole number from 1 on, or the model cannot be had of the
+            data set.
 
     Example:
         >>> model = tuned("ease", data, trials=3)
@@ -134,6 +136,7 @@ def search(
         if found is None:
             raise ConfigError(f"{candidate.name!r} needs texts of the items, which 'data' lacks.")
         candidate = found
+    candidate.check(data)
     with ExitStack() as stack:
         if folder is None:
             place = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -81,7 +81,7 @@ class Work:
                     if self.finished(unit := _unit(arm, split, seed)) is None:
                         self._report(arm, unit, split, seed, tuning)
                     self.report()
-            except FAILURES as error:
+            except (*FAILURES, ImportError) as error:
                 self.say(f"{arm.words}: {error}")
                 reason = f"{type(error).__name__}: {error}"[:1000]
                 self.units.write(failed, {**_names(arm), "reason": reason})
@@ -111,6 +111,7 @@ class Work:
         unit = f"{arm.unit}/tuning"
         if (found := self.finished(unit)) is not None:
             return found
+        arm.candidate.check(self.inputs.graph(arm.data, arm.setting, TUNING_SPLIT, arm.text))
         for part in self.parts(arm):
             with self.units.alone(part.unit, wait=True):
                 self.tuned(part)
@@ -176,7 +177,9 @@ class Work:
         unit, known, rankers = self._fitted
         if unit != arm.unit or known is not data:
             rankers = [
-                self._ranker(part, data, self._chosen(part), seed, folder / str(at))
+                part.candidate.finished(
+                    self._ranker(part, data, self._chosen(part), seed, folder / str(at)), data
+                )
                 for at, part in enumerate(self.parts(arm))
             ]
             # The trials of a weight share the parts; reported runs have a graph each.

@@ -36,6 +36,7 @@ def test_a_forest_is_the_sum_of_its_leaves():
     steps = trees.steps(x, [0, 2, 2, 7])
     for at, count in enumerate((0, 2, 2, 7)):
         np.testing.assert_allclose(steps[at], leaves[:, :count].sum(1))
+    assert torch.equal(trees.steps(x, [5, 100])[1], trees(x))  # there are no more
     assert Forest.empty(5)(x).tolist() == [0.0] * 40
 
 
