@@ -159,13 +159,15 @@ class BatchJob(Batches):
         kept = {}
         async with self.chat.endpoint.client(files=True) as client:
             listed = [batch async for batch in client.batches.list(limit=100)]
-            started, here = self._started(listed), self._noted() & {batch.id for batch in listed}
+            started, ids = self._started(listed), {batch.id for batch in listed}
+            # Another step may have another key.
+            here = any(part["id"] in ids for part in self.parts())
             for part in parts:
                 if part["status"] != "written":
-                    stands = await self._stands(client, part)
+                    stands = await self._stands(client, part, part["id"] in ids)
                     if not stands and not here:
                         stands = (
-                            "the server knows no batch of this folder, as one does that is asked "
+                            "the server knows no batch of this step, as one does that is asked "
                             "with another key or project, or at another URL"
                         )
                 elif batch := started.get(part["sha256"]):
@@ -176,15 +178,16 @@ class BatchJob(Batches):
                     kept[part["name"]] = self.redactor.message(stands)
         return kept
 
-    async def _stands(self, client: Any, part: dict[str, Any]) -> str:
+    async def _stands(self, client: Any, part: dict[str, Any], listed: bool) -> str:
         """How a batch stands at the server; nothing where it, or what it answered, is gone."""
         from openai import NotFoundError
 
+        batch = None
         try:
             batch = await client.batches.retrieve(part["id"])
             await _contents(client, batch)
         except NotFoundError:
-            return ""
+            return "the server lists it, but does not give it" if listed and not batch else ""
         except Exception as error:
             return f"the server does not say how it stands ({classify(error).reason})"
         return f"{batch.id} is {batch.status}"
@@ -216,19 +219,27 @@ class BatchJob(Batches):
                     continue
                 keep = "SELECT key FROM batch_keys WHERE name = ?"
                 waiting = {row[0] for row in self.store.rows(keep, part["name"])}
-                unread = list[bytes]()
+                # Only at line feeds: an answer may hold other characters that end lines.
+                lines = list(filter(None, b"\n".join(contents).split(b"\n")))
+                read = [read_line(line, self.schema, self.redactor) for line in lines]
+                unread = [line for line, (key, _) in zip(lines, read, strict=True) if not key]
+                answered = batch.request_counts is None or batch.request_counts.completed
+                if batch.output_file_id and answered and len(unread) == len(lines):
+                    # Such as a page that a proxy gives in its place: what was paid is still there.
+                    begin = b"\n".join(unread)[:60].decode("utf-8", "replace")
+                    what = f"{part['name']}: {part['id']}: its answers cannot be read: {begin!r}"
+                    left.append(self.redactor.message(what))
+                    continue
                 # All of a part or nothing: a process killed before its end collects it again.
                 with self.store.transaction():
-                    # Only at line feeds: an answer may hold other characters that end lines.
-                    for line in filter(None, b"\n".join(contents).split(b"\n")):
-                        key, record = read_line(line, self.schema, self.redactor)
-                        if not key:
-                            unread.append(line)
-                        elif key in waiting:
+                    for key, record in read:
+                        if key in waiting:
                             record["model"] = self.chat.model
                             waiting.discard(key)
                             counts["ok" if record["kind"] == "ok" else "failed"] += 1
-                            self.store.put(key, record)
+                            known = self.store.answer(key) or record
+                            if record["kind"] == "ok" or known["kind"] != "ok":
+                                self.store.put(key, record)
                             self.store.spend(self.step, record)
                     counts["unanswered"] += len(waiting)
                     self._end(part["name"], self.redactor.message(str(failure)))
@@ -244,5 +255,14 @@ class BatchJob(Batches):
 
 async def _contents(client: Any, batch: Any) -> list[bytes]:
     """What a batch that ended has answered, in files of lines."""
+    from openai import NotFoundError
+
+    contents = list[bytes]()
     files = [batch.output_file_id, batch.error_file_id] if batch.status in ENDED else []
-    return [(await client.files.content(file)).content for file in files if file]
+    for file in filter(None, files):
+        try:
+            contents.append((await client.files.content(file)).content)
+        except NotFoundError:
+            if not contents:  # the answers; without the file of failures they are as good
+                raise
+    return contents

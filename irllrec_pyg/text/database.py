@@ -148,6 +148,8 @@ class Database:
             self._connection = sqlite3.connect(
                 place, timeout=60, isolation_level=None, check_same_thread=False, uri=True
             )
+        # One damaged character is one damaged row, and no reason to refuse the file.
+        self._connection.text_factory = lambda text: text.decode("utf-8", "replace")
         for pragma in ("cache_size = -65536", "wal_autocheckpoint = 8000", "synchronous = NORMAL"):
             self.run(f"PRAGMA {pragma}")
 

@@ -15,7 +15,7 @@ from .imports import import_files, open_store
 from .profiles import Sampling
 from .prompts import NEEDS, STEPS, TEXT_FIELD, PromptSet, StepName
 from .source import Side, TrainingTexts
-from .store import FAILED, Record
+from .store import FAILED, Record, is_whole
 
 
 class PipelineError(ValueError):
@@ -85,13 +85,14 @@ class TextFolder:
     ) -> Iterator[tuple[int, Record]]:
         """Nodes whose records are of these kinds, ascending, and the records."""
         query = (
-            "SELECT node, body FROM nodes JOIN answers USING (key, kind) WHERE step = ? "
+            "SELECT node, body, key, sum FROM nodes JOIN answers USING (key, kind) WHERE step = ? "
             f"AND node > ? AND kind IN ({', '.join('?' * len(kinds))}) ORDER BY node LIMIT 1000"
         )
         last = -1 if self._is_live(step) else self.num_nodes(step)
         # Page by page: while a query is open, what is written meanwhile piles up beside the file.
         while page := self.store.run(query, step, last, *kinds).fetchall():
-            yield from ((node, json.loads(body)) for node, body in page)
+            whole = ((node, body) for node, body, key, found in page if is_whole(key, body, found))
+            yield from ((node, json.loads(body)) for node, body in whole)
             last = page[-1][0]
 
     def texts(self, step: StepName) -> dict[int, str]:

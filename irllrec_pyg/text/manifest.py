@@ -154,7 +154,8 @@ def _measured(store: Store, step: StepName) -> tuple[float, float] | None:
     prompt, answer = store.run(
         "SELECT avg(json_extract(body, '$.usage.prompt')), "
         "avg(json_extract(body, '$.usage.completion')) FROM (SELECT body FROM nodes "
-        "JOIN answers USING (key) WHERE step = ? AND nodes.kind = 'ok' LIMIT ?)",
+        "JOIN answers USING (key) WHERE step = ? AND nodes.kind = 'ok' "
+        "AND typeof(body) = 'text' AND json_valid(body) LIMIT ?)",
         *(step, SAMPLE),
     ).fetchone()
     return (prompt, answer) if prompt and answer else None

@@ -68,7 +68,7 @@ class Store(Database):
                 raise ValueError("it is not what was written")
             if isinstance(value, list):  # fields by name, a text or a truth
                 raise ValueError("a list")
-        except ValueError as error:
+        except (ValueError, TypeError) as error:  # of another type: bytes
             raise StoreError(f"{self.path}: {DAMAGED} (setting {name!r}: {error}).") from None
         return value
 
@@ -81,7 +81,7 @@ class Store(Database):
     def answer(self, key: bytes) -> Record | None:
         """The answer to a request, or how it failed; ``None`` also where it is damaged."""
         row = self.run("SELECT kind, body, sum FROM answers WHERE key = ?", key).fetchone()
-        return None if row is None or row[2] != checksum(key, row[1]) else json.loads(row[1])
+        return json.loads(row[1]) if row and is_whole(key, *row[1:]) else None
 
     def put(self, key: bytes, record: Record) -> None:
         """Keeps an answer or a failure, which takes the place of an earlier one."""
@@ -140,7 +140,7 @@ class Store(Database):
         """
         with self.transaction():
             rows = self.rows("SELECT key, body, sum FROM answers")
-            bad = [(key,) for key, body, found in rows if found != checksum(key, body)]
+            bad = [row[:1] for row in rows if not is_whole(*row)]
             self.run_many("DELETE FROM answers WHERE key = ?", bad)
             self.run(
                 "UPDATE nodes SET kind = 'open' WHERE kind NOT IN ('open', 'no_text', 'batch') AND "
@@ -204,6 +204,12 @@ def states(counts: Counter[str]) -> dict[str, int]:
 def checksum(key: bytes, body: str) -> int:
     """What an answer is checked by when it is read."""
     return zlib.crc32(body.encode(), zlib.crc32(key))
+
+
+def is_whole(key: Any, body: Any, found: Any) -> bool:
+    """Whether an answer is what was written; damage may change the types as well."""
+    typed = isinstance(key, bytes) and isinstance(body, str)
+    return typed and found == checksum(key, body)
 
 
 def _hash(text: str | bytes) -> bytes:

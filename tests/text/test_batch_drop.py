@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from irllrec_pyg.text import RunStopped, TextPipeline
-from tests.text.conftest import NUM_ITEMS
+from tests.text.conftest import NUM_ITEMS, records
 from tests.text.stub import StubServer
 from tests.text.test_batch_api import STEP, job, write
 
@@ -77,7 +77,7 @@ def test_another_keys_batches_are_not_taken_for_lost(three: TextPipeline, stub: 
     mine = dict(stub.batches)
     stub.batches.clear()
     lines = job(three).drop()
-    assert all(re.search("kept: the server knows no batch of this folder", line) for line in lines)
+    assert all(re.search("kept: the server knows no batch of this step", line) for line in lines)
     assert three.counts(STEP)["batch"] == NUM_ITEMS
     stub.batches.update(mine)
     assert job(three).collect()["ok"] == NUM_ITEMS
@@ -111,3 +111,57 @@ def test_a_batch_that_was_started_but_not_noted_is_kept(
     del stub.batches["batch-0"]
     assert len(job(pipeline).drop(NAMES[0])) == 1
     assert pipeline.counts(STEP)["open"] == NUM_ITEMS
+
+
+def test_failures_that_are_gone_take_no_answers_with_them(
+    pipeline: TextPipeline, stub: StubServer
+) -> None:
+    write(pipeline)
+    job(pipeline).submit()
+    stub.finish_batches(fail_first=True)
+    del stub.files[stub.batches["batch-0"]["error_file_id"]]
+    assert "kept: batch-0 is completed" in job(pipeline).drop()[0]
+    assert job(pipeline).collect() == {"ok": NUM_ITEMS - 1, "failed": 0, "unanswered": 1}
+
+
+@pytest.mark.parametrize("page", [b"<html>\nLog in.\n</html>", b""])
+def test_a_page_in_the_place_of_answers_ends_no_batch(
+    page: bytes, three: TextPipeline, stub: StubServer
+) -> None:
+    file = stub.batches["batch-1"]["output_file_id"]
+    answers, stub.files[file] = stub.files[file], page
+    message = rf"^6 ok.* not of all.*{NAMES[1]}: batch-1: its answers cannot be read"
+    with pytest.raises(RunStopped, match=message):
+        job(three).collect()
+    assert three.counts(STEP)["batch"] == 3
+    stub.files[file] = answers
+    assert job(three).collect()["ok"] == 3
+
+
+def test_a_batch_that_is_listed_but_not_given_is_kept(
+    three: TextPipeline, stub: StubServer
+) -> None:
+    stub.batches["another"] = stub.batches.pop("batch-1")  # by its own name still in the list
+    assert f"{NAMES[1]}: kept: the server lists it, but does not give it" in job(three).drop()
+
+
+def test_batches_of_another_step_may_have_another_key(
+    three: TextPipeline, stub: StubServer
+) -> None:
+    three.store.run("UPDATE batches SET step = 'user_profile' WHERE name = ?", NAMES[0])
+    del stub.batches["batch-1"], stub.batches["batch-2"]
+    lines = job(three).drop()
+    assert all("kept: the server knows no batch of this step" in line for line in lines)
+
+
+def test_a_failure_takes_no_answers_place(pipeline: TextPipeline, stub: StubServer) -> None:
+    write(pipeline)
+    job(pipeline).submit()
+    pipeline.store.run("UPDATE batches SET status = 'collected'")
+    pipeline.store.run("UPDATE nodes SET kind = 'open'")
+    pipeline.run_step(STEP, progress=False)
+    pipeline.store.run("UPDATE batches SET status = 'in_progress'")
+    stub.finish_batches(fail_first=True)
+    assert job(pipeline).collect()["failed"] == 1
+    assert pipeline.run_step(STEP, progress=False)["ok"] == len(records(pipeline.folder))
+    assert {record["kind"] for record in records(pipeline.folder).values()} == {"ok"}

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from irllrec_pyg.text import PipelineError, TextPipeline
+from irllrec_pyg.text import PipelineError, TextPipeline, plan
 from irllrec_pyg.text.database import StoreError
 from irllrec_pyg.text.store import Store
 from tests.text.conftest import NUM_ITEMS
@@ -122,6 +122,20 @@ def test_a_changed_answer_is_asked_again(pipeline: TextPipeline, stub: StubServe
     assert sorted(stub.asked.values()) == [1] * (NUM_ITEMS - 1) + [2]
 
 
+@pytest.mark.parametrize("body", ["CAST(x'7b22ff22' AS TEXT)", "CAST(body AS BLOB)", "'['"])
+def test_an_answer_that_is_no_text_is_one_damaged_answer(
+    body: str, pipeline: TextPipeline, stub: StubServer
+) -> None:
+    pipeline.run_step("item_profile", progress=False)
+    pipeline.store.run(f"UPDATE answers SET body = {body} WHERE rowid = 3")
+    again = TextPipeline(pipeline.source, pipeline.folder, pipeline.chat)
+    assert len(again.texts("item_profile")) == NUM_ITEMS - 1
+    assert len(plan(again)) == len(again.chat) + 1
+    with pytest.warns(UserWarning, match="1 answers in .* were damaged"):
+        assert again.run_step("item_profile", progress=False)["ok"] == NUM_ITEMS
+    assert sum(stub.asked.values()) == NUM_ITEMS + 1
+
+
 @pytest.mark.parametrize("damage", ["head", "text"])
 def test_a_damaged_file_is_named(damage: str, store: Store) -> None:
     with store.transaction():
@@ -221,8 +235,8 @@ def test_a_lease(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     assert store.lease(key(1), "d")
 
 
-@pytest.mark.parametrize("value", ["{", "[1]"])
-def test_a_damaged_setting_names_the_file(store: Store, value: str) -> None:
+@pytest.mark.parametrize("value", ["{", "[1]", b"{}"])
+def test_a_damaged_setting_names_the_file(store: Store, value: str | bytes) -> None:
     store.run("INSERT INTO settings VALUES ('options', ?)", value)
     with pytest.raises(StoreError, match=r"texts\.sqlite: it is damaged.*setting 'options'"):
         store.get("options")
