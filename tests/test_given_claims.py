@@ -44,3 +44,10 @@ def test_the_table_is_what_was_measured(row):
     assert float(change.removesuffix(" %")) == pytest.approx(
         100 * (found[2] / found[1] - 1), abs=0.05
     )
+
+
+def test_the_page_of_models_tells_the_same():
+    page = (RESULTS.parents[1] / "docs" / "models" / "closed-forms.md").read_text(encoding="utf-8")
+    change = {row[0]: row[5] for row in ROWS if row[1] == "ndcg@20"}
+    told = f"{change['amazon']}, {change['yelp']} and {change['movie']} of ndcg@20"
+    assert told in " ".join(page.split())
