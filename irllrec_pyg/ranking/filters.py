@@ -141,7 +141,10 @@ def _check_condition(where: str) -> None:
     try:
         tree = ast.parse(re.sub(r"`[^`]*`", "column", where.strip()), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise ValueError(f"'where' is no condition such as 'price < 20': {where!r}.") from None
+        raise ValueError(
+            f"'where' is no condition such as 'price < 20': {where!r}. A column with a space in its "
+            "name stands in backticks: `in stock` == True."
+        ) from None
     for node in ast.walk(tree):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult) and _has_text(node):
             raise ValueError(f"'where' may not multiply texts, got {where!r}.")  # to fill memory
