@@ -142,8 +142,8 @@ def _check_condition(where: str) -> None:
         tree = ast.parse(re.sub(r"`[^`]*`", "column", where.strip()), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise ValueError(
-            f"'where' is no condition such as 'price < 20': {where!r}. A column with a space in its "
-            "name stands in backticks: `in stock` == True."
+            f"'where' is no condition such as 'price < 20': {where!r}. A column with a space in "
+            "its name stands in backticks: `in stock` == True."
         ) from None
     for node in ast.walk(tree):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult) and _has_text(node):
