@@ -15,6 +15,9 @@ import scipy.sparse as sp
 import torch
 from torch_geometric.data import HeteroData
 
+import irllrec_pyg.linear
+import irllrec_pyg.nn  # noqa: F401
+from irllrec_pyg import registry
 from irllrec_pyg.datasets import IRLLRecDataset
 
 NUM_USERS, NUM_ITEMS = 12, 9
@@ -24,6 +27,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     r"""Skips what is marked ``cuda`` where there is none."""
     if item.get_closest_marker("cuda") and not torch.cuda.is_available():
         pytest.skip("needs a GPU with CUDA")
+
+
+@pytest.fixture(autouse=True)
+def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    r"""What a test registers is forgotten after it, so that no other test lists it."""
+    copy = {kind: dict(classes) for kind, classes in registry._classes.items()}
+    monkeypatch.setattr(registry, "_classes", copy)
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from irllrec_pyg import registry
 from irllrec_pyg.cli import build_parser
 from irllrec_pyg.ranking import evaluate
 
@@ -39,13 +38,6 @@ def bookshop(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def own_registry(monkeypatch):
-    """What a page registers is forgotten after it."""
-    copy = {kind: dict(classes) for kind, classes in registry._classes.items()}
-    monkeypatch.setattr(registry, "_classes", copy)
-
-
 def test_the_first_page_leaves_what_it_says(bookshop):
     assert (bookshop / "runs" / "shop" / "model.safetensors").exists()
     assert (bookshop / "lists.csv").read_text().count("\n") > 1000
@@ -53,7 +45,7 @@ def test_the_first_page_leaves_what_it_says(bookshop):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_page_works(page, bookshop, monkeypatch, own_registry):
+def test_a_page_works(page, bookshop, monkeypatch):
     monkeypatch.chdir(bookshop)
     names = run_page(page)
     if "gat" in names:  # "what it must beat, and does"
