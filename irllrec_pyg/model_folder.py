@@ -23,8 +23,6 @@ from .tensor_file import CheckpointError
 MODEL_FILE, ITEMS_FILE, CARD_FILE = "model.safetensors", "items.csv.gz", "README.md"
 CONFIG_FILE, RESULT_FILE, ORIGIN_FILE = "config.yaml", "result.json", "provenance.json"
 Found = TypeVar("Found")
-#: What stands for "no value" in columns of numbers and truths.
-EMPTY = ("", "nan", "na", "n/a", "none", "null")
 
 
 def save_folder(
@@ -94,11 +92,7 @@ def load_folder(path: str | Path, dataset: GraphDataset | None = None) -> Ranker
     if hasattr(dataset, "embed_items"):
         ranker.text_encoder = dataset
     if (folder / ITEMS_FILE).exists():
-        table = read_table(folder / ITEMS_FILE, ["item"]).drop_duplicates("item").set_index("item")
-        ids = range(ranker.num_items) if ranker.item_ids is None else ranker.item_ids
-        by_text = {str(value): value for value in ids}
-        table = table[table.index.isin(list(by_text))].apply(typed)
-        ranker.item_table = table.set_axis(table.index.map(by_text.get).rename("item"))
+        ranker.item_table = read_table(folder / ITEMS_FILE, ["item"])
     return ranker
 
 
@@ -115,20 +109,6 @@ def _load(file: Path, data: HeteroData | None) -> Ranker:
         return ranker
     model.info = ranker.info
     return model
-
-
-def typed(column: "pd.Series[Any]") -> "pd.Series[Any]":
-    """A column of text as numbers or truths where every value is one or none; ``007`` is text."""
-    words = column.str.strip().str.lower()
-    full = column[~words.isin(EMPTY)]
-    words = words[full.index]
-    if len(full) and words.isin(["true", "false"]).all():
-        typed: pd.Series[Any] = words.eq("true").reindex(column.index, fill_value=False)
-        return typed
-    numbers = pd.to_numeric(full, errors="coerce")
-    if len(full) and numbers.notna().all() and not full.str.match(r"\s*[+-]?0\d").any():
-        return numbers.reindex(column.index)
-    return column
 
 
 def _why_none(folder: Path) -> str:

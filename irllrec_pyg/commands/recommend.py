@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from ..config import ConfigError
 from ..datasets.tables import read_table
-from ..model_folder import typed
 from ..ranking import Ranker
+from ..ranking.item_table import typed
 from .common import (
     add_data_of_run,
     add_filters,
