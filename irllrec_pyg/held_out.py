@@ -29,10 +29,11 @@ def metrics(
     """
     options: dict[str, Any] = {"k": ranking.k, "metrics": ranking.metrics}
     hidden = ranking.exclude_validation
-    splits = {"test": ("test", hidden), "validation": ("val", False)}
     return {
-        name: by_rules(evaluate, ranker, data, *split, **options) if has_pairs(data, split[0]) else {}
-        for name, split in splits.items()
+        name: by_rules(evaluate, ranker, data, split, hide, **options)
+        if has_pairs(data, split)
+        else {}
+        for name, split, hide in (("test", "test", hidden), ("validation", "val", False))
     }
 
 

@@ -293,8 +293,8 @@ def _is_finished(config: RunConfig, folder: Path, data: HeteroData) -> bool:
     origin = folder / ORIGIN_FILE
     if origin.exists() and read_json(origin).get("data") != hashes(data):
         raise ConfigError(
-            f"{folder} holds a run on other interactions or texts: {config.data.name!r} has changed "
-            "since. Take another folder."
+            f"{folder} holds a run on other interactions or texts: {config.data.name!r} has "
+            "changed since. Take another folder."
         )
     return True
 

@@ -22,10 +22,11 @@ def by_id(table: pd.DataFrame, ids: Sequence[int | str]) -> pd.DataFrame:
     """
     known = {str(value): value for value in ids}
     rows = table.assign(item=table["item"].astype(str)).drop_duplicates("item").set_index("item")
-    rows = rows[rows.index.isin(list(known))]
-    text = [name for name in rows if all(isinstance(value, str) for value in rows[name])]
-    found = rows.assign(**{name: typed(rows[name]) for name in text})
-    return found.set_axis(found.index.map(known.get).rename("item"))
+    rows = rows[rows.index.isin(list(known))].copy()
+    for name in rows:
+        if all(isinstance(value, str) for value in rows[name]):
+            rows[name] = typed(rows[name])
+    return rows.set_axis(rows.index.map(known.get).rename("item"))
 
 
 def typed(column: "pd.Series[Any]") -> "pd.Series[Any]":
