@@ -1,7 +1,7 @@
 """Pages of the repository that lie outside of ``docs``, on the site too; hooks of MkDocs.
 
-A link is written as it works in the repository, ``../../benchmarks/results/README.md`` from a how-to.
-On the site such a page is beside those of ``docs``; a link to what the site does not have is text.
+A link is written as it works in the repository, such as ``../../benchmarks/results/README.md``.
+On the site such a page is beside those of ``docs``; a link to what the site lacks is text.
 """
 
 import posixpath
