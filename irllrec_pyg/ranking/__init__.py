@@ -11,6 +11,7 @@ from .metrics import LIST_METRICS, USER_METRICS
 from .plots import plot_intents, plot_profile
 from .ranker import Ranker
 from .rerank import Rerank
+from .weights import learn_weights
 
 __all__ = [
     "LIST_METRICS",
@@ -26,6 +27,7 @@ __all__ = [
     "Rerank",
     "evaluate",
     "evaluate_users",
+    "learn_weights",
     "plot_intents",
     "plot_profile",
 ]

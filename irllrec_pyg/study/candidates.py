@@ -13,7 +13,7 @@ from ..datasets.interactions import from_interactions
 from ..linear import LinearModel
 from ..nn.features import MissingTextError
 from ..published import published_grid
-from ..ranking import Blend, Ranker, Rerank
+from ..ranking import Blend, Ranker, Rerank, learn_weights
 from ..registry import lookup
 from .ranges import Range
 
@@ -210,6 +210,15 @@ class BlendCandidate(Candidate):
         paths = list(self.ranges(data))
         alone = [{path: 1.0 if path == part else NOTHING for path in paths} for part in paths]
         return [dict.fromkeys(paths, 1.0), *alone]
+
+    def learned(self, rankers: Sequence[Ranker], data: HeteroData) -> list[Settings]:
+        """Weights to try early: those that tell validation items from others, where that can be
+        learnt; see :func:`learn_weights`.
+        """
+        if len(rankers) < 2 or "split" in data["user"]:  # people who are ranked by their histories
+            return []
+        found = learn_weights(Blend(*rankers), data)
+        return [{path: max(w, NOTHING) for path, w in zip(self.ranges(data), found, strict=True)}]
 
     def blend(self, rankers: Sequence[Ranker], settings: Settings) -> Blend:
         """The parts, in their order, with the weights that were chosen."""

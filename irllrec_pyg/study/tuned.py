@@ -58,7 +58,8 @@ def tuned(
     """Builds a model with the settings that are best on the validation interactions, by ndcg@20.
 
     The parts of an ensemble such as ``"tale"`` are searched one after the other, and then their
-    weights. Without texts of items an ensemble is that of its forms without texts. Of a data set
+    weights: equal ones, those of :func:`irllrec_pyg.ranking.learn_weights`, each part alone, and
+    others. Without texts of items an ensemble is that of its forms without texts. Of a data set
     with cold items, those for validation are ranked among themselves; of one with cold users, those
     for validation get lists by their histories.
 
@@ -171,11 +172,14 @@ class _Search:
     def run(self, candidate: Candidate) -> tuple[Ranker, str, Settings]:
         """The best model, a hash of what was chosen, and what was."""
         data, seed, chosen = self.data, self.seed, list[str]()
+        starts = candidate.starts(data)
         if isinstance(candidate, BlendCandidate):
             parts = [self.run(part) for part in candidate.parts]
             rankers = [ranker for ranker, _, _ in parts]
             # Other settings of the parts make another blend, whose trials say nothing of this one.
             chosen = [part for _, part, _ in parts]
+            if self.trials > 1:
+                starts[1:1] = candidate.learned(rankers, data)
 
             def build(settings: Settings, watch: Watch = None) -> Ranker:
                 return candidate.blend(rankers, settings)
@@ -186,11 +190,13 @@ class _Search:
                 return candidate.fit(data, settings, seed, kept, watch)
 
         own = {**candidate.description, "parts": chosen, "seed": seed if candidate.is_random else 0}
-        best = self._best(candidate, own, build) if self.trials else candidate.starts(data)[0]
+        best = self._best(candidate, own, build, starts) if self.trials else starts[0]
         found = candidate.finished(build(best), data)
         return found, short_hash({**own, "chosen": best}), best
 
-    def _best(self, candidate: Candidate, own: dict[str, Any], build: Any) -> Settings:
+    def _best(
+        self, candidate: Candidate, own: dict[str, Any], build: Any, starts: list[Settings]
+    ) -> Settings:
         """The settings that are best on validation."""
 
         def value(settings: Settings, watch: Watch = None) -> float:
@@ -203,7 +209,7 @@ class _Search:
         journal.parent.mkdir(parents=True, exist_ok=True)
         from .tuning import tune  # needs Optuna, which given settings do not
 
-        starts, trials = candidate.starts(self.data), self.trials
+        trials = self.trials
         if self.sampler == "grid":
             starts = grid(candidate.grid(self.data), TUNING_SEED)
             trials = min(trials, len(starts))

@@ -116,6 +116,11 @@ class Work:
             with self.units.alone(part.unit, wait=True):
                 self.tuned(part)
         data = self.inputs.graph(arm.data, arm.setting, TUNING_SPLIT, arm.text)
+        starts = arm.candidate.starts(data)
+        if isinstance(arm.candidate, BlendCandidate):
+            with self.units.scratch(f"{unit}/parts") as folder:
+                rankers = self._rankers(arm, data, TUNING_SEED, folder)
+            starts[1:1] = arm.candidate.learned(rankers, data)
 
         def value(settings: Settings) -> float:
             return self._run(arm, data, settings, TUNING_SEED, "val", unit)[0].means()[TUNED_BY]
@@ -127,7 +132,7 @@ class Work:
             trials=self.rules.trials,
             seconds=self.rules.seconds,
             seed=TUNING_SEED,
-            starts=arm.candidate.starts(data),
+            starts=starts,
             report=self.report,
         )
         content = {**_names(arm), "split": TUNING_SPLIT, **tuning._asdict(), **self.origin}
@@ -174,6 +179,10 @@ class Work:
         candidate = arm.candidate
         if not isinstance(candidate, BlendCandidate):
             return candidate.fit(data, settings, seed, folder)
+        return candidate.blend(self._rankers(arm, data, seed, folder), settings)
+
+    def _rankers(self, arm: Arm, data: HeteroData, seed: int, folder: Path) -> list[Ranker]:
+        """The parts of a blend, as they were tuned."""
         unit, known, rankers = self._fitted
         if unit != arm.unit or known is not data:
             rankers = [
@@ -185,7 +194,7 @@ class Work:
             # The trials of a weight share the parts; reported runs have a graph each.
             kept = seed == TUNING_SEED
             self._fitted = (arm.unit, data, rankers) if kept else ("", None, [])
-        return candidate.blend(rankers, settings)
+        return rankers
 
     def _chosen(self, arm: Arm) -> Settings:
         settings: Settings = (self.units.read(f"{arm.unit}/tuning") or {})["settings"]

@@ -1,5 +1,6 @@
 r"""One model with the best of the settings that were tried, by hand on the same graph."""
 
+import json
 import subprocess
 import sys
 import time
@@ -14,12 +15,14 @@ from irllrec_pyg import from_interactions
 from irllrec_pyg.checkpoint import load_ranker, save_ranker
 from irllrec_pyg.config import ConfigError
 from irllrec_pyg.linear import EASE
-from irllrec_pyg.ranking import Blend, evaluate
+from irllrec_pyg.ranking import Blend, evaluate, learn_weights
 
 pytest.importorskip("optuna")
 from irllrec_pyg.study.arms import read_candidate
+from irllrec_pyg.study.candidates import NOTHING
 from irllrec_pyg.study.measure import measure
 from irllrec_pyg.study.tuned import tuned
+from irllrec_pyg.study.tuning import open_journal
 
 
 @pytest.fixture
@@ -59,6 +62,20 @@ def test_an_ensemble_is_tuned_saved_and_ranks(shop, tmp_path, monkeypatch):
     monkeypatch.setattr("irllrec_pyg.study.tuned.measure", None)
     again = tuned("tale", shop, trials=3, folder=tmp_path / "search")
     assert again.config == model.config
+
+
+def test_learnt_weights_are_tried_after_equal_ones(shop, tmp_path):
+    """Two trials are equal weights and what softmax regression finds."""
+    mixed = read_candidate("mixed", {"blend": ["ease", "popularity", "item-knn"]})
+    model = tuned(mixed, shop, trials=2, folder=tmp_path)
+    (journal,) = tmp_path.glob("*/mixed-*.log")
+    tried = [trial.user_attrs["settings"] for trial in open_journal(journal).trials]
+    learnt = [max(weight, NOTHING) for weight in learn_weights(Blend(*model.rankers()), shop)]
+    assert [list(json.loads(one).values()) for one in tried] == [
+        [1.0, 1.0, 1.0],
+        pytest.approx(learnt),
+    ]
+    assert min(learnt) < 1
 
 
 def test_without_texts_the_ensemble_is_that_of_its_other_forms(shop):
