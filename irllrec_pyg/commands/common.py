@@ -115,16 +115,26 @@ def ids_of(ranker: Ranker, side: str, texts: Iterable[str]) -> list[int | str]:
     Raises:
         ConfigError: If one is unknown; it is named, with the nearest ones.
     """
+    known, unknown = known_ids(ranker, side, texts)
+    if unknown:
+        raise ConfigError(unknown_id(ranker, side, unknown[0]))
+    return known
+
+
+def known_ids(ranker: Ranker, side: str, texts: Iterable[str]) -> tuple[list[int | str], list[str]]:
+    """Ids as of :func:`ids_of`, and those that are unknown."""
     by_text = {str(value): value for value in ranker.ids(side)}
-    found = []
-    for text in split_list(texts, by_text):
-        if text not in by_text:
-            first = ", ".join(map(str, list(by_text)[:5]))
-            alike = [name for name in by_text if name.lstrip("0") == text.lstrip("0")][:1]
-            hint = f"did you mean {alike[0]!r}?" if alike else f"there are {first}, …"
-            raise ConfigError(f"Unknown {side} {text!r}; {hint}")
-        found.append(by_text[text])
-    return found
+    asked = split_list(texts, by_text)
+    known = [by_text[text] for text in asked if text in by_text]
+    return known, [text for text in asked if text not in by_text]
+
+
+def unknown_id(ranker: Ranker, side: str, text: str) -> str:
+    """What is said of an id that a model does not have."""
+    names = list(map(str, ranker.ids(side)))
+    alike = [name for name in names if name.lstrip("0") == text.lstrip("0")][:1]
+    hint = f"did you mean {alike[0]!r}?" if alike else f"there are {', '.join(names[:5])}, …"
+    return f"Unknown {side} {text!r}; {hint}"
 
 
 def add_data_of_run(parser: argparse.ArgumentParser, what: str) -> None:

@@ -7,10 +7,12 @@
     irllrec recommend runs/shop --all --max-per author=2 --diversity 0.3 --out - | head
 
 The folder is all that is needed: neither data nor texts. What the data set knows of a user is left
-out of the list; a list is shorter where nothing else is left.
+out of the list; a list is shorter where nothing else is left. Where some of --user are unknown, the
+others get their lists, the unknown are named on the error output, and the exit status is 3.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -31,22 +33,28 @@ from .common import (
     check_out,
     filters_of,
     history_of,
-    ids_of,
+    known_ids,
     limit_threads,
     load,
     positive,
     show,
+    unknown_id,
     with_titles,
 )
 
 BLOCK = 1024  # users whose lists are made before the bar moves
+INCOMPLETE = 3  # exit status where some got no list
+NAMED = 5  # unknown users that are named one by one
+MEND = "Whom the model does not know gets a list by what they have: --history ITEMS."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     add_run(parser)
     who = parser.add_mutually_exclusive_group(required=True)
-    who.add_argument("--user", nargs="+", metavar="ID", help="of users of the data set")
+    who.add_argument(
+        "--user", nargs="+", metavar="ID", help="of users of the data set; unknown ones are named"
+    )
     who.add_argument("--all", action="store_true", help="every user of the data set")
     add_history(parser, who)
     parser.add_argument(
@@ -86,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
         ranker.item_table = pd.concat([ranker.item_table, new.set_index("item").apply(typed)])
     filters = filters_of(args, ranker)
     exclude = None if args.exclude == "none" else args.exclude
+    unknown: list[str] = []
     if args.history:
         history, weights = history_of(args, ranker)
         table = ranker.recommend(
@@ -93,16 +102,28 @@ def run(args: argparse.Namespace) -> int:
         )
         table = table.drop(columns="user")
     else:
-        users = everyone(ranker) if args.all else ids_of(ranker, "user", args.user)
+        if args.all:
+            users = everyone(ranker)
+        else:
+            users, unknown = known_ids(ranker, "user", args.user)
         if not users:
-            raise ConfigError("--user must be ids of users, got none.")
+            raise ConfigError(
+                f"{unknown_id(ranker, 'user', unknown[0])} {MEND}"
+                if unknown
+                else "--user must be ids of users, got none."
+            )
         blocks = [users[at : at + BLOCK] for at in range(0, len(users), BLOCK)]
         bar = tqdm(blocks, unit="block of users", disable=len(blocks) < 2)
         table = pd.concat(
             ranker.recommend(block, args.k, exclude, filters=filters) for block in bar
         )
     show(with_titles(table, ranker), args.out)
-    return 0
+    for text in unknown[:NAMED]:
+        print(f"irllrec recommend: {unknown_id(ranker, 'user', text)}", file=sys.stderr)
+    if unknown:
+        more = f" {len(unknown) - NAMED} more are unknown." if len(unknown) > NAMED else ""
+        print(f"irllrec recommend: no list for {len(unknown)}.{more} {MEND}", file=sys.stderr)
+    return INCOMPLETE if unknown else 0
 
 
 def everyone(ranker: Ranker) -> list[int | str]:

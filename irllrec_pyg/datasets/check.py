@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from .safe_pickle import DataFileError
-from .tables import KINDS, find_table, k_core, largest_core, place, read_table
+from .tables import KINDS, find_table, k_core, largest_core, read_table
 from .times import time_kind
 
 SHOWN = 3  # rows that a message names

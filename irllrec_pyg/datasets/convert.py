@@ -33,9 +33,7 @@ class LeftOut(NamedTuple):
 
     def __str__(self) -> str:
         said = ((self.without_id, "without an id"), (self.repeated, "whose id is there already"))
-        return " and ".join(
-            f"{count} row{'s' * (count > 1)} {why}" for count, why in said if count
-        )
+        return " and ".join(f"{count} row{'s' * (count > 1)} {why}" for count, why in said if count)
 
 
 def clean_table(
@@ -142,8 +140,8 @@ def with_given_split(table: pd.DataFrame, name: str) -> HeteroData:
     if wrong.any():
         row = table.index[wrong][0]
         raise DataFileError(
-            f"interactions, {table.index.name} {row}: 'split' must be one of {', '.join(SPLITS)}, got "
-            f"{table['split'][row]!r} ({int(wrong.sum())} such rows)."
+            f"interactions, {table.index.name} {row}: 'split' must be one of {', '.join(SPLITS)}, "
+            f"got {table['split'][row]!r} ({int(wrong.sum())} such rows)."
         )
     ids = {side: sorted(table[side].unique()) for side in ("user", "item")}
     codes = {

@@ -42,11 +42,10 @@ def time_order(column: "pd.Series[Any]", name: str, file: Path | None = None) ->
     kinds = [time_kind(value) for value in values]
     for row, kind in enumerate(kinds):
         if kind is None or kind != kinds[0]:
-            what = (
-                "must be a number, a date or an ISO 8601 text"
-                if kind is None
-                else f"must be a {kinds[0]} like {_counted(column)} {column.index[0]} ({values[0]!r})"
-            )
+            what = "must be a number, a date or an ISO 8601 text"
+            if kind is not None:
+                first = f"{_counted(column)} {column.index[0]} ({values[0]!r})"
+                what = f"must be a {kinds[0]} like {first}"
             raise _error(column, row, name, what, file)
     if kinds[0] == "number":
         return _ranks([_number(value) for value in values])

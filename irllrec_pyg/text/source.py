@@ -168,8 +168,8 @@ class TrainingTexts:
             if user is None or item is None or not self._is_training(user, item):
                 if outside == "error":
                     raise LeakageError(
-                        f"{counted.capitalize()} {row} of the reviews table is about user {raw_user!r} and item "
-                        f"{raw_item!r}, who are not a pair of the training split: a text made "
+                        f"{counted.capitalize()} {row} of the reviews table is about user "
+                        f"{raw_user!r} and item {raw_item!r}, who are not a pair of the training split: a text made "
                         "from it would leak what is to be predicted. Hand over training reviews "
                         "only, or pass outside='drop' (--drop-outside-training) to leave such "
                         "rows out."

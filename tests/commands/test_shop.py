@@ -59,6 +59,24 @@ def test_lists_are_written_with_titles_and_owners_ids(run_folder, tmp_path, caps
     assert some["user"].tolist() == ["0001"] * 2 + ["用户-2"] * 2
 
 
+def test_users_who_are_known_get_their_lists_beside_unknown_ones(run_folder, tmp_path, capsys):
+    out = tmp_path / "lists.csv"
+    ask = ["recommend", str(run_folder), "--k", "2", "--out", str(out), "--user"]
+    strangers = [f"x{at}" for at in range(7)]
+    assert main([*ask, "1", "0001", *strangers, "用户-2"]) == 3
+    assert pd.read_csv(out, dtype=str)["user"].tolist() == ["0001"] * 2 + ["用户-2"] * 2
+    said = capsys.readouterr().err
+    assert "Unknown user '1'; did you mean '0001'?" in said
+    assert "Unknown user 'x3'" in said
+    assert "no list for 8. 3 more are unknown. " in said
+    assert "--history ITEMS" in said
+    out.unlink()
+    assert main([*ask, "nobody"]) == 2
+    assert "Unknown user 'nobody'" in (said := capsys.readouterr().err)
+    assert "--history ITEMS" in said
+    assert not out.exists()
+
+
 def test_lists_keep_to_rules_for_people_that_nobody_knows(run_folder, capsys):
     ask = ["recommend", str(run_folder), "--history", "é0,004", "--k", "5", "--out", "-"]
     rules = ["--where", "price < 30 and in_stock == True", "--max-per", "author=1", "--deny", "008"]
@@ -129,7 +147,7 @@ def test_a_result_without_fields_is_one_line(run_folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("recommend {run} --user 1", "Unknown user '1'; did you mean '0001'?"),
+        ("recommend {run} --user 1", "did you mean '0001'? Whom the model does not"),
         ("recommend {run} --user 0001 --allow ,", "--allow must be ids of items, got none"),
         ("recommend {run} --user 0001 --where pric<3", "no column 'pric'"),
         ("recommend {run} --user 0001 --max-per author", "--max-per must be COLUMN=N"),
