@@ -10,6 +10,8 @@ sentence below the table says so.
 import argparse
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from ..config import ConfigError
 from ..ranking import Ranker
 from .common import (
@@ -44,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--by",
         choices=["history", "intents", "parts", "words"],
-        help="kind of reasons (default: what the model has first of intents, parts and history)",
+        help="kind of reasons, of an ensemble those of its parts (default: first of intents, parts "
+        "and history, and all others)",
     )
     add_data_of_run(parser, "for reasons by intents or words, which its texts are needed for")
     add_out(parser)
@@ -59,14 +62,13 @@ def run(args: argparse.Namespace) -> int:
     except NotImplementedError as error:
         hint = "" if args.with_data else " Some reasons need the data set: add --with-data."
         raise ConfigError(f"{error}{hint}") from None
+    parts = found.every_part()
     if args.out is not None:
-        show(with_titles(found.table, ranker), args.out)
+        tables = [one.table.assign(part=name) for name, one in {"": found, **parts}.items()]
+        show(with_titles(pd.concat(tables), ranker), args.out)
         return 0
     _print(found, ranker)
-    values = dict(zip(found.table["reason"], found.table["value"], strict=True))
-    for name, part in found.parts.items():
-        if values.get(name) == 0:  # a part of a blend that has no share in it
-            continue
+    for name, part in parts.items():
         print(f"\n{name}")
         _print(part, ranker)
     return 0

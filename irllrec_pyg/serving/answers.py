@@ -103,8 +103,7 @@ def explain(served: Served, request: m.ExplainRequest, limits: Limits) -> dict[s
         found = served.ranker.explain(history=own.items, weights=own.weights, **options)
     else:
         found = served.ranker.explain(request.user, **options)
-    parts: dict[str, Any] = {}
-    _add_parts(found, "", parts)
+    parts = {name: _explanation(part) for name, part in found.every_part().items()}
     return {"version": served.version, **_explanation(found), "parts": parts}
 
 
@@ -203,12 +202,6 @@ def _explanation(found: Explanation) -> dict[str, Any]:
         "text": found.text,
         "reasons": reasons,
     }
-
-
-def _add_parts(found: Explanation, prefix: str, parts: dict[str, Any]) -> None:
-    for name, part in found.parts.items():
-        parts[prefix + name] = _explanation(part)
-        _add_parts(part, f"{prefix}{name}/", parts)
 
 
 def _finite(value: float) -> float | None:

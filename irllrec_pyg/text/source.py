@@ -169,7 +169,8 @@ class TrainingTexts:
                 if outside == "error":
                     raise LeakageError(
                         f"{counted.capitalize()} {row} of the reviews table is about user "
-                        f"{raw_user!r} and item {raw_item!r}, who are not a pair of the training split: a text made "
+                        f"{raw_user!r} and item {raw_item!r}, who are not a pair of the training "
+                        "split: a text made "
                         "from it would leak what is to be predicted. Hand over training reviews "
                         "only, or pass outside='drop' (--drop-outside-training) to leave such "
                         "rows out."

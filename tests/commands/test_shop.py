@@ -8,9 +8,10 @@ from io import StringIO
 import pandas as pd
 import pytest
 
-from irllrec_pyg import RunConfig, load_folder
+from irllrec_pyg import RunConfig, load_folder, save_folder
 from irllrec_pyg.cli import main
 from irllrec_pyg.commands.common import ids_of
+from irllrec_pyg.datasets.config import DataConfig
 
 
 def read(text):
@@ -229,6 +230,38 @@ def test_new_items_keep_to_rules_on_numbers(shop, tmp_path, capsys):
     listed = capsys.readouterr().out
     assert "new-1" in listed
     assert "new-2" not in listed
+
+
+def test_command_and_server_explain_an_ensemble_alike(shop, tmp_path, capsys):
+    pytest.importorskip("prometheus_client")
+    from irllrec_pyg.linear import EASE, TextMean
+    from irllrec_pyg.ranking import Blend
+    from irllrec_pyg.serving import Limits, Shelf, answers, messages
+
+    dataset = DataConfig.at(str(shop), encoder="words").open()
+    blend = Blend(EASE(dataset[0]), TextMean(dataset[0]), weights=(1, 3))
+    folder = tmp_path / "run"
+    save_folder(blend, folder, dataset.items)
+    config = RunConfig.of("tale", "clean", {"data.encoder": "words"}, shop.parent)
+    config.save(folder / "config.yaml")
+    ask = ["explain", str(folder), "--user", "0001", "--item", "004"]
+    for by in ([], ["--by", "words"]):
+        assert main([*ask, *by, "--with-data", "--out", "-"]) == 0
+        table = pd.read_csv(StringIO(capsys.readouterr().out), keep_default_na=False)
+        served = Shelf(lambda: load_folder(folder, dataset)).current
+        request = messages.ExplainRequest(user="0001", item="004", by=by[1] if by else None)
+        answer = answers.explain(served, request, Limits())
+        parts = {"": answer, **answer["parts"]}
+        assert list(dict.fromkeys(table["part"])) == list(parts)
+        for name, own in table.groupby("part"):
+            assert own["reason"].tolist() == [one["reason"] for one in parts[name]["reasons"]]
+        reasons = table.loc[table["part"] == ("TextMean" if by else "TextMean/words"), "reason"]
+        assert "word 'cooking'" in set(reasons)
+    assert main([*ask, "--with-data"]) == 0
+    printed = capsys.readouterr().out
+    assert "\nTextMean/words\n" in printed
+    assert main([*ask, "--by", "words"]) == 2
+    assert "add --with-data" in capsys.readouterr().err
 
 
 def test_a_core_that_leaves_some_out_is_told(shop, tmp_path, capsys, caplog):
