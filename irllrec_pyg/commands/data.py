@@ -30,6 +30,7 @@ from ..datasets.convert import (
     clean_table,
     graph_tables,
     with_given_split,
+    write_columns,
     write_table,
 )
 from ..datasets.formats import PROFILES
@@ -181,6 +182,7 @@ def _from_file(args: argparse.Namespace, source: Path, out: Path) -> dict[str, L
         items, left_out[str(args.items)] = clean_table(args.items, {"item": key}, "item")
         write_table(items, out / "items.csv")
     write_table(table, out / "interactions.csv")
+    write_columns(out, columns)
     return left_out
 
 

@@ -3,7 +3,7 @@
     irllrec recommend runs/shop --user ann 007
     irllrec recommend runs/shop --all --k 10 --out lists.parquet
     irllrec recommend runs/shop --history 00042,00107 --where "price < 20 and in_stock == True"
-    irllrec recommend runs/shop --user ann --new arrivals.csv --with-data
+    irllrec recommend runs/shop --user ann --new arrivals.csv --item isbn --with-data
     irllrec recommend runs/shop --all --max-per author=2 --diversity 0.3 --out - | head
 
 The folder is all that is needed: neither data nor texts. What the data set knows of a user is left
@@ -19,6 +19,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from ..config import ConfigError
+from ..datasets.convert import item_column
+from ..datasets.table import TableDataset
 from ..datasets.tables import read_table
 from ..model_folder import typed
 from ..ranking import Ranker
@@ -75,6 +77,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="table of items that the model does not know, as items.csv: they are listed by their "
         "texts; with --with-data",
     )
+    parser.add_argument(
+        "--item",
+        metavar="COLUMN",
+        help="of --new, with the items' ids (default: as in the file that 'irllrec data convert' "
+        "made the data set of, else item)",
+    )
     add_data_of_run(parser, "for --new")
     add_out(parser)
     add_threads(parser)
@@ -84,14 +92,12 @@ def run(args: argparse.Namespace) -> int:
     """Prints or writes the lists."""
     check_out(args.out)
     check_history(args)
+    if args.item and not args.new:
+        raise ConfigError("--item belongs to --new; 'irllrec explain' is about one item.")
     limit_threads(args)
     ranker = load(args.run_folder, args)
     if args.new:
-        if ranker.text_encoder is None:
-            raise ConfigError("--new needs the encoder of the data set's texts: add --with-data.")
-        new = read_table(args.new, ["item"])
-        ranker.add_items(new)
-        ranker.item_table = pd.concat([ranker.item_table, new.set_index("item").apply(typed)])
+        _add_new(args, ranker)
     filters = filters_of(args, ranker)
     exclude = None if args.exclude == "none" else args.exclude
     unknown: list[str] = []
@@ -124,6 +130,23 @@ def run(args: argparse.Namespace) -> int:
         more = f" {len(unknown) - NAMED} more are unknown." if len(unknown) > NAMED else ""
         print(f"irllrec recommend: no list for {len(unknown)}.{more} {MEND}", file=sys.stderr)
     return INCOMPLETE if unknown else 0
+
+
+def _add_new(args: argparse.Namespace, ranker: Ranker) -> None:
+    """Adds the items of ``--new``, with their columns."""
+    if not isinstance(ranker.text_encoder, TableDataset):
+        raise ConfigError("--new needs the encoder of the data set's texts: add --with-data.")
+    table = read_table(args.new)
+    column = args.item or item_column(Path(ranker.text_encoder.raw_dir), table)
+    if column not in table:
+        raise ConfigError(
+            f"{args.new} has no column {column!r}; its columns are {', '.join(table.columns)}. "
+            "Name that of the ids: --item COLUMN."
+        )
+    new = read_table(args.new, [column])  # none of them empty
+    new = new.drop(columns={"item"} & {*new} - {column}).rename(columns={column: "item"})
+    ranker.add_items(new)
+    ranker.item_table = pd.concat([ranker.item_table, new.set_index("item").apply(typed)])
 
 
 def everyone(ranker: Ranker) -> list[int | str]:

@@ -1,5 +1,6 @@
 r"""Data sets from one form into another, with the owner's ids: tables, and the published layout."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ import torch
 from torch_geometric.data import HeteroData
 
 from ..edges import EDGE_TYPE, PAIRS
-from ..files import atomic_path
+from ..files import atomic_path, write_text
 from .formats import Interactions, build_data, unique_pairs
 from .safe_pickle import DataFileError
 from .tables import KINDS, find_table, read_table
@@ -18,6 +19,8 @@ from .tables import KINDS, find_table, read_table
 #: Names of the splits in a column ``split`` of a table of interactions.
 SPLITS = ("train", "val", "test")
 PROFILE = "profile"
+#: Beside tables that were converted: what their columns were called, for tables that come later.
+COLUMNS_FILE = "columns.json"
 
 
 class LeftOut(NamedTuple):
@@ -70,6 +73,26 @@ def clean_table(
     table = table[full]
     again = table.duplicated(once) if once else pd.Series(False, index=table.index)
     return table[~again], LeftOut(int((~full).sum()), int(again.sum()))
+
+
+def write_columns(folder: Path, columns: Mapping[str, str]) -> None:
+    r"""Writes what ``user``, ``item`` and ``time`` were called in the file that was converted."""
+    write_text(folder / COLUMNS_FILE, json.dumps(dict(columns), ensure_ascii=False))
+
+
+def item_column(folder: Path, table: pd.DataFrame) -> str:
+    r"""The column of items' ids in a table that belongs to a folder of tables: called as in the
+    file of which the folder was made, else ``item``.
+
+    Raises:
+        DataFileError: If what the folder knows of it is damaged.
+    """
+    file = folder / COLUMNS_FILE
+    try:
+        name = json.loads(file.read_text(encoding="utf-8"))["item"] if file.exists() else "item"
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataFileError(f"{file} is damaged ({error!r}); delete it.") from None
+    return str(name) if name in table else "item"
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:

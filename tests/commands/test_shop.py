@@ -232,6 +232,40 @@ def test_new_items_keep_to_rules_on_numbers(shop, tmp_path, capsys):
     assert "new-2" not in listed
 
 
+def test_new_items_are_read_by_the_name_that_the_data_had(shop, tmp_path, capsys):
+    orders, books = tmp_path / "orders.csv", tmp_path / "books.csv"
+    for name, own in (("interactions", orders), ("items", books)):
+        pd.read_csv(shop / f"{name}.csv", dtype=str).rename(columns={"item": "isbn"}).to_csv(
+            own, index=False
+        )
+    data, run = str(tmp_path / "data"), str(tmp_path / "run")
+    assert (
+        main(["data", "convert", str(orders), data, "--item", "isbn", "--items", str(books)]) == 0
+    )
+    options = ["--model", "text-mean", "--trials", "0", "--encoder", "words", "--quiet"]
+    assert main(["train", "--data", data, "--out", run, *options]) == 0
+    new = tmp_path / "new.csv"
+    ask = ["recommend", run, "--user", "0001", "--k", "99", "--with-data", "--out", "-"]
+    for text, more in (
+        ("isbn,item,title\nnew-1,7,the black gate\n", []),
+        ("item,title\nnew-1,the black gate\n", []),
+        ("ean,isbn,title\nnew-1,7,the black gate\n", ["--item", "ean"]),
+    ):
+        new.write_text(text)
+        capsys.readouterr()
+        assert main([*ask, "--new", str(new), *more]) == 0
+        assert {"new-1"} < set(read(capsys.readouterr().out)["item"])
+    new.write_text("ean,title\nnew-1,the black gate\n")
+    assert main([*ask, "--new", str(new)]) == 2
+    assert "its columns are ean, title. Name that of the ids: --item" in capsys.readouterr().err
+    new.write_text("isbn,title\nnew-1,x\n,y\n")
+    assert main([*ask, "--new", str(new)]) == 2
+    assert "new.csv, line 3: column 'isbn' is empty" in capsys.readouterr().err
+    assert main([*ask, "--item", "isbn"]) == 2
+    assert "--item belongs to --new" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:.*have no text")
 def test_command_and_server_explain_an_ensemble_alike(shop, tmp_path, capsys):
     pytest.importorskip("prometheus_client")
     from irllrec_pyg.linear import EASE, TextMean
