@@ -18,13 +18,12 @@ from .model_card import card
 from .nn.embedding_recommender import EmbeddingRecommender
 from .nn.features import MissingTextError
 from .ranking import Ranker
+from .ranking.item_table import typed
 from .tensor_file import CheckpointError
 
 MODEL_FILE, ITEMS_FILE, CARD_FILE = "model.safetensors", "items.csv.gz", "README.md"
 CONFIG_FILE, RESULT_FILE, ORIGIN_FILE = "config.yaml", "result.json", "provenance.json"
 Found = TypeVar("Found")
-#: What stands for "no value" in columns of numbers and truths.
-EMPTY = ("", "nan", "na", "n/a", "none", "null")
 
 
 def save_folder(
@@ -115,20 +114,6 @@ def _load(file: Path, data: HeteroData | None) -> Ranker:
         return ranker
     model.info = ranker.info
     return model
-
-
-def typed(column: "pd.Series[Any]") -> "pd.Series[Any]":
-    """A column of text as numbers or truths where every value is one or none; ``007`` is text."""
-    words = column.str.strip().str.lower()
-    full = column[~words.isin(EMPTY)]
-    words = words[full.index]
-    if len(full) and words.isin(["true", "false"]).all():
-        typed: pd.Series[Any] = words.eq("true").reindex(column.index, fill_value=False)
-        return typed
-    numbers = pd.to_numeric(full, errors="coerce")
-    if len(full) and numbers.notna().all() and not full.str.match(r"\s*[+-]?0\d").any():
-        return numbers.reindex(column.index)
-    return column
 
 
 def _why_none(folder: Path) -> str:

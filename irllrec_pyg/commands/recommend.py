@@ -22,8 +22,8 @@ from ..config import ConfigError
 from ..datasets.convert import item_column
 from ..datasets.table import TableDataset
 from ..datasets.tables import read_table
-from ..model_folder import typed
 from ..ranking import Ranker
+from ..ranking.item_table import typed, with_rows
 from .common import (
     add_data_of_run,
     add_filters,
@@ -146,7 +146,10 @@ def _add_new(args: argparse.Namespace, ranker: Ranker) -> None:
     new = read_table(args.new, [column])  # none of them empty
     new = new.drop(columns={"item"} & {*new} - {column}).rename(columns={column: "item"})
     ranker.add_items(new)
-    ranker.item_table = pd.concat([ranker.item_table, new.set_index("item").apply(typed)])
+    rows, known = new.set_index("item"), ranker.item_table
+    ranker.item_table = (
+        rows.apply(typed) if known is None else with_rows(known, rows.to_dict("index"))
+    )
 
 
 def everyone(ranker: Ranker) -> list[int | str]:

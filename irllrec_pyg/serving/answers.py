@@ -124,6 +124,23 @@ def add_items(shelf: Shelf, request: m.AddItemsRequest, limits: Limits) -> dict[
     }
 
 
+def change_items(shelf: Shelf, request: m.ChangeItemsRequest, limits: Limits) -> dict[str, Any]:
+    """Gives columns of items other values.
+
+    Raises:
+        ConfigError: If there are too many, or an item is named twice.
+        KeyError: If an item is unknown; nothing has changed then.
+        ValueError: If there is no such column, or a value is of another kind; nothing has changed.
+    """
+    check_count(request.items, limits.max_batch, "'items'", "max-batch")
+    served = shelf.change_items([item.model_dump() for item in request.items])
+    return {
+        "version": served.version,
+        "changed": len(request.items),
+        "items": served.ranker.num_items,
+    }
+
+
 def filters(rules: m.Rules | None, served: Served, limits: Limits) -> Filters | None:
     """Rules of a request.
 
