@@ -83,7 +83,13 @@ def create_app(
         responses=m.PROBLEMS,
     )
     app.state.shelf, app.state.metrics = shelf, Metrics(shelf)
-    app.add_middleware(Guard, metrics=app.state.metrics, max_body=limits.max_body, key=key)
+    app.add_middleware(
+        Guard,
+        metrics=app.state.metrics,
+        max_body=limits.max_body,
+        max_seconds=limits.max_seconds,
+        key=key,
+    )
     _add_errors(app)
     _add_routes(app, shelf, limits)
     _add_changes(app, shelf, limits)
@@ -225,7 +231,7 @@ def _add_errors(app: FastAPI) -> None:
         if error.status_code in (404, 405):
             what = f"{request.method} {request.url.path}"[:LONGEST]
             return problem(error.status_code, f"There is no {what}; /docs says what there is.")
-        return problem(error.status_code, str(error.detail))
+        return problem(error.status_code, str(error.detail), error.headers)
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> JSONResponse:
