@@ -10,27 +10,19 @@ sentence below the table says so.
 import argparse
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from ..config import ConfigError
-from ..ranking import Ranker
-from .common import (
+from .arguments import (
     add_data_of_run,
     add_history,
     add_out,
     add_run,
     check_history,
     check_out,
-    history_of,
-    ids_of,
-    load,
     positive,
-    show,
-    with_titles,
 )
 
 if TYPE_CHECKING:
-    from ..ranking.explain import Explanation
+    from ..ranking import Explanation, Ranker
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +49,10 @@ def run(args: argparse.Namespace) -> int:
     """Prints the reasons, or writes their table."""
     check_out(args.out)
     check_history(args)
+    import pandas as pd
+
+    from .common import show, with_titles
+
     try:
         found, ranker = _explained(args)
     except NotImplementedError as error:
@@ -75,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _explained(args: argparse.Namespace) -> "tuple[Explanation, Ranker]":
+    from .common import history_of, ids_of, load
+
     ranker = load(args.run_folder, args)
     (item,) = ids_of(ranker, "item", [args.item])
     if args.history:
@@ -86,7 +84,9 @@ def _explained(args: argparse.Namespace) -> "tuple[Explanation, Ranker]":
     return found, ranker
 
 
-def _print(found: "Explanation", ranker: Ranker) -> None:
+def _print(found: "Explanation", ranker: "Ranker") -> None:
+    from .common import show, with_titles
+
     table = found.table
     if len(table):
         show(with_titles(table.assign(item=table["item"].fillna("")), ranker), None)

@@ -14,17 +14,10 @@ others get their lists, the unknown are named on the error output, and the exit 
 import argparse
 import sys
 from pathlib import Path
-
-import pandas as pd
-from tqdm import tqdm
+from typing import TYPE_CHECKING
 
 from ..config import ConfigError
-from ..datasets.convert import item_column
-from ..datasets.table import TableDataset
-from ..datasets.tables import read_table
-from ..ranking import Ranker
-from ..ranking.item_table import typed, with_rows
-from .common import (
+from .arguments import (
     add_data_of_run,
     add_filters,
     add_history,
@@ -33,16 +26,11 @@ from .common import (
     add_threads,
     check_history,
     check_out,
-    filters_of,
-    history_of,
-    known_ids,
-    limit_threads,
-    load,
     positive,
-    show,
-    unknown_id,
-    with_titles,
 )
+
+if TYPE_CHECKING:
+    from ..ranking import Ranker
 
 BLOCK = 1024  # users whose lists are made before the bar moves
 INCOMPLETE = 3  # exit status where some got no list
@@ -94,6 +82,20 @@ def run(args: argparse.Namespace) -> int:
     check_history(args)
     if args.item and not args.new:
         raise ConfigError("--item belongs to --new; 'irllrec explain' is about one item.")
+    import pandas as pd
+    from tqdm import tqdm
+
+    from .common import (
+        filters_of,
+        history_of,
+        known_ids,
+        limit_threads,
+        load,
+        show,
+        unknown_id,
+        with_titles,
+    )
+
     limit_threads(args)
     ranker = load(args.run_folder, args)
     if args.new:
@@ -132,8 +134,13 @@ def run(args: argparse.Namespace) -> int:
     return INCOMPLETE if unknown else 0
 
 
-def _add_new(args: argparse.Namespace, ranker: Ranker) -> None:
+def _add_new(args: argparse.Namespace, ranker: "Ranker") -> None:
     """Adds the items of ``--new``, with their columns."""
+    from ..datasets.convert import item_column
+    from ..datasets.table import TableDataset
+    from ..datasets.tables import read_table
+    from ..ranking.item_table import typed, with_rows
+
     if not isinstance(ranker.text_encoder, TableDataset):
         raise ConfigError("--new needs the encoder of the data set's texts: add --with-data.")
     table = read_table(args.new)
@@ -152,6 +159,6 @@ def _add_new(args: argparse.Namespace, ranker: Ranker) -> None:
     )
 
 
-def everyone(ranker: Ranker) -> list[int | str]:
+def everyone(ranker: "Ranker") -> list[int | str]:
     """The ids of all users."""
     return list(range(ranker.num_users) if ranker.user_ids is None else ranker.user_ids)

@@ -24,11 +24,13 @@ import socket
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..config import ConfigError
-from ..ranking import Ranker
-from .common import add_data_of_run, add_run, limit_threads, load, positive
+from .arguments import add_data_of_run, add_run, positive
+
+if TYPE_CHECKING:
+    from ..ranking import Ranker
 
 KEEP_ALIVE = 5  # seconds that a connection is kept for another request
 STALLED = 60  # seconds after which a client that takes nothing of its answer is let go
@@ -80,6 +82,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serves until it is stopped."""
+    from .common import limit_threads, load
+
     limit_threads(args)
     limits = {
         f"max_{name}": getattr(args, f"max_{name}")
@@ -92,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _serve_http(
-    args: argparse.Namespace, source: Callable[[], Ranker], limits: dict[str, Any]
+    args: argparse.Namespace, source: "Callable[[], Ranker]", limits: dict[str, Any]
 ) -> None:
     from ..serving import KEY, create_app
 
@@ -138,7 +142,7 @@ def answer(app: Any, server: socket.socket, connections: int | None = None) -> N
 
 
 def _serve_tools(
-    args: argparse.Namespace, source: Callable[[], Ranker], limits: dict[str, Any]
+    args: argparse.Namespace, source: "Callable[[], Ranker]", limits: dict[str, Any]
 ) -> None:
     try:
         from ..serving.tools import serve_stdio
