@@ -29,6 +29,7 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "train": ("irllrec_pyg.commands.train", "train a model on a data set, into a folder"),
     "evaluate": ("irllrec_pyg.commands.evaluate", "metrics of runs, beside baselines"),
     "tune": ("irllrec_pyg.commands.tune", "search for the settings that are best on validation"),
+    "refit": ("irllrec_pyg.commands.refit", "train a finished run's model on every interaction"),
     "recommend": ("irllrec_pyg.commands.recommend", "lists of items for users or histories"),
     "similar": ("irllrec_pyg.commands.similar", "items or users that are like others"),
     "explain": ("irllrec_pyg.commands.explain", "why an item is recommended"),

@@ -11,6 +11,7 @@ from .edges import EDGE_TYPE, SPLITS
 from .ranking import USER_METRICS, Ranker, evaluate, evaluate_users
 from .study.measure import PHASES, folded
 from .training import TrainingConfig
+from .training.module import has_pairs
 
 Found = TypeVar("Found")
 
@@ -18,7 +19,8 @@ Found = TypeVar("Found")
 def metrics(
     ranker: Ranker, data: HeteroData, ranking: TrainingConfig
 ) -> dict[str, dict[str, float]]:
-    """Metrics of both splits by name, ``"test"`` and ``"validation"``, as a run has them.
+    """Metrics of both splits by name, ``"test"`` and ``"validation"``, as a run has them; nothing
+    for a split that is empty.
 
     Args:
         ranker (Ranker): What ranks.
@@ -28,16 +30,20 @@ def metrics(
     options: dict[str, Any] = {"k": ranking.k, "metrics": ranking.metrics}
     hidden = ranking.exclude_validation
     return {
-        "test": by_rules(evaluate, ranker, data, "test", hidden, **options),
-        "validation": by_rules(evaluate, ranker, data, "val", **options),
+        name: by_rules(evaluate, ranker, data, split, hide, **options)
+        if has_pairs(data, split)
+        else {}
+        for name, split, hide in (("test", "test", hidden), ("validation", "val", False))
     }
 
 
 def write_users(file: Path, ranker: Ranker, data: HeteroData, ranking: TrainingConfig) -> None:
     """Writes the values of each test user into a file of a run's folder, and beside it what they
-    come from; arguments as of :func:`metrics`.
+    come from; arguments as of :func:`metrics`. Where nothing is held out there are no values.
     """
     provenance.provenance(data, file.parent)
+    if not has_pairs(data, "test"):
+        return
     names = [name for name in ranking.metrics if name in USER_METRICS]
     options = {"k": ranking.k, "metrics": names}
     hidden = ranking.exclude_validation

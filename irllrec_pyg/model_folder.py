@@ -18,7 +18,6 @@ from .model_card import card
 from .nn.embedding_recommender import EmbeddingRecommender
 from .nn.features import MissingTextError
 from .ranking import Ranker
-from .ranking.item_table import typed
 from .tensor_file import CheckpointError
 
 MODEL_FILE, ITEMS_FILE, CARD_FILE = "model.safetensors", "items.csv.gz", "README.md"
@@ -93,11 +92,7 @@ def load_folder(path: str | Path, dataset: GraphDataset | None = None) -> Ranker
     if hasattr(dataset, "embed_items"):
         ranker.text_encoder = dataset
     if (folder / ITEMS_FILE).exists():
-        table = read_table(folder / ITEMS_FILE, ["item"]).drop_duplicates("item").set_index("item")
-        ids = range(ranker.num_items) if ranker.item_ids is None else ranker.item_ids
-        by_text = {str(value): value for value in ids}
-        table = table[table.index.isin(list(by_text))].apply(typed)
-        ranker.item_table = table.set_axis(table.index.map(by_text.get).rename("item"))
+        ranker.item_table = read_table(folder / ITEMS_FILE, ["item"])
     return ranker
 
 

@@ -20,6 +20,7 @@ from .model_card import RULE
 from .model_folder import (
     CONFIG_FILE,
     MODEL_FILE,
+    ORIGIN_FILE,
     RESULT_FILE,
     load_folder,
     read_config,
@@ -30,6 +31,7 @@ from .model_folder import (
 )
 from .nn.model_config import ModelConfig
 from .nn.recommender import Recommender
+from .provenance import hashes
 from .published import model_config, published_settings
 from .ranking import Ranker
 from .registry import names
@@ -245,10 +247,11 @@ def _run_ranker(
 ) -> tuple[Ranker, FitResult]:
     from .study.tuned import describe, search
 
-    if folder is not None and _is_finished(config, folder):  # told where nothing may be written
+    if folder is not None and _is_finished(config, folder, data):  # where nothing may be written
         return load_folder(folder), _result(read_json(folder / RESULT_FILE, OF_RESULT))
     with only_run(folder):
-        if folder is not None and not _is_finished(config, folder):  # nor by another one meanwhile
+        # Another process may have been at work here meanwhile.
+        if folder is not None and not _is_finished(config, folder, data):
             config.save(folder / CONFIG_FILE)
         begin = time.perf_counter()
         found = search(
@@ -271,11 +274,11 @@ def _run_ranker(
     return found.ranker, _result(result)
 
 
-def _is_finished(config: RunConfig, folder: Path) -> bool:
+def _is_finished(config: RunConfig, folder: Path, data: HeteroData) -> bool:
     """Whether a folder holds this run, whole.
 
     Raises:
-        ConfigError: If it holds another one.
+        ConfigError: If it holds another one, or one of tables that have changed since.
     """
     if not (folder / CONFIG_FILE).exists():
         return False
@@ -285,7 +288,15 @@ def _is_finished(config: RunConfig, folder: Path) -> bool:
             f"{folder} holds a run with other settings, which are in its {CONFIG_FILE}; take "
             "another folder."
         )
-    return before == config and all((folder / name).exists() for name in (MODEL_FILE, RESULT_FILE))
+    if before != config or not all((folder / name).exists() for name in (MODEL_FILE, RESULT_FILE)):
+        return False
+    origin = folder / ORIGIN_FILE
+    if origin.exists() and read_json(origin).get("data") != hashes(data):
+        raise ConfigError(
+            f"{folder} holds a run on other interactions or texts: {config.data.name!r} has "
+            "changed since. Take another folder."
+        )
+    return True
 
 
 def _without_budget(config: RunConfig) -> RunConfig:

@@ -84,9 +84,20 @@ def texts_scale() -> str:
     return _first_table("texts_scale.md")
 
 
+def costs() -> str:
+    """What the commands of a day take, from the page that ran them."""
+    text = (DOCS / "walk.md").read_text(encoding="utf-8")
+    rows = [
+        row.strip("|").split("|") for row in re.findall(r"^\| `irllrec .*$", text, re.MULTILINE)
+    ]
+    daily = [row for row in rows if re.search(r"train .* runs/shop |--all|serve", row[0])]
+    cells = [[cell.strip() for cell in row] for row in daily]
+    return table(["command", "seconds", "peak memory"], cells)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     function.__name__: function
-    for function in (fold_in, new_items, index, load, growth, texts_scale)
+    for function in (fold_in, new_items, index, load, growth, texts_scale, costs)
 }
 
 

@@ -66,9 +66,12 @@ def run(args: argparse.Namespace) -> int:
 
 def metrics(result: FitResult, data: HeteroData) -> str:
     """Validation and test side by side, and how they were ranked where that is not as usual."""
-    width = max(map(len, result.test), default=0)
+    if not result.test and not result.validation:
+        return "Every interaction is in training: nothing is held out to measure by."
+    nan = float("nan")
+    width = max(map(len, result.test or result.validation), default=0)
     lines = [f"{'':{width}}  validation    test"]
-    for name, value in result.test.items():
-        before = result.validation.get(name, float("nan"))
+    for name in result.test or result.validation:
+        before, value = (part.get(name, nan) for part in (result.validation, result.test))
         lines.append(f"{name:{width}}  {before:10.4f}  {value:.4f}")
     return "\n".join([*lines, *filter(None, [rules(data)])])

@@ -230,7 +230,9 @@ class TableDataset(GraphDataset):
 
     @property
     def items(self) -> pd.DataFrame:
-        r"""The table of the items, in the order of the graph's; ``""`` where it says nothing."""
+        r"""The table of the items, in the order of the graph's; all is text, ``""`` where it says
+        nothing. ``ranker.item_table = dataset.items`` makes rules of its columns work.
+        """
         return self._items.table
 
     @property

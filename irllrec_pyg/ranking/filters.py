@@ -165,7 +165,7 @@ def item_rows(ranker: "Ranker", columns: Iterable[str], rule: str) -> pd.DataFra
     if table is None:
         raise ValueError(
             f"{rule!r} asks for columns of the table of the items, which the ranker does not "
-            "have; set 'ranker.item_table' to a DataFrame indexed by item id."
+            "have; set 'ranker.item_table' to a DataFrame with a column 'item'."
         )
     if not table.index.is_unique:
         twice = table.index[table.index.duplicated()][0]

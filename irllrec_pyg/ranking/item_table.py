@@ -1,6 +1,6 @@
-"""The table of a model's items: the kinds of its columns, and rows that come later."""
+"""The table of the items that rules and explanations read."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -9,6 +9,26 @@ import pandas as pd
 EMPTY = ("", "nan", "na", "n/a", "none", "null")
 _NOTHING = {"number": float("nan"), "truth": False, "text": "", "other": None}
 _MUST_BE = {"number": "a number", "truth": "true or false"}
+
+
+def by_id(table: pd.DataFrame, ids: Sequence[int | str]) -> pd.DataFrame:
+    """A table with a column ``item`` as one that is indexed by the owner's ids.
+
+    Args:
+        table (DataFrame): A row for each item; of an item's rows the first counts, and items that
+            are not among the ids are left out.
+        ids (sequence): The owner's ids. Those of the table may be their text.
+
+    Returns:
+        The table, in its order, with columns of text as numbers or truths where they hold such.
+    """
+    known = {str(value): value for value in ids}
+    rows = table.assign(item=table["item"].astype(str)).drop_duplicates("item").set_index("item")
+    rows = rows[rows.index.isin(list(known))].copy()
+    for name in rows:
+        if all(isinstance(value, str) for value in rows[name]):
+            rows[name] = typed(rows[name])
+    return rows.set_axis(rows.index.map(known.get).rename("item"))
 
 
 def typed(column: "pd.Series[Any]") -> "pd.Series[Any]":

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..edges import check_pairs
 from ..ids import distinct_ids
 from ..sparse import CSR
+from .item_table import by_id
 from .owners import Owners
 from .topk import Scorer, ranked_lists
 
@@ -45,7 +46,7 @@ class PositionRanker(torch.nn.Module):
         self.user_ids = distinct_ids(user_ids, num_users, "user")
         self.item_ids = distinct_ids(item_ids, num_items, "item")
         self.info: dict[str, Any] = {}  # what was saved with a model that was loaded
-        self.item_table: pd.DataFrame | None = None
+        self._item_table: pd.DataFrame | None = None
         self.text_encoder: Any = None
         self._owners: dict[str, Owners] = {}
         pairs = self.check_pairs(edge_index, "edge_index")
@@ -57,6 +58,16 @@ class PositionRanker(torch.nn.Module):
             pairs = self.check_pairs(torch.cat([edge_index, known], 1), "known")
         self.register_buffer("known_ptr", pairs.ptr, False)
         self.register_buffer("known_item", pairs.col, False)
+
+    @property
+    def item_table(self) -> pd.DataFrame | None:
+        """A table of the items, indexed by the owner's ids; see :class:`~.ranking.Ranker`."""
+        return self._item_table
+
+    @item_table.setter
+    def item_table(self, table: pd.DataFrame | None) -> None:
+        own = table is not None and "item" in table and table.index.name != "item"
+        self._item_table = by_id(table, self.ids("item")) if table is not None and own else table
 
     def score(self, user: Tensor) -> Tensor:
         """Scores of all items.

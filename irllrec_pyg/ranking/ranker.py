@@ -57,7 +57,10 @@ class Ranker(PositionRanker):
 
     Attributes:
         item_table (DataFrame, optional): A table of the items, indexed by the owner's ids, that
-            conditions of :class:`Filters` and explanations by words read. It is not saved.
+            conditions of :class:`Filters` and explanations by words read. One with the ids in a
+            column ``item``, such as ``TableDataset.items`` or a CSV file, is indexed by them when
+            it is set, and its columns of text become numbers or truths where all values are such.
+            :func:`~irllrec_pyg.save_folder` keeps it.
         text_encoder (optional): What :meth:`add_items` takes by default. It is not saved.
     """
 

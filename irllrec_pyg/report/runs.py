@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from safetensors import SafetensorError, safe_open
 
+from ..config import ConfigError
 from ..model_folder import CARD_FILE, CONFIG_FILE, MODEL_FILE, ORIGIN_FILE, RESULT_FILE, read_json
 from ..ranker_file import IDS, read_ids
 from ..runs import USERS_FILE, RunConfig
@@ -31,6 +32,11 @@ def read_run(folder: Path) -> Source:
     """
     config = RunConfig.load(folder / CONFIG_FILE)
     result = read_json(folder / RESULT_FILE)
+    if not any(result.get(split, True) for split in ("test", "validation")):
+        raise ConfigError(
+            f"{folder} was trained on every interaction, so that there is nothing to report; take "
+            "the run whose settings it has."
+        )
     origin = read_json(folder / ORIGIN_FILE) if (folder / ORIGIN_FILE).exists() else {}
     hashes = origin.get("data", {})
     if not isinstance(hashes, dict):

@@ -63,6 +63,10 @@ class Candidate:
             found = {path: given for path, given in own.items() if given is not None}
         return {path: given for path, given in found.items() if path not in self.settings}
 
+    def fixed(self, settings: Settings) -> "Candidate":
+        """The candidate with further settings, by path, that are not searched."""
+        return replace(self, settings={**self.settings, **settings})
+
     def _declared(self, data: HeteroData) -> dict[str, Range]:
         raise NotImplementedError
 
@@ -179,6 +183,22 @@ class BlendCandidate(Candidate):
         for part in self.parts:
             part.check(data)
 
+    def fixed(self, settings: Settings) -> "Candidate":
+        """The blend with settings of its parts, ``"ease.reg"``, and weights, ``"weights.ease"``."""
+        own: dict[str, Settings] = {part.name: {} for part in self.parts}
+        weights: Settings = {}
+        for path, value in settings.items():
+            name, _, rest = path.partition(".")
+            if (rest if name == "weights" else name) not in own or not rest:
+                known = [f"weights.{part}" for part in own] + [f"{part}.SETTING" for part in own]
+                raise ConfigError(f"{self.name}: {unknown_name('setting', path, known)}")
+            if name == "weights":
+                weights[path] = value
+            else:
+                own[name][rest] = value
+        parts = tuple(part.fixed(own[part.name]) for part in self.parts)
+        return replace(self, parts=parts, settings={**self.settings, **weights})
+
     def _declared(self, data: HeteroData) -> dict[str, Range]:
         if len(self.parts) < 2:
             return {}
@@ -193,6 +213,7 @@ class BlendCandidate(Candidate):
 
     def blend(self, rankers: Sequence[Ranker], settings: Settings) -> Blend:
         """The parts, in their order, with the weights that were chosen."""
+        settings = {**self.settings, **settings}
         found = [settings[f"weights.{part.name}"] for part in self.parts if settings]
         return Blend(*rankers, weights=[w if w > NOTHING else 0.0 for w in found])
 

@@ -5,7 +5,7 @@ import random
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -110,7 +110,8 @@ def search(
 
     Args:
         model, data, folder, seed, progress: As in :func:`tuned`.
-        settings (mapping, optional): Settings by path that are not searched. (default: none)
+        settings (mapping, optional): Settings by path that are not searched; of an ensemble those
+            of its parts, ``"l3ae.reg"``, and their weights, ``"weights.l3ae"``. (default: none)
         trials (int, optional): As in :func:`tuned`; with 0 the model has the settings that are
             given, and defaults. (default: ``20``)
         sampler (str, optional): ``"tpe"``, or ``"grid"``: every combination of the published
@@ -127,15 +128,15 @@ def search(
         return known.get(name) or named(name)
 
     candidate = find(model) if isinstance(model, str) else model
-    if settings:
-        if isinstance(candidate, BlendCandidate):
-            raise ConfigError(f"{candidate.name!r} is an ensemble: its settings are searched.")
-        candidate = replace(candidate, settings={**candidate.settings, **settings})
+    given = dict(settings or {})
+    if not isinstance(candidate, BlendCandidate):
+        candidate, given = candidate.fixed(given), {}
     if "x" not in data["item"] and candidate.takes_text:
         found = candidate.textless(find)
         if found is None:
             raise ConfigError(f"{candidate.name!r} needs texts of the items, which 'data' lacks.")
         candidate = found
+    candidate = candidate.fixed(given)  # of an ensemble, by the names of the parts that it has here
     candidate.check(data)
     with ExitStack() as stack:
         if folder is None:

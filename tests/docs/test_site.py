@@ -66,6 +66,35 @@ def test_pages_fetch_nothing_from_elsewhere(site):
         assert not strange, (page, strange)
 
 
+def test_results_are_on_the_site_with_their_pictures(site):
+    """Links are written for the repository, where these files lie outside of ``docs``."""
+    page = (site / "how-to" / "which-model.html").read_text(encoding="utf-8")
+    assert 'href="../benchmarks/results/index.html#what-texts-bring"' in page
+    study = site / "benchmarks" / "results" / "texts"
+    links = Links()
+    links.feed((study / "index.html").read_text(encoding="utf-8"))
+    assert "gain.png" in links.fetched
+    assert (study / "gain.png").stat().st_size > 10_000
+    results = (study.parent / "index.html").read_text(encoding="utf-8")
+    assert "Rerank</code>" in results
+    assert "rerank.py" not in results  # code is not on the site: a link to it is text there
+    notebooks = (site / "notebooks" / "index.html").read_text(encoding="utf-8")
+    assert 'href="3-cold-start.html"' in notebooks
+
+
+PAGES = [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), *(ROOT / "examples").glob("*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere_in_the_repository_too(page):
+    text = re.sub(
+        r"^```.*?^```$|`[^`\n]+`", "", page.read_text(encoding="utf-8"), flags=re.M | re.S
+    )
+    for target in re.findall(r"\]\(([^()\s#]+)[^()\s]*\)", text):
+        if not re.match(r"\w+:", target):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
 @pytest.mark.parametrize(("kind", "name"), OWN)
 def test_every_model_has_its_place(kind, name):
     """A heading with its name, its class, and the link to its settings."""
