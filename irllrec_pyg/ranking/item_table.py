@@ -77,7 +77,9 @@ def with_rows(table: pd.DataFrame, rows: Mapping[Any, Mapping[Any, Any]]) -> pd.
             more = pd.Series(added, pd.Index(new, dtype=table.index.dtype), column.dtype)
             column = pd.concat([column, more])
         columns[name] = column
-    return pd.DataFrame(columns).rename_axis(table.index.name)
+    found = pd.DataFrame(columns)
+    found.index.name = table.index.name
+    return found
 
 
 def _kind(column: "pd.Series[Any]") -> str:
