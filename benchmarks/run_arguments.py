@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from irllrec_pyg.commands.common import add_metrics, positive
+from irllrec_pyg.commands.arguments import positive
+from irllrec_pyg.commands.common import add_metrics
 from irllrec_pyg.config import ConfigError
 from irllrec_pyg.datasets.config import NAMES, DataConfig
 from irllrec_pyg.flags import Found, add_run_flags, by_path, given, own_settings, run_settings

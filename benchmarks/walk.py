@@ -101,7 +101,7 @@ def steps(case: Case) -> list[Step]:
     one = f'{{"users": ["{user}"], "k": 2}}'
     like = f'{{"items": ["{item}"], "k": 2}}'
     return [
-        Step("What is wrong with the tables, by file and row:", f"irllrec data check {raw}"),
+        Step("What is wrong with the tables, by file and line:", f"irllrec data check {raw}"),
         Step(
             "A copy without what must be mended; ids stay as they are:",
             f"irllrec data convert {raw} shop --to tables",

@@ -1,6 +1,7 @@
 """The command ``irllrec``: a dispatcher; each command lives in a module of its own.
 
-What a user can mend is one line on the error output and exit status 2; Ctrl-C is one line and 130.
+What a user can mend is one line on the error output and exit status 2; Ctrl-C is one line and 130;
+``irllrec recommend`` ends with 3 where some of the users that were asked for have no list.
 """
 
 import argparse

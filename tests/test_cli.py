@@ -136,3 +136,14 @@ def test_ctrl_c_at_work_says_how_to_go_on(
     monkeypatch.setattr("irllrec_pyg.study.command.run", stop)
     assert main(["study", "--out", "x"]) == 130
     assert "irllrec study: stopped: the same command goes on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name", ["recommend", "similar", "explain", "serve", "report", "completion"]
+)
+def test_help_of_what_takes_arguments_alone_comes_at_once(name):
+    code = (
+        "import sys; from irllrec_pyg.cli import build_parser; build_parser(sys.argv[1]);"
+        "sys.exit(any(one in sys.modules for one in ('torch', 'pandas', 'torch_geometric')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code, name], check=False).returncode == 0

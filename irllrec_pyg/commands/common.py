@@ -15,6 +15,7 @@ from ..datasets.config import NAMES, DataConfig
 from ..files import atomic_path
 from ..model_folder import load_folder, read_config
 from ..ranking import LIST_METRICS, USER_METRICS, Ranker
+from .arguments import check_out, positive
 
 if TYPE_CHECKING:
     from ..ranking.filters import Filters
@@ -23,52 +24,6 @@ DATA_HELP = (
     "folder of tables (interactions.csv, items.csv) or in the published layout, or one of "
     f"{', '.join(NAMES)}"
 )
-RUN_HELP = "folder that 'irllrec train' wrote"
-
-
-def positive(text: str) -> int:
-    """A whole number above zero."""
-    if not text.strip().isdecimal() or (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}.")
-    return number
-
-
-def add_run(parser: argparse.ArgumentParser) -> None:
-    """The argument that names a saved model."""
-    parser.add_argument("run_folder", metavar="RUN", help=RUN_HELP)
-
-
-def add_out(parser: argparse.ArgumentParser) -> None:
-    """The argument that says where a table goes; :func:`check_out` looks at it."""
-    parser.add_argument(
-        "--out",
-        metavar="FILE",
-        help="a file that ends in .csv, .csv.gz, .tsv or .parquet, or - for CSV on the output "
-        "(default: a table to read)",
-    )
-
-
-def add_threads(parser: argparse.ArgumentParser) -> None:
-    """The argument that :func:`limit_threads` reads."""
-    parser.add_argument("--threads", type=positive, help="of the CPU (default: PyTorch's choice)")
-
-
-def add_history(parser: argparse.ArgumentParser, who: argparse._ActionsContainer) -> None:
-    """The arguments of a person who is given by a history; see :func:`history_of`.
-
-    Args:
-        parser (ArgumentParser): The command's.
-        who (group): That of the arguments one of which says whom it is about.
-    """
-    who.add_argument(
-        "--history",
-        nargs="+",
-        metavar="ITEMS",
-        help="items of a person whom the model need not know, separated by commas: a,b,c",
-    )
-    parser.add_argument(
-        "--weights", metavar="NUMBERS", help="how much each item of --history counts: 1,1,3"
-    )
 
 
 def add_metrics(parser: argparse.ArgumentParser) -> None:
@@ -115,24 +70,26 @@ def ids_of(ranker: Ranker, side: str, texts: Iterable[str]) -> list[int | str]:
     Raises:
         ConfigError: If one is unknown; it is named, with the nearest ones.
     """
+    known, unknown = known_ids(ranker, side, texts)
+    if unknown:
+        raise ConfigError(unknown_id(ranker, side, unknown[0]))
+    return known
+
+
+def known_ids(ranker: Ranker, side: str, texts: Iterable[str]) -> tuple[list[int | str], list[str]]:
+    """Ids as of :func:`ids_of`, and those that are unknown."""
     by_text = {str(value): value for value in ranker.ids(side)}
-    found = []
-    for text in split_list(texts, by_text):
-        if text not in by_text:
-            first = ", ".join(map(str, list(by_text)[:5]))
-            alike = [name for name in by_text if name.lstrip("0") == text.lstrip("0")][:1]
-            hint = f"did you mean {alike[0]!r}?" if alike else f"there are {first}, …"
-            raise ConfigError(f"Unknown {side} {text!r}; {hint}")
-        found.append(by_text[text])
-    return found
+    asked = split_list(texts, by_text)
+    known = [by_text[text] for text in asked if text in by_text]
+    return known, [text for text in asked if text not in by_text]
 
 
-def add_data_of_run(parser: argparse.ArgumentParser, what: str) -> None:
-    """The argument by which a model gets its data set again."""
-    parser.add_argument(
-        "--with-data", action="store_true", help=f"open the run's data set too: {what}"
-    )
-    parser.add_argument("--data", metavar="FOLDER", help="where the data set lies now")
+def unknown_id(ranker: Ranker, side: str, text: str) -> str:
+    """What is said of an id that a model does not have."""
+    names = list(map(str, ranker.ids(side)))
+    alike = [name for name in names if name.lstrip("0") == text.lstrip("0")][:1]
+    hint = f"did you mean {alike[0]!r}?" if alike else f"there are {', '.join(names[:5])}, …"
+    return f"Unknown {side} {text!r}; {hint}"
 
 
 def data_of(folder: str, place: str | None) -> DataConfig:
@@ -156,34 +113,8 @@ def load(folder: str, args: argparse.Namespace | None = None) -> Ranker:
     return load_folder(folder, data_of(folder, args.data).open())
 
 
-def add_filters(parser: argparse.ArgumentParser) -> None:
-    """The arguments that say which items may be listed."""
-    group = parser.add_argument_group("which items may be listed")
-    group.add_argument("--allow", nargs="+", metavar="ITEMS", help="only these (default: all)")
-    group.add_argument("--deny", nargs="+", metavar="ITEMS", help="none of these")
-    group.add_argument(
-        "--where",
-        metavar="CONDITION",
-        help='on columns of items.csv, such as "price < 20 and in_stock == True"',
-    )
-    group.add_argument(
-        "--max-per",
-        nargs="+",
-        default=[],
-        metavar="COLUMN=N",
-        help="at most N items of the same value of a column, such as author=2",
-    )
-    group.add_argument(
-        "--diversity",
-        type=float,
-        default=0.0,
-        metavar="SHARE",
-        help="0: the best items; 1: items as unlike as can be (default: %(default)s)",
-    )
-
-
 def filters_of(args: argparse.Namespace, ranker: Ranker) -> "Filters | None":
-    """The rules of :func:`add_filters`, or nothing."""
+    """The rules of :func:`.arguments.add_filters`, or nothing."""
     from ..ranking.filters import Filters
 
     most = {}
@@ -202,12 +133,6 @@ def filters_of(args: argparse.Namespace, ranker: Ranker) -> "Filters | None":
     if not (any(ids.values()) or args.where or most or args.diversity):
         return None
     return Filters(**ids, where=args.where, max_per=most, diversity=args.diversity)
-
-
-def check_history(args: argparse.Namespace) -> None:
-    """Refuses weights of nothing, before a model is loaded."""
-    if args.weights and not args.history:
-        raise ConfigError("--weights belongs to --history.")
 
 
 def history_of(
@@ -258,12 +183,6 @@ def show(table: pd.DataFrame, out: str | None) -> None:
     else:
         write_table(table, Path(out))
         print(f"{out}: {len(table)} rows", file=sys.stderr)
-
-
-def check_out(out: str | None) -> None:
-    """Refuses a file that could not be written, before the work is done."""
-    if out not in (None, "-") and not str(out).endswith((".csv", ".csv.gz", ".tsv", ".parquet")):
-        raise ConfigError(f"--out must be -, or end in .csv, .csv.gz, .tsv or .parquet, got {out}.")
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:

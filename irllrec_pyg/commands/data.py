@@ -25,10 +25,12 @@ from ..datasets.check import check_tables
 from ..datasets.config import DataConfig
 from ..datasets.convert import (
     PROFILE,
+    LeftOut,
     clean_folder,
     clean_table,
     graph_tables,
     with_given_split,
+    write_columns,
     write_table,
 )
 from ..datasets.formats import PROFILES
@@ -163,28 +165,28 @@ def _convert(args: argparse.Namespace) -> int:
         raise ConfigError(f"{source} is in the published layout already.")
     else:
         lost = _from_published(args, out)
-    for name, rows in lost.items():
-        if rows:
-            print(f"{name}: left out {rows}, without an id or there already.")
+    for name, left_out in lost.items():
+        if any(left_out):
+            print(f"{name}: left out {left_out}.")
     print(f"{out}: " + ", ".join(sorted(path.name for path in out.iterdir() if path.is_file())))
     return 0
 
 
-def _from_file(args: argparse.Namespace, source: Path, out: Path) -> dict[str, int]:
+def _from_file(args: argparse.Namespace, source: Path, out: Path) -> dict[str, LeftOut]:
     columns = {"user": args.user, "item": args.item}
     columns |= {} if args.time is None else {"time": args.time}
     table, lost = clean_table(source, columns)
-    left_out = {source.name: lost}
+    left_out = {str(source): lost}
     if args.items is not None:
         key = args.item if args.item in read_table(args.items) else "item"
-        items, lost = clean_table(args.items, {"item": key})
-        left_out[args.items.name] = lost + int(items.duplicated("item").sum())
-        write_table(items.drop_duplicates("item"), out / "items.csv")
+        items, left_out[str(args.items)] = clean_table(args.items, {"item": key}, "item")
+        write_table(items, out / "items.csv")
     write_table(table, out / "interactions.csv")
+    write_columns(out, columns)
     return left_out
 
 
-def _to_published(args: argparse.Namespace, source: Path, out: Path) -> dict[str, int]:
+def _to_published(args: argparse.Namespace, source: Path, out: Path) -> dict[str, LeftOut]:
     settings = {path.removeprefix("data."): value for path, value in given(args).items()}
     path = find_table(source, "interactions")
     assert path is not None
@@ -206,7 +208,7 @@ def _to_published(args: argparse.Namespace, source: Path, out: Path) -> dict[str
     return {}
 
 
-def _from_published(args: argparse.Namespace, out: Path) -> dict[str, int]:
+def _from_published(args: argparse.Namespace, out: Path) -> dict[str, LeftOut]:
     config = DataConfig.at(args.source)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # embeddings are not written anyway

@@ -23,18 +23,8 @@ from ..linear import build_linear, choose_settings
 from ..model_folder import RESULT_FILE, read_json
 from ..ranking import Ranker, evaluate
 from ..registry import names
-from .common import (
-    RUN_HELP,
-    add_metrics,
-    add_out,
-    add_threads,
-    check_out,
-    data_of,
-    limit_threads,
-    load,
-    open_data,
-    show,
-)
+from .arguments import RUN_HELP, add_out, add_threads, check_out
+from .common import add_metrics, data_of, limit_threads, load, open_data, show
 
 BASELINES = ["popularity", "item-knn", "ease"]
 SPLITS = {"validation": "val", "test": "test"}

@@ -11,24 +11,18 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ..config import ConfigError
-from ..ranking import Ranker
-from .common import (
+from .arguments import (
     add_data_of_run,
     add_history,
     add_out,
     add_run,
     check_history,
     check_out,
-    history_of,
-    ids_of,
-    load,
     positive,
-    show,
-    with_titles,
 )
 
 if TYPE_CHECKING:
-    from ..ranking.explain import Explanation
+    from ..ranking import Explanation, Ranker
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--by",
         choices=["history", "intents", "parts", "words"],
-        help="kind of reasons (default: what the model has first of intents, parts and history)",
+        help="kind of reasons, of an ensemble those of its parts (default: first of intents, parts "
+        "and history, and all others)",
     )
     add_data_of_run(parser, "for reasons by intents or words, which its texts are needed for")
     add_out(parser)
@@ -54,25 +49,30 @@ def run(args: argparse.Namespace) -> int:
     """Prints the reasons, or writes their table."""
     check_out(args.out)
     check_history(args)
+    import pandas as pd
+
+    from .common import show, with_titles
+
     try:
         found, ranker = _explained(args)
     except NotImplementedError as error:
         hint = "" if args.with_data else " Some reasons need the data set: add --with-data."
         raise ConfigError(f"{error}{hint}") from None
+    parts = found.every_part()
     if args.out is not None:
-        show(with_titles(found.table, ranker), args.out)
+        tables = [one.table.assign(part=name) for name, one in {"": found, **parts}.items()]
+        show(with_titles(pd.concat(tables), ranker), args.out)
         return 0
     _print(found, ranker)
-    values = dict(zip(found.table["reason"], found.table["value"], strict=True))
-    for name, part in found.parts.items():
-        if values.get(name) == 0:  # a part of a blend that has no share in it
-            continue
+    for name, part in parts.items():
         print(f"\n{name}")
         _print(part, ranker)
     return 0
 
 
 def _explained(args: argparse.Namespace) -> "tuple[Explanation, Ranker]":
+    from .common import history_of, ids_of, load
+
     ranker = load(args.run_folder, args)
     (item,) = ids_of(ranker, "item", [args.item])
     if args.history:
@@ -84,7 +84,9 @@ def _explained(args: argparse.Namespace) -> "tuple[Explanation, Ranker]":
     return found, ranker
 
 
-def _print(found: "Explanation", ranker: Ranker) -> None:
+def _print(found: "Explanation", ranker: "Ranker") -> None:
+    from .common import show, with_titles
+
     table = found.table
     if len(table):
         show(with_titles(table.assign(item=table["item"].fillna("")), ranker), None)

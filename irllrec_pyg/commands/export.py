@@ -14,7 +14,8 @@ from typing import Any
 
 from ..config import ConfigError
 from ..export import FORMATS, export
-from .common import add_run, load, positive
+from .arguments import add_run, positive
+from .common import load
 
 #: Options that one format alone has.
 ONLY = {"k": "parquet", "exclude": "parquet", "exact": "faiss"}

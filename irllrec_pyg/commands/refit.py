@@ -15,7 +15,8 @@ from pathlib import Path
 
 from ..refit import refitted
 from ..runs import run as run_one
-from .common import add_run, add_threads, data_of, limit_threads, open_data
+from .arguments import add_run, add_threads
+from .common import data_of, limit_threads, open_data
 from .train import metrics
 
 STOPPED = "the same command goes on from here"

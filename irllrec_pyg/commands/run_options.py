@@ -21,7 +21,8 @@ from ..published import aliases, model_names
 from ..registry import names
 from ..runs import RunConfig, is_trained
 from ..study.arms import read_arms
-from .common import DATA_HELP, add_metrics, add_threads
+from .arguments import add_threads
+from .common import DATA_HELP, add_metrics
 
 # Settings of training that have options of their own here.
 OPTIONS = ("k", "metrics", "exclude_validation", "seed")

@@ -24,12 +24,16 @@ import socket
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..config import ConfigError
-from ..ranking import Ranker
-from .common import add_data_of_run, add_run, limit_threads, load, positive
+from .arguments import add_data_of_run, add_run, positive
 
+if TYPE_CHECKING:
+    from ..ranking import Ranker
+
+KEEP_ALIVE = 5  # seconds that a connection is kept for another request
+STALLED = 60  # seconds after which a client that takes nothing of its answer is let go
 STOPPED = "requests that were begun are answered"
 
 
@@ -60,6 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("k", 1000, "length of a list"),
         ("history", 10_000, "items of a history, or of a list of items"),
         ("body", 1 << 20, "bytes of a request"),
+        ("seconds", 30, "seconds until the body of a request has arrived"),
+        ("connections", 1000, "connections at once; more are answered 503"),
     ):
         parser.add_argument(
             f"--max-{name}", type=positive, default=default, help=f"{said} (default: %(default)s)"
@@ -76,9 +82,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serves until it is stopped."""
+    from .common import limit_threads, load
+
     limit_threads(args)
     limits = {
-        f"max_{name}": getattr(args, f"max_{name}") for name in ("batch", "k", "history", "body")
+        f"max_{name}": getattr(args, f"max_{name}")
+        for name in ("batch", "k", "history", "body", "seconds")
     }
     source = partial(load, args.run_folder, args)
     serve = _serve_tools if args.mcp else _serve_http
@@ -87,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _serve_http(
-    args: argparse.Namespace, source: Callable[[], Ranker], limits: dict[str, Any]
+    args: argparse.Namespace, source: "Callable[[], Ranker]", limits: dict[str, Any]
 ) -> None:
     from ..serving import KEY, create_app
 
@@ -104,23 +113,36 @@ def _serve_http(
                 f"warning: without {KEY} anybody on the network may ask and change.",
                 file=sys.stderr,
             )
-        answer(app, server)
+        answer(app, server, args.max_connections)
 
 
-def answer(app: Any, server: socket.socket) -> None:
-    """Runs an application until the process is stopped."""
+def answer(app: Any, server: socket.socket, connections: int | None = None) -> None:
+    """Runs an application until the process is stopped.
+
+    Args:
+        app (FastAPI): The application.
+        server (socket): Where it listens.
+        connections (int, optional): Open ones at once; more are answered 503.
+            (default: any number)
+    """
     import uvicorn
 
     # What is there now stays. To look through it for garbage would stop all requests for as much as
     # a second, every few hundred of them.
     gc.collect()
     gc.freeze()
-    config = uvicorn.Config(app, log_level="warning", access_log=False)
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        timeout_keep_alive=KEEP_ALIVE,
+        limit_concurrency=connections,
+    )
     uvicorn.Server(config).run(sockets=[server])
 
 
 def _serve_tools(
-    args: argparse.Namespace, source: Callable[[], Ranker], limits: dict[str, Any]
+    args: argparse.Namespace, source: "Callable[[], Ranker]", limits: dict[str, Any]
 ) -> None:
     try:
         from ..serving.tools import serve_stdio
@@ -146,6 +168,8 @@ def listening(host: str, port: int) -> socket.socket:
         raise _cannot(host, port, error) from None
     try:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # which connections inherit
+            server.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED * 1000)
         server.bind((host, port))
         server.listen(2048)
     except OSError as error:

@@ -6,18 +6,7 @@ irllrec similar runs/shop --user ann
 
 import argparse
 
-from .common import (
-    add_filters,
-    add_out,
-    add_run,
-    check_out,
-    filters_of,
-    ids_of,
-    load,
-    positive,
-    show,
-    with_titles,
-)
+from .arguments import add_filters, add_out, add_run, check_out, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints or writes what is similar."""
     check_out(args.out)
+    from .common import filters_of, ids_of, load, show, with_titles
+
     ranker = load(args.run_folder)
     side = "item" if args.item else "user"
     asked = ids_of(ranker, side, args.item or args.user)

@@ -21,7 +21,8 @@ from ..runs import OF_RANKERS, RunConfig, is_trained
 from ..runs import run as run_one
 from ..study.candidates import CHECKPOINT_EVERY
 from ..study.config import TUNED_BY
-from .common import limit_threads, open_data, positive
+from .arguments import positive
+from .common import limit_threads, open_data
 from .run_options import add_run_arguments, config_of, folder_of
 from .train import metrics
 

@@ -24,18 +24,21 @@ class Problem(NamedTuple):
         file (str): Where.
         text (str): What is wrong.
         mend (str): What to do.
-        row (int, optional): The first such row, from 1, the head not counted.
+        at (int, optional): Where the first such row stands.
         fatal (bool): Whether the data set cannot be read before it is mended.
+        counted (str): What ``at`` counts: ``"line"`` of the file, the head being line 1, or
+            ``"row"`` of Parquet, from 1.
     """
 
     file: str
     text: str
     mend: str
-    row: int | None = None
+    at: int | None = None
     fatal: bool = False
+    counted: str = "line"
 
     def __str__(self) -> str:
-        where = self.file if self.row is None else f"{self.file}, row {self.row}"
+        where = self.file if self.at is None else f"{self.file}, {self.counted} {self.at}"
         return f"{'error' if self.fatal else 'note'}: {where}: {self.text}. {self.mend}."
 
 
@@ -120,9 +123,11 @@ def _problem(
     at = table.index[rows].tolist()
     if not at:
         return []
+    counted = str(table.index.name)
     others = ", ".join(map(str, at[1:SHOWN])) + (", …" if len(at) > SHOWN else "")
-    more = f" ({len(at)} such rows, also {others})" if len(at) > 1 else ""
-    return [Problem(str(table.attrs["path"]), text + more, mend, at[0], fatal)]
+    several = f"{counted}s" if len(at) > 2 else counted
+    more = f" ({len(at)} such rows, also {several} {others})" if len(at) > 1 else ""
+    return [Problem(str(table.attrs["path"]), text + more, mend, at[0], fatal, counted)]
 
 
 def _ids(table: pd.DataFrame, column: str) -> list[Problem]:

@@ -1,8 +1,9 @@
 r"""Data sets from one form into another, with the owner's ids: tables, and the published layout."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import torch
 from torch_geometric.data import HeteroData
 
 from ..edges import EDGE_TYPE, PAIRS
-from ..files import atomic_path
+from ..files import atomic_path, write_text
 from .formats import Interactions, build_data, unique_pairs
 from .safe_pickle import DataFileError
 from .tables import KINDS, find_table, read_table
@@ -18,15 +19,37 @@ from .tables import KINDS, find_table, read_table
 #: Names of the splits in a column ``split`` of a table of interactions.
 SPLITS = ("train", "val", "test")
 PROFILE = "profile"
+#: Beside tables that were converted: what their columns were called, for tables that come later.
+COLUMNS_FILE = "columns.json"
 
 
-def clean_table(path: Path, columns: Mapping[str, str]) -> tuple[pd.DataFrame, int]:
+class LeftOut(NamedTuple):
+    r"""Rows of a table that a copy does not have.
+
+    Args:
+        without_id (int): Those with an empty id.
+        repeated (int): Those whose id stands in a row before.
+    """
+
+    without_id: int = 0
+    repeated: int = 0
+
+    def __str__(self) -> str:
+        said = ((self.without_id, "without an id"), (self.repeated, "whose id is there already"))
+        return " and ".join(f"{count} row{'s' * (count > 1)} {why}" for count, why in said if count)
+
+
+def clean_table(
+    path: Path, columns: Mapping[str, str], once: str | None = None
+) -> tuple[pd.DataFrame, LeftOut]:
     r"""A table whose columns have their names and no empty id, and how many rows are left out.
 
     Args:
         path (Path): The file.
         columns (mapping): Its name for each of ``user``, ``item`` and ``time`` that it must have;
             an empty time is no fault.
+        once (str, optional): A column of ids of which the first row alone is kept.
+            (default: none)
 
     Raises:
         DataFileError: If a column is missing or no row is left; names file and column.
@@ -47,7 +70,29 @@ def clean_table(path: Path, columns: Mapping[str, str]) -> tuple[pd.DataFrame, i
     full = (table[sides].apply(lambda ids: ids.str.strip()) != "").all(axis=1)
     if not full.any():
         raise DataFileError(f"{path}: every row has an empty {' or '.join(sides)}.")
-    return table[full], int((~full).sum())
+    table = table[full]
+    again = table.duplicated(once) if once else pd.Series(False, index=table.index)
+    return table[~again], LeftOut(int((~full).sum()), int(again.sum()))
+
+
+def write_columns(folder: Path, columns: Mapping[str, str]) -> None:
+    r"""Writes what ``user``, ``item`` and ``time`` were called in the file that was converted."""
+    write_text(folder / COLUMNS_FILE, json.dumps(dict(columns), ensure_ascii=False))
+
+
+def item_column(folder: Path, table: pd.DataFrame) -> str:
+    r"""The column of items' ids in a table that belongs to a folder of tables: called as in the
+    file of which the folder was made, else ``item``.
+
+    Raises:
+        DataFileError: If what the folder knows of it is damaged.
+    """
+    file = folder / COLUMNS_FILE
+    try:
+        name = json.loads(file.read_text(encoding="utf-8"))["item"] if file.exists() else "item"
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataFileError(f"{file} is damaged ({error!r}); delete it.") from None
+    return str(name) if name in table else "item"
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
@@ -56,7 +101,7 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
         table.to_csv(temporary, index=False)
 
 
-def clean_folder(source: Path, out: Path) -> dict[str, int]:
+def clean_folder(source: Path, out: Path) -> dict[str, LeftOut]:
     r"""Writes the tables of a folder without rows that have no id, and items once.
 
     Args:
@@ -67,16 +112,12 @@ def clean_folder(source: Path, out: Path) -> dict[str, int]:
         How many rows are left out of each file.
     """
     left_out = {}
-    for stem, sides in (("users", ["user"]), ("items", ["item"]), ("interactions", None)):
+    for stem, once in (("users", "user"), ("items", "item"), ("interactions", None)):
         if (path := find_table(source, stem)) is None:
             continue
-        wanted = sides or ["user", "item"]
-        table, lost = clean_table(path, {side: side for side in wanted})
-        if sides:
-            lost += int(table.duplicated(sides).sum())
-            table = table.drop_duplicates(sides)
+        wanted = [once] if once else ["user", "item"]
+        table, left_out[path.name] = clean_table(path, {side: side for side in wanted}, once)
         write_table(table, out / f"{stem}.csv")
-        left_out[path.name] = lost
     return left_out
 
 
@@ -122,8 +163,8 @@ def with_given_split(table: pd.DataFrame, name: str) -> HeteroData:
     if wrong.any():
         row = table.index[wrong][0]
         raise DataFileError(
-            f"interactions, row {row}: 'split' must be one of {', '.join(SPLITS)}, got "
-            f"{table['split'][row]!r} ({int(wrong.sum())} such rows)."
+            f"interactions, {table.index.name} {row}: 'split' must be one of {', '.join(SPLITS)}, "
+            f"got {table['split'][row]!r} ({int(wrong.sum())} such rows)."
         )
     ids = {side: sorted(table[side].unique()) for side in ("user", "item")}
     codes = {

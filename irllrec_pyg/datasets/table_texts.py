@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .safe_pickle import DataFileError
-from .tables import read_table
+from .tables import place, read_table
 
 
 def rows_by_position(path: Path, key: str, ids: list[str], warn: bool = True) -> pd.DataFrame:
@@ -26,7 +26,7 @@ def rows_by_position(path: Path, key: str, ids: list[str], warn: bool = True) ->
     if warn and twice.any():
         row = table.index[twice][0]
         warnings.warn(
-            f"{path}, row {row}: the {key} {table[key][row]!r} is there already "
+            f"{place(path, table, row)}: the {key} {table[key][row]!r} is there already "
             f"({int(twice.sum())} such rows). The first row of each counts.",
             stacklevel=2,
         )

@@ -1,10 +1,11 @@
 r"""Tables of text in files: finding them, reading them, and the core of their interactions."""
 
+import csv
 import gzip
 import os
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,10 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
         columns (sequence of str, optional): Those without which it is of no use. (default: none)
 
     Returns:
-        A table of str, indexed by the number of the row, from 1; empty cells are ``""``.
+        A table of str; empty cells are ``""``. Its index tells where a row stands, and its index's
+        name how that is counted: by the ``line`` of the file at which the row begins, the head
+        being line 1, as an editor or a spreadsheet shows it; in Parquet, which has no lines, by the
+        ``row``, from 1.
 
     Raises:
         DataFileError: For a damaged file, one without rows, or one of these columns missing or
@@ -62,8 +66,10 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
         except (OSError, ValueError) as error:
             raise DataFileError(f"{path} is not a Parquet file ({error}).") from error
         table = table.reset_index(drop=True).map(_as_text)
+        table.index = pd.RangeIndex(1, len(table) + 1, name="row")
     else:
         table = read_delimited(path, separator, encoding="utf-8-sig")
+        table.index = _lines(path, separator, len(table))
     table.columns = pd.Index([str(column).strip() for column in table.columns])
     for column in columns:
         if column not in table:
@@ -74,7 +80,8 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
         empty = table.index[table[column] == ""]
         if len(empty):
             raise DataFileError(
-                f"{path}, row {empty[0]}: column {column!r} is empty ({len(empty)} such rows)."
+                f"{place(path, table, empty[0])}: column {column!r} is empty ({len(empty)} such "
+                "rows)."
             )
     return table
 
@@ -106,8 +113,9 @@ def read_delimited(path: Path, separator: str, **options: Any) -> pd.DataFrame:
         ) from error
     except _DAMAGED as error:
         raise DataFileError(
-            f"{path} is damaged or not a table: {str(error).strip()}. Rows are as long as the "
-            f"first line, with {separator!r} between the columns, in UTF-8."
+            f"{path} is damaged or not a table: {_too_long(path, separator) or str(error).strip()}."
+            f" Rows are as long as the first line, with {separator!r} between the columns, in "
+            "UTF-8."
         ) from error
     first = str(table.columns[0])  # a number, where the table has no header
     found = [sign for sign in ";\t|" if sign in first]
@@ -120,6 +128,56 @@ def read_delimited(path: Path, separator: str, **options: Any) -> pd.DataFrame:
         raise DataFileError(f"{path} has no row.")
     table.index = pd.RangeIndex(1, len(table) + 1)
     return table
+
+
+def place(path: str | os.PathLike[str], table: pd.DataFrame, at: int) -> str:
+    r"""Where a row of :func:`read_table` stands, for messages: ``interactions.csv, line 17``."""
+    return f"{path}, {table.index.name} {at}"
+
+
+def _lines(path: Path, separator: str, count: int) -> "pd.Index[Any]":
+    """The lines of a file at which its ``count`` rows begin."""
+    with _opened(path, "rb") as file:
+        breaks, end = 0, b""
+        while block := file.read(1 << 24):
+            breaks, end = breaks + block.count(b"\n"), block[-1:]
+    if breaks + (end != b"\n") == count + 1:
+        return pd.RangeIndex(2, count + 2, name="line")
+    # Some rows have several lines, or none: pandas does not tell which, and the csv module does.
+    try:
+        starts = [line for line, _ in _records(path, separator)]
+    except csv.Error:  # such as of a cell that is longer than the module takes
+        starts = []
+    if len(starts) == count + 1:
+        return pd.Index(starts[1:], name="line")
+    return pd.RangeIndex(1, count + 1, name="row")
+
+
+def _too_long(path: Path, separator: str) -> str:
+    """The first row with more values than the head, in words; pandas does not count all lines."""
+    try:
+        rows = _records(path, separator)
+        _, head = next(rows)
+        for line, row in rows:
+            if len(row) > len(head):
+                return f"line {line} has {len(row)} values, and the first line {len(head)}"
+    except (csv.Error, OSError, ValueError, StopIteration, *_DAMAGED):
+        pass  # it is damaged otherwise, as pandas said
+    return ""
+
+
+def _records(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a file, the head first, each with the line at which it begins."""
+    with _opened(path, "rt", encoding="utf-8-sig", newline="") as file:
+        reader, begin = csv.reader(file, delimiter=separator), 1
+        for row in reader:
+            if len(row) > 1 or "".join(row).strip():  # pandas leaves out lines of blanks
+                yield begin, row
+            begin = reader.line_num + 1
+
+
+def _opened(path: Path, mode: str, **options: Any) -> Any:
+    return (gzip.open if path.name.endswith(".gz") else open)(path, mode, **options)
 
 
 def _as_text(value: Any) -> str:

@@ -42,11 +42,10 @@ def time_order(column: "pd.Series[Any]", name: str, file: Path | None = None) ->
     kinds = [time_kind(value) for value in values]
     for row, kind in enumerate(kinds):
         if kind is None or kind != kinds[0]:
-            what = (
-                "must be a number, a date or an ISO 8601 text"
-                if kind is None
-                else f"must be a {kinds[0]} like row {column.index[0]} ({values[0]!r})"
-            )
+            what = "must be a number, a date or an ISO 8601 text"
+            if kind is not None:
+                first = f"{_counted(column)} {column.index[0]} ({values[0]!r})"
+                what = f"must be a {kinds[0]} like {first}"
             raise _error(column, row, name, what, file)
     if kinds[0] == "number":
         return _ranks([_number(value) for value in values])
@@ -92,6 +91,11 @@ def _ranks(values: Any) -> NDArray[np.int64]:
     return np.unique(values, return_inverse=True)[1].astype(np.int64)
 
 
+def _counted(column: "pd.Series[Any]") -> str:
+    """What the index counts: rows of a table in memory, or lines of a file."""
+    return "line" if column.index.name == "line" else "row"
+
+
 def _error(
     column: "pd.Series[Any]", row: int, name: str, what: str, file: Path | None
 ) -> ValueError:
@@ -100,9 +104,9 @@ def _error(
         "example format='%d.%m.%Y'"
         if file is None
         else "Write all times alike, as numbers or as dates such as 2024-01-31; 'irllrec data "
-        f"check {file.parent}' names the rows"
+        f"check {file.parent}' names them"
     )
     return ValueError(
-        f"{file or 'df'}, row {column.index[row]}: column {name!r} {what}, got "
+        f"{file or 'df'}, {_counted(column)} {column.index[row]}: column {name!r} {what}, got "
         f"{column.iloc[row]!r}. {mend}"
     )

@@ -11,7 +11,8 @@ from torch import Tensor
 from ..config import ConfigError, Settings, field
 from ..registry import Configured
 from ..sparse import CSR, expand
-from .explain import Explanation, Person, added_up, explain_all, of_part
+from .explain import Explanation, Person
+from .explain_parts import explain_parts, ways_of_parts
 from .ranker import Ranker, Similarity
 from .topk import Scorer
 
@@ -105,7 +106,7 @@ class Blend(Ranker, Configured):
     def scorer(self) -> Scorer:
         """Embeds once and scores any number of blocks of users."""
         scorers = [part.scorer() for part in self.rankers()]
-        seen, new = CSR(self.seen_ptr, self.seen_item), self._new()
+        seen, new = CSR(self.seen_ptr, self.seen_item), self.new_items()
 
         def score(user: Tensor) -> Tensor:
             row, item = seen.of(user)
@@ -126,7 +127,7 @@ class Blend(Ranker, Configured):
 
     def history_scorer(self) -> Scorer:
         """Prepares once and scores any number of histories."""
-        scorers, new = [part.history_scorer() for part in self.rankers()], self._new()
+        scorers, new = [part.history_scorer() for part in self.rankers()], self.new_items()
 
         def score(history: Tensor) -> Tensor:
             scores = [score(history) for score in scorers]
@@ -180,33 +181,18 @@ class Blend(Ranker, Configured):
         return all(part.grows for part in self.rankers())
 
     def explanations(self) -> list[str]:
-        """By the parts."""
-        return ["parts"]
+        """By the parts, and by each way that one of them has."""
+        return ways_of_parts(self)
 
     def explain_by(self, way: str, person: Person, item: int, k: int, score: float) -> Explanation:
         """What each part adds to the score; the parts are explained on their own scales."""
-        if person.user is None:
-            scores = [part.score_history(person.rows(self.num_items)) for part in self.rankers()]
-        else:
-            user = person.items.new_tensor([person.user])
-            scores = [part.score(user) for part in self.rankers()]
-        row, new, rows, parts = torch.zeros_like(person.items), self._new(), [], {}
-        for part, share, own in zip(self.rankers(), self.shares, scores, strict=True):
-            name = type(part).__name__
-            while name in parts:
-                name += "'"
-            value = share * float(standardized(own, row, person.items, new)[0, item])
-            rows.append((name, None, value))
-            part.item_table, part.text_encoder = self.item_table, self.text_encoder
-            parts[name] = of_part(name, explain_all(part, person, item, k, float(own[0, item])))
-        rows.sort(key=lambda row: -abs(row[2]))
-        return added_up(rows, score, f"item {self.ids('item')[item]!r}", parts)
+        return explain_parts(self, way, person, item, k, score)
 
     def rankers(self) -> list[Ranker]:
         """The parts."""
         return list(self.parts)  # type: ignore[arg-type]
 
-    def _new(self) -> Tensor:
+    def new_items(self) -> Tensor:
         """Whether items have no training interaction."""
         new = torch.ones(self.num_items, dtype=torch.bool, device=self.seen_item.device)
         new[self.seen_item] = False

@@ -43,6 +43,18 @@ class Explanation:
     def __str__(self) -> str:
         return self.text
 
+    def every_part(self) -> "dict[str, Explanation]":
+        """The parts and theirs, by names such as ``"TextMean/words"``; without those of a blend's
+        parts whose value is zero, which have no share in the score.
+        """
+        values = dict(zip(self.table["reason"], self.table["value"], strict=True))
+        found: dict[str, Explanation] = {}
+        for name, part in self.parts.items():
+            if values.get(name) != 0:
+                found[name] = part
+                found |= {f"{name}/{inner}": one for inner, one in part.every_part().items()}
+        return found
+
 
 @dataclass
 class Person:
@@ -128,18 +140,12 @@ def explain_all(
         raise NotImplementedError(
             f"{type(ranker).__name__} is explained by {', '.join(ways)}, got 'by' {by!r}."
         )
-    found = _by(ranker, by or ways[0], person, item, k, score)
-    if by is None:
+    found = ranker.explain_by(by or ways[0], person, item, k, score)
+    if by is None and ways[0] != "parts":  # the parts of a blend hold theirs
         for way in ways[1:]:
             with contextlib.suppress(ValueError, NotImplementedError):  # no text, or no such map
-                found.parts[way] = _by(ranker, way, person, item, k, score)
+                found.parts[way] = ranker.explain_by(way, person, item, k, score)
     return found
-
-
-def _by(ranker: "Ranker", way: str, person: Person, item: int, k: int, score: float) -> Explanation:
-    if way == "history":
-        return by_history(ranker, person, item, k, score)
-    return ranker.explain_by(way, person, item, k, score)
 
 
 def _one(ranker: "Ranker", asked: Hashable, side: str) -> Tensor:

@@ -134,10 +134,12 @@ class Ranker(PositionRanker):
     def explain_by(
         self, way: str, person: "Person", item: int, k: int, score: float
     ) -> "Explanation":
-        """An explanation by one of :meth:`explanations` other than the history."""
+        """An explanation by one of :meth:`explanations`."""
+        from .explain import by_history
         from .words import explain_words
 
-        return explain_words(self, person, item, k, score)
+        explained = by_history if way == "history" else explain_words
+        return explained(self, person, item, k, score)
 
     def grow(self, ids: Sequence[int | str], texts: Tensor | None) -> None:
         """Makes room for new items after all others; see :meth:`add_items`, which checks them.
@@ -289,7 +291,8 @@ class Ranker(PositionRanker):
             k (int, optional): Number of reasons. (default: ``5``)
             history (sequence, optional): In the place of ``user``, the items of a person.
             weights (sequence, optional): A positive number for each item of the history.
-            by (str, optional): ``"history"``, ``"intents"``, ``"parts"`` or ``"words"``.
+            by (str, optional): ``"history"``, ``"intents"``, ``"parts"`` or ``"words"``; of a
+                blend, by what each of its parts is explained that can be so.
                 (default: what the model has first of intents, parts and history)
 
         Raises:

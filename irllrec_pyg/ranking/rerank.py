@@ -11,6 +11,8 @@ from ..config import Settings, field
 from ..edges import EDGE_TYPE
 from ..sparse import CSR
 from .blend import Blend
+from .explain import Explanation, Person
+from .explain_parts import explain_parts, explain_rerank
 from .forest import Forest, grow, library
 from .metrics import USER_METRICS
 from .ranker import Ranker
@@ -155,7 +157,7 @@ class Rerank(Blend):
         pairs = self.check_pairs(data[EDGE_TYPE].val_edge_label_index.to(device), "data")
         of_new = "split" in data["item"]
         own = type(self)(*self.rankers(), config={**self.config.to_dict(), "new_items": of_new})
-        among = data["item"].split == 1 if of_new else ~own._new()
+        among = data["item"].split == 1 if of_new else ~own.new_items()
         with torch.no_grad(), own.ranking():
             x, relevant, user = own._lessons(pairs, among.to(device))
         count = pairs.ptr.diff()[user]
@@ -171,7 +173,7 @@ class Rerank(Blend):
         they are; users without a relevant one are left out: any order is worth the same to them.
         """
         scorers = [part.scorer() for part in self.rankers()]
-        seen, new = CSR(self.seen_ptr, self.seen_item), self._new()
+        seen, new = CSR(self.seen_ptr, self.seen_item), self.new_items()
         lessons, hits, users = [], [], []
         for block in pairs.rows().unique().split(default_block_size(self)):
             row, item = seen.of(block)
@@ -230,6 +232,30 @@ class Rerank(Blend):
         listed = scores.detach().masked_fill(~among, -torch.inf)
         listed[row, item] = -torch.inf
         return topk([listed], min(self.config.depth, self.num_items))
+
+    def explain_by(self, way: str, person: Person, item: int, k: int, score: float) -> Explanation:
+        """As of a blend; says what the trees did with the item's place."""
+        explained = explain_rerank if len(self.trees) else explain_parts
+        return explained(self, way, person, item, k, score)
+
+    def places(self, scores: list[Tensor], person: Person) -> tuple[Tensor, Tensor, Tensor]:
+        """The first items of a person by the blend, whom the trees put in another order.
+
+        Args:
+            scores (list of Tensor): Those of the parts, of all items.
+            person (Person): The person.
+
+        Returns:
+            Positions of these items, the blend's best first; the blend's scores of all items; and
+            those by which they are listed.
+        """
+        row, new = torch.zeros_like(person.items), self.new_items()
+        user = None if person.user is None else person.items.new_tensor([person.user])
+        plain = super()._sum(scores, row, person.items, new)
+        moved = self._sum(scores, row, person.items, new, user)
+        among = new if self.config.new_items else ~new
+        top, place = self._first(plain, row, person.items, among)
+        return place[0][top[0] > -torch.inf], plain[0], moved[0]
 
     def _features(self, parts: Tensor, top: Tensor, place: Tensor, row: Tensor) -> Tensor:
         r"""What the trees see of the first items, of shape :math:`(B, K, F)`."""

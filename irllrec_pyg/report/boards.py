@@ -10,6 +10,7 @@ import pandas as pd
 from ..config import ConfigError, unknown_name
 from ..study.config import TUNED_BY
 from ..study.statistics import crossed_mean
+from .apart import apart
 from .charts import Chart
 from .comparing import GROUP_METRIC, TEST, by_degree, by_history, compared, curves
 from .reading import NAN, Comparison, Row, Source, Value, read
@@ -130,6 +131,7 @@ def build(
         if name not in known:
             raise ConfigError(unknown_name("metric", name, list(known)))
     boards = [_board(sources, metrics, first, against) for sources in groups.values()]
+    _set_apart(boards, list(groups.values()))
     if against is not None:
         names = [row.name for board in boards for row in board.rows]
         if against not in names:
@@ -217,13 +219,29 @@ def _averaged(tables: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _named_apart(rows: list[Row]) -> list[Row]:
-    """Gives runs whose folders have the same name the names of the folders above as well."""
+    """Gives runs whose folders have the same name the settings in which they differ as well."""
     for row in rows:
         same = [other for other in rows if (other.name, other.text) == (row.name, row.text)]
         if len(same) > 1:
-            for at, other in enumerate(same, 1):
-                other.name = f"{other.name} ({other.model}, {at})"
+            words = apart([{"model": other.model, **other.settings} for other in same])
+            for other, said in zip(same, words, strict=True):
+                other.name = f"{other.name} ({said})"
     return rows
+
+
+def _set_apart(boards: list[Board], groups: list[list[Source]]) -> None:
+    """Says of tables with one heading, whose held-out pairs differ, in which settings of the data
+    they do.
+    """
+    headings: dict[tuple[str, str], list[int]] = {}
+    for at, board in enumerate(boards):
+        headings.setdefault((board.data, board.setting), []).append(at)
+    for places in headings.values():
+        if len(places) > 1:
+            words = apart([groups[at][0].settings for at in places])
+            for at, said in zip(places, words, strict=True):
+                head, comma, rest = boards[at].setting.partition(", ")
+                boards[at].setting = f"{head}, {said}{comma}{rest}"
 
 
 def _reference(board: Board, against: str | None) -> Row | None:

@@ -76,6 +76,7 @@ class Row:
         origin (list): How it was made, as pairs of a name and a value; one list a run.
         users (DataFrame, optional): Values by ``user``, with ``history`` where it is known.
         curves (list of Curve): What is drawn of it.
+        settings (dict): Its settings by path, where they are known.
     """
 
     key: str
@@ -87,6 +88,7 @@ class Row:
     origin: list[dict[str, str]] = field(default_factory=list)
     users: pd.DataFrame | None = None
     curves: list[Curve] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_baseline(self) -> bool:
@@ -106,6 +108,7 @@ class Source:
         comparisons (list of Comparison): Those that were made already.
         test (str): The test behind them.
         path (Path): Where it was read.
+        settings (dict): Of the data, by path, where they are known.
     """
 
     data: str
@@ -116,6 +119,7 @@ class Source:
     first: str = ""
     comparisons: list[Comparison] = field(default_factory=list)
     test: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 def read(path: str | Path) -> list[Source]:

@@ -17,6 +17,7 @@ from ..ranker_file import IDS, read_ids
 from ..runs import USERS_FILE, RunConfig
 from ..study.arms import named, read_arms
 from ..tensor_file import CheckpointError
+from .apart import flat
 from .reading import Curve, Row, Source, Value, numbers
 
 HELD_OUT = ("train", "val", "test")  # rows with the same hashes of these may be compared
@@ -58,6 +59,7 @@ def read_run(folder: Path) -> Source:
         origin=[_origin(folder, config, result, origin, seal)],
         users=_users(folder, history),
         curves=curves,
+        settings=flat(config.to_dict()),
     )
     known = [str(hashes[part]) for part in HELD_OUT if part in hashes]
     hidden = " and validation" if config.training.exclude_validation else ""
@@ -69,6 +71,7 @@ def read_run(folder: Path) -> Source:
         rows=[row],
         path=folder,
         first="" if config.ranker is not None else config.training.monitor,
+        settings=flat({"data": config.data.model_dump()}),
     )
 
 

@@ -103,8 +103,7 @@ def explain(served: Served, request: m.ExplainRequest, limits: Limits) -> dict[s
         found = served.ranker.explain(history=own.items, weights=own.weights, **options)
     else:
         found = served.ranker.explain(request.user, **options)
-    parts: dict[str, Any] = {}
-    _add_parts(found, "", parts)
+    parts = {name: _explanation(part) for name, part in found.every_part().items()}
     return {"version": served.version, **_explanation(found), "parts": parts}
 
 
@@ -121,6 +120,23 @@ def add_items(shelf: Shelf, request: m.AddItemsRequest, limits: Limits) -> dict[
     return {
         "version": served.version,
         "added": len(request.items),
+        "items": served.ranker.num_items,
+    }
+
+
+def change_items(shelf: Shelf, request: m.ChangeItemsRequest, limits: Limits) -> dict[str, Any]:
+    """Gives columns of items other values.
+
+    Raises:
+        ConfigError: If there are too many, or an item is named twice.
+        KeyError: If an item is unknown; nothing has changed then.
+        ValueError: If there is no such column, or a value is of another kind; nothing has changed.
+    """
+    check_count(request.items, limits.max_batch, "'items'", "max-batch")
+    served = shelf.change_items([item.model_dump() for item in request.items])
+    return {
+        "version": served.version,
+        "changed": len(request.items),
         "items": served.ranker.num_items,
     }
 
@@ -203,12 +219,6 @@ def _explanation(found: Explanation) -> dict[str, Any]:
         "text": found.text,
         "reasons": reasons,
     }
-
-
-def _add_parts(found: Explanation, prefix: str, parts: dict[str, Any]) -> None:
-    for name, part in found.parts.items():
-        parts[prefix + name] = _explanation(part)
-        _add_parts(part, f"{prefix}{name}/", parts)
 
 
 def _finite(value: float) -> float | None:

@@ -83,7 +83,13 @@ def create_app(
         responses=m.PROBLEMS,
     )
     app.state.shelf, app.state.metrics = shelf, Metrics(shelf)
-    app.add_middleware(Guard, metrics=app.state.metrics, max_body=limits.max_body, key=key)
+    app.add_middleware(
+        Guard,
+        metrics=app.state.metrics,
+        max_body=limits.max_body,
+        max_seconds=limits.max_seconds,
+        key=key,
+    )
     _add_errors(app)
     _add_routes(app, shelf, limits)
     _add_changes(app, shelf, limits)
@@ -170,8 +176,24 @@ def _add_changes(app: FastAPI, shelf: Shelf, limits: Limits) -> None:
         "/items", summary="Add items by their texts", response_model=m.AddItemsAnswer, **options
     )
     async def add_items(request: m.AddItemsRequest) -> JSONResponse:
-        """Adds items by their texts, until the server ends; nothing is trained."""
+        """Adds items by their texts, until the server ends; nothing is trained. Those that are
+        there already are changed by PATCH.
+        """
         work = partial(answers.add_items, shelf, request, limits)
+        return JSONResponse(await anyio.to_thread.run_sync(work, limiter=own))
+
+    @app.patch(
+        "/items",
+        summary="Change columns of items, such as price or stock",
+        response_model=m.ChangeItemsAnswer,
+        **options,
+    )
+    async def change_items(request: m.ChangeItemsRequest) -> JSONResponse:
+        """Gives columns of the items' table other values, until the next reload; of added items
+        until the server ends, and their texts too. What a trained item's text says is known to the
+        model from training: to change it changes what is shown.
+        """
+        work = partial(answers.change_items, shelf, request, limits)
         return JSONResponse(await anyio.to_thread.run_sync(work, limiter=own))
 
     @app.post(
@@ -181,7 +203,10 @@ def _add_changes(app: FastAPI, shelf: Shelf, limits: Limits) -> None:
         **options,
     )
     async def reload() -> JSONResponse:
-        """Loads the folder again; requests before that are answered by the old model."""
+        """Loads the folder again; requests before that are answered by the old model. Items that
+        were added stay unless the new model knows them; of those that it knows, the folder's table
+        holds.
+        """
         served, again = await anyio.to_thread.run_sync(shelf.reload, limiter=own)
         answer = {
             "model": type(served.ranker).__name__,
@@ -206,7 +231,7 @@ def _add_errors(app: FastAPI) -> None:
         if error.status_code in (404, 405):
             what = f"{request.method} {request.url.path}"[:LONGEST]
             return problem(error.status_code, f"There is no {what}; /docs says what there is.")
-        return problem(error.status_code, str(error.detail))
+        return problem(error.status_code, str(error.detail), error.headers)
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> JSONResponse:

@@ -1,9 +1,10 @@
 """What every request passes: the key, the size of its body, the clock."""
 
+import asyncio
 import hmac
 import re
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from fastapi.responses import JSONResponse
@@ -60,18 +61,23 @@ class Metrics:
 
 
 class Guard:
-    """Refuses requests without the key, or with too large a body while this arrives, and measures.
+    """Refuses requests without the key, or with too large or too slow a body while this arrives,
+    and measures.
 
     Args:
         app (callable): What answers, an ASGI application.
         metrics (Metrics): Where it is counted.
         max_body (int): Bytes of a body.
+        max_seconds (float): Seconds until the whole body is there.
         key (str, optional): What ``X-API-Key`` or ``Authorization: Bearer`` must say.
             (default: ``None``)
     """
 
-    def __init__(self, app: Any, metrics: Metrics, max_body: int, key: str | None = None) -> None:
-        self.app, self.metrics, self.max_body = app, metrics, max_body
+    def __init__(
+        self, app: Any, metrics: Metrics, max_body: int, max_seconds: float, key: str | None = None
+    ) -> None:
+        self.app, self.metrics = app, metrics
+        self.max_body, self.max_seconds = max_body, max_seconds
         self.key = None if key is None else key.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -113,11 +119,20 @@ class Guard:
         return hmac.compare_digest(given, self.key)
 
     def _counted(self, receive: Receive) -> Receive:
-        size = 0
+        size, more = 0, True
+        last = asyncio.get_running_loop().time() + self.max_seconds
 
         async def counted() -> MutableMapping[str, Any]:
-            nonlocal size
-            message = await receive()
+            nonlocal size, more
+            if not more:  # what is awaited now is that the client goes
+                return await receive()
+            try:
+                async with asyncio.timeout_at(last):
+                    message = await receive()
+            except TimeoutError:
+                said = f"The body took more than {self.max_seconds:g} seconds to arrive."
+                raise HTTPException(408, said, {"Connection": "close"}) from None
+            more = message.get("more_body", False)
             size += len(message.get("body", b""))
             if size > self.max_body:
                 raise HTTPException(413, self._too_large_text())
@@ -132,9 +147,9 @@ class Guard:
         return f"The body may have {self.max_body} bytes; send several smaller requests."
 
 
-def problem(status: int, error: str) -> JSONResponse:
+def problem(status: int, error: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """What is wrong, as JSON."""
-    return JSONResponse({"error": error}, status)
+    return JSONResponse({"error": error}, status, headers)
 
 
 def _stated_length(headers: dict[bytes, bytes]) -> int:

@@ -1,6 +1,6 @@
 """Requests and answers, as OpenAPI shows them."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -127,18 +127,20 @@ class ExplainRequest(_Request):
     )
 
 
+def _plain(row: Any) -> Any:
+    for name, value in (row.model_extra or {}).items():
+        if isinstance(value, (dict, list)):
+            raise ValueError(f"{name!r} must be a text, a number, true or false")
+    return row
+
+
 class NewItem(_Object):
     """An item with its texts and whatever columns the table of the items has."""
 
     model_config = ConfigDict(extra="allow")
     item: Id = Field(description="its id, which the model must not have yet")
 
-    @model_validator(mode="after")
-    def _plain(self) -> Self:
-        for name, value in (self.model_extra or {}).items():
-            if isinstance(value, (dict, list)):
-                raise ValueError(f"{name!r} must be a text, a number, true or false")
-        return self
+    _check = model_validator(mode="after")(_plain)
 
 
 class AddItemsRequest(_Request):
@@ -151,6 +153,26 @@ class AddItemsRequest(_Request):
         },
     )
     items: Annotated[list[NewItem], Field(fail_fast=True)] = Field(min_length=1)
+
+
+class ItemChange(_Object):
+    """An item that is there, and the columns that get other values; all others stay."""
+
+    model_config = ConfigDict(extra="allow")
+    item: Id = Field(description="its id, which the model must have")
+    _check = model_validator(mode="after")(_plain)
+
+
+class ChangeItemsRequest(_Request):
+    """Other values of the items' table, such as prices or what is in stock."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"items": [{"item": "00042", "price": 9.5, "in_stock": False}]}]
+        },
+    )
+    items: Annotated[list[ItemChange], Field(fail_fast=True)] = Field(min_length=1)
 
 
 class Listed(BaseModel):
@@ -226,6 +248,14 @@ class AddItemsAnswer(BaseModel):
 
     version: int
     added: int
+    items: int
+
+
+class ChangeItemsAnswer(BaseModel):
+    """What the model holds now."""
+
+    version: int
+    changed: int
     items: int
 
 

@@ -12,9 +12,10 @@ from typing import Any
 import pandas as pd
 import torch
 
-from ..config import ConfigError
+from ..config import ConfigError, unknown_name
 from ..model_folder import load_folder
 from ..ranking import Blend, IndexedRanker, Ranker
+from ..ranking.item_table import with_rows
 
 #: What a ranker computes anew when it is asked, because it might be trained in between.
 KEPT = ("embed", "fold_in", "item_similarity")
@@ -28,11 +29,14 @@ class Served:
         ranker (Ranker): The model.
         lists (Ranker): What makes lists: the model, or an index of its items.
         version (int): Grows with each change.
+        origin (Served, optional): Whose tensors these are too, where the items' table alone
+            differs; it is kept until nothing uses them. (default: none)
     """
 
     ranker: Ranker
     lists: Ranker
     version: int
+    origin: "Served | None" = None
 
     @functools.cached_property
     def titles(self) -> dict[Hashable, Any] | None:
@@ -72,7 +76,8 @@ class Shelf:
             self._load = functools.partial(load_folder, source)
         self._index = index
         self._changes = threading.Lock()
-        self._added: list[dict[str, Any]] = []
+        self._added: dict[Hashable, dict[str, Any]] = {}
+        self._base: Ranker | None = None  # without items that were added, where there are some
         ranker = fixed if self._load is None else self._load()
         self._current = self._serve(ranker, 1)
 
@@ -93,8 +98,43 @@ class Shelf:
             before = self.current
             grown = _grown(before.ranker, rows)
             self._current = self._serve(grown, before.version + 1)
-            self._added += [dict(row) for row in rows]
+            self._base = before.ranker if self._base is None else self._base
+            self._added |= {row["item"]: dict(row) for row in rows}
             return self._current
+
+    def change_items(self, rows: Sequence[Mapping[str, Any]]) -> Served:
+        """Gives columns of the items' table other values; of added items, also the texts.
+
+        Raises:
+            ConfigError: If there is no table, or an item is named twice.
+            KeyError: If an item is unknown; nothing has changed then.
+            ValueError: If there is no such column, a value is of another kind than its column, or
+                an added item would have no text; nothing has changed then.
+        """
+        with self._changes:
+            before = self.current
+            table = before.ranker.item_table
+            if table is None:
+                raise ConfigError("This model has no table of its items that could be changed.")
+            changes = {row["item"]: {k: v for k, v in row.items() if k != "item"} for row in rows}
+            if len(changes) < len(rows):
+                raise ConfigError("An item may be named once in a request.")
+            before.ranker.positions(list(changes), "item")  # all of them are known
+            for item, own in changes.items():
+                known = {*table, *self._added.get(item, {})}
+                if wrong := [name for name in own if name not in known]:
+                    raise ConfigError(unknown_name("column", wrong[0], list(map(str, table))))
+            added = {item: {**row, **changes.get(item, {})} for item, row in self._added.items()}
+            after = with_rows(table, changes)
+            if any(_says_else(self._added[item], row) for item, row in added.items()):
+                assert self._base is not None
+                grown = _grown(self._base, list(added.values()))
+                grown.item_table = after
+                changed = self._serve(grown, before.version + 1)
+            else:
+                changed = _with_table(before, after)
+            self._current, self._added = changed, added
+            return changed
 
     def reload(self) -> tuple[Served, int]:
         """Loads the model again, which then takes the place of the old one.
@@ -114,11 +154,10 @@ class Shelf:
         with self._changes:
             ranker = self._load()
             known = ranker.owners("item")
-            again = [row for row in self._added if row["item"] not in known]
-            if again:
-                ranker = _grown(ranker, again)
-            self._current = self._serve(ranker, self.current.version + 1)
-            self._added = again
+            again = {item: row for item, row in self._added.items() if item not in known}
+            grown = _grown(ranker, list(again.values())) if again else ranker
+            self._current = self._serve(grown, self.current.version + 1)
+            self._base, self._added = ranker if again else None, again
             return self._current, len(again)
 
     def _serve(self, ranker: Ranker, version: int) -> Served:
@@ -141,13 +180,30 @@ def _grown(ranker: Ranker, rows: Sequence[Mapping[str, Any]]) -> Ranker:
     # The encoder is large, and is not changed.
     twin = copy.deepcopy(ranker, {id(ranker.text_encoder): ranker.text_encoder})
     unsettle(twin)
-    table = pd.DataFrame([dict(row) for row in rows])
-    twin.add_items(table)
+    twin.add_items(pd.DataFrame([dict(row) for row in rows]))
     if twin.item_table is not None:
-        own = table.set_index("item")
-        own = own[[column for column in own if column in twin.item_table]]
-        twin.item_table = pd.concat([twin.item_table, own.reindex(columns=twin.item_table.columns)])
+        own = {row["item"]: {**row} for row in rows}
+        twin.item_table = with_rows(twin.item_table, own)
     return twin
+
+
+def _with_table(before: Served, table: pd.DataFrame) -> Served:
+    """The same model with another table of its items; nothing is computed anew."""
+    ranker = copy.copy(before.ranker)
+    ranker.item_table = table
+    lists: Ranker = ranker
+    if isinstance(before.lists, IndexedRanker):
+        lists = copy.copy(before.lists)
+        lists.item_table, lists.ranker = table, ranker
+    return Served(ranker, lists, before.version + 1, before.origin or before)
+
+
+def _says_else(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether texts of an added item differ, by which it is ranked."""
+    return any(
+        before.get(name) != value and (isinstance(value, str) or isinstance(before.get(name), str))
+        for name, value in after.items()
+    )
 
 
 def settle(ranker: Ranker) -> None:

@@ -57,6 +57,14 @@ ABILITIES = {
         answers.add_items,
         changes=True,
     ),
+    "change_items": Ability(
+        "Gives columns of items other values, such as price or stock, until the model is loaded "
+        "again; what it learned stays.",
+        m.ChangeItemsRequest,
+        m.ChangeItemsAnswer,
+        answers.change_items,
+        changes=True,
+    ),
 }
 
 
@@ -75,6 +83,12 @@ def create_tools(shelf: Shelf, limits: Limits) -> "Server[Any]":
     threads = anyio.CapacityLimiter(limits.threads or os.cpu_count() or 1)
 
     async def list_tools(context: Any, asked: Any) -> ListToolsResult:
+        served = shelf.current
+        able = {
+            "add_items": served.takes_new_items,
+            "change_items": served.ranker.item_table is not None,
+        }
+        hidden = [name for name, there in able.items() if not there]
         return ListToolsResult(
             tools=[
                 Tool(
@@ -87,7 +101,7 @@ def create_tools(shelf: Shelf, limits: Limits) -> "Server[Any]":
                     ),
                 )
                 for name, one in ABILITIES.items()
-                if not one.changes or shelf.current.takes_new_items
+                if name not in hidden
             ]
         )
 

@@ -65,7 +65,8 @@ def _table(path: str, *ids: str) -> pd.DataFrame:
         return read_table(Path(path))
     try:
         with open(path, encoding="utf-8") as file:
-            table = pd.DataFrame([json.loads(x) for x in file if x.strip()], dtype=object)
+            found = {line: json.loads(x) for line, x in enumerate(file, 1) if x.strip()}
+        table = pd.DataFrame(list(found.values()), pd.Index(found, name="line"), dtype=object)
         for name in {*ids} & {*table}:
             table[name] = [str(plain_id(value, f"column {name!r}")) for value in table[name]]
     except (ValueError, TypeError) as error:

@@ -2,7 +2,7 @@ r"""What the prompts may see: item texts, and the training interactions with the
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -129,15 +129,16 @@ class TrainingTexts:
         others = [str(c) for c in table.columns if c not in (id_column, "title", "description")]
         seen: dict[int, int] = {}
         unknown = 0
-        for row, record in enumerate(table.to_dict("records")):
+        counted, places = _places(table)
+        for row, record in zip(places, table.to_dict("records"), strict=True):
             item = node.get(_id_text(record[id_column]))
             if item is None:
                 unknown += 1
                 continue
             if item in seen:
                 raise ValueError(
-                    f"The items table lists item {record[id_column]!r} twice, in rows "
-                    f"{seen[item]} and {row}: keep one."
+                    f"The items table lists item {record[id_column]!r} twice, in "
+                    f"{counted}s {seen[item]} and {row}: keep one."
                 )
             seen[item] = row
             self.titles[item] = _text(record.get("title"))
@@ -159,15 +160,17 @@ class TrainingTexts:
     ) -> None:
         _require(table, columns, "reviews")
         user_node = {str(raw): index for index, raw in enumerate(self.user_ids)}
-        for row, (raw_user, raw_item, review) in enumerate(
-            zip(*(table[c] for c in columns), strict=True)
+        counted, places = _places(table)
+        for row, raw_user, raw_item, review in zip(
+            places, *(table[c] for c in columns), strict=True
         ):
             user, item = user_node.get(_id_text(raw_user)), item_node.get(_id_text(raw_item))
             if user is None or item is None or not self._is_training(user, item):
                 if outside == "error":
                     raise LeakageError(
-                        f"Row {row} of the reviews table is about user {raw_user!r} and item "
-                        f"{raw_item!r}, who are not a pair of the training split: a text made "
+                        f"{counted.capitalize()} {row} of the reviews table is about user "
+                        f"{raw_user!r} and item {raw_item!r}, who are not a pair of the training "
+                        "split: a text made "
                         "from it would leak what is to be predicted. Hand over training reviews "
                         "only, or pass outside='drop' (--drop-outside-training) to leave such "
                         "rows out."
@@ -188,6 +191,11 @@ class TrainingTexts:
         sizes = f"num_users={self.num_users}, num_items={self.num_items}"
         pairs = f"training_pairs={self.num_pairs}, reviews={len(self._reviews)}"
         return f"{self.__class__.__name__}({self.name!r}, {sizes}, {pairs})"
+
+
+def _places(table: pd.DataFrame) -> tuple[str, Iterable[int]]:
+    """What tells where a row stands: the lines of a file, or rows of a table in memory, from 0."""
+    return ("line", table.index) if table.index.name == "line" else ("row", range(len(table)))
 
 
 def split_hash(data: HeteroData) -> str:

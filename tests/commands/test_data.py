@@ -13,17 +13,17 @@ def lines(capsys):
     return capsys.readouterr().out.splitlines()
 
 
-def test_check_names_every_problem_with_file_row_and_mend(raw_shop, capsys):
+def test_check_names_every_problem_with_file_line_and_mend(raw_shop, capsys):
+    end = len((raw_shop / "interactions.csv").read_text(encoding="utf-8").splitlines())
     assert main(["data", "check", str(raw_shop)]) == 2
     *problems, last = lines(capsys)
     assert [line.split(f"{raw_shop}/")[1].split(". ")[0] for line in problems] == [
-        "interactions.csv, row 21: column 'user' is empty (2 such rows, also 22)",
-        "interactions.csv, row 21: column 'item' is empty",
-        "interactions.csv, row "
-        f"{len(pd.read_csv(raw_shop / 'interactions.csv')) - 1}: '用户-0' and 'é0' is there already"
-        f" (2 such rows, also {len(pd.read_csv(raw_shop / 'interactions.csv'))})",
-        "items.csv, row 33: '002' is there already",
-        "items.csv, row 8: column 'title' is empty",
+        "interactions.csv, line 22: column 'user' is empty (2 such rows, also line 23)",
+        "interactions.csv, line 22: column 'item' is empty",
+        f"interactions.csv, line {end - 1}: '用户-0' and 'é0' is there already (2 such rows, also "
+        f"line {end})",
+        "items.csv, line 34: '002' is there already",
+        "items.csv, line 9: column 'title' is empty",
     ]
     assert [line.split(":")[0] for line in problems] == ["error", "error", "note", "note", "note"]
     assert "irllrec data convert" in problems[0]
@@ -57,7 +57,7 @@ def test_a_copy_without_empty_rows_can_be_read(shop, capsys):
         (
             "user,item,time\na,b,2024-01-01\nb,b,2024-01-02\na,c,01.02.2024\n",
             "item,title\nb,x\n",
-            "row 3: the time '01.02.2024' is no date without a time zone",
+            "line 4: the time '01.02.2024' is no date without a time zone",
         ),
     ],
 )
@@ -86,6 +86,17 @@ def test_nothing_is_said_of_tables_without_fault(tmp_path):
     assert "--user-text" in said
 
 
+def test_a_copy_says_what_it_left_out_and_why(tmp_path, capsys):
+    items = "item,title\n,x\na,x\n ,x\na,y\nb,z\nb,z\na,z\n"
+    (tmp_path / "interactions.csv").write_text("user,item\nu,a\nu,a\n")
+    (tmp_path / "items.csv").write_text(items)
+    assert main(["data", "convert", str(tmp_path), str(tmp_path / "out"), "--to", "tables"]) == 0
+    said = capsys.readouterr().out
+    assert "items.csv: left out 2 rows without an id and 3 rows whose id is there already." in said
+    assert "interactions.csv: left out" not in said
+    assert (tmp_path / "out" / "items.csv").read_text() == "item,title\na,x\nb,z\n"
+
+
 def test_a_file_with_other_names_becomes_a_folder(tmp_path, capsys):
     orders, books = tmp_path / "orders.csv", tmp_path / "books.tsv"
     orders.write_text("isbn,who,when\n007,ann,3\n007,,4\n", encoding="utf-8")
@@ -96,7 +107,9 @@ def test_a_file_with_other_names_becomes_a_folder(tmp_path, capsys):
     shop = tmp_path / "shop"
     assert (shop / "interactions.csv").read_text() == "item,user,time\n007,ann,3\n"
     assert (shop / "items.csv").read_text() == "item,title\n007,Bond\n"
-    assert "orders.csv: left out 1, without an id" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "orders.csv: left out 1 row without an id.\n" in said
+    assert "books.tsv: left out 1 row whose id is there already.\n" in said
     assert main([*command, "--user", "customer"]) == 2
     assert "no column 'customer'; its columns are isbn, who, when" in capsys.readouterr().err
 
@@ -125,7 +138,7 @@ def test_an_unknown_split_of_a_table_is_refused(tmp_path, capsys):
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "interactions.csv").write_text("user,item,split\na,b,train\na,c,dev\n")
     assert main(["data", "convert", str(tmp_path / "own"), str(tmp_path / "out")]) == 2
-    assert "row 2: 'split' must be one of train, val, test, got 'dev'" in capsys.readouterr().err
+    assert "line 3: 'split' must be one of train, val, test, got 'dev'" in capsys.readouterr().err
 
 
 def test_cards_say_where_data_come_from(capsys):

@@ -8,9 +8,10 @@ from io import StringIO
 import pandas as pd
 import pytest
 
-from irllrec_pyg import RunConfig, load_folder
+from irllrec_pyg import RunConfig, load_folder, save_folder
 from irllrec_pyg.cli import main
 from irllrec_pyg.commands.common import ids_of
+from irllrec_pyg.datasets.config import DataConfig
 
 
 def read(text):
@@ -57,6 +58,24 @@ def test_lists_are_written_with_titles_and_owners_ids(run_folder, tmp_path, caps
     assert main(ask) == 0
     some = read(capsys.readouterr().out)
     assert some["user"].tolist() == ["0001"] * 2 + ["用户-2"] * 2
+
+
+def test_users_who_are_known_get_their_lists_beside_unknown_ones(run_folder, tmp_path, capsys):
+    out = tmp_path / "lists.csv"
+    ask = ["recommend", str(run_folder), "--k", "2", "--out", str(out), "--user"]
+    strangers = [f"x{at}" for at in range(7)]
+    assert main([*ask, "1", "0001", *strangers, "用户-2"]) == 3
+    assert pd.read_csv(out, dtype=str)["user"].tolist() == ["0001"] * 2 + ["用户-2"] * 2
+    said = capsys.readouterr().err
+    assert "Unknown user '1'; did you mean '0001'?" in said
+    assert "Unknown user 'x3'" in said
+    assert "no list for 8. 3 more are unknown. " in said
+    assert "--history ITEMS" in said
+    out.unlink()
+    assert main([*ask, "nobody"]) == 2
+    assert "Unknown user 'nobody'" in (said := capsys.readouterr().err)
+    assert "--history ITEMS" in said
+    assert not out.exists()
 
 
 def test_lists_keep_to_rules_for_people_that_nobody_knows(run_folder, capsys):
@@ -129,7 +148,7 @@ def test_a_result_without_fields_is_one_line(run_folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("recommend {run} --user 1", "Unknown user '1'; did you mean '0001'?"),
+        ("recommend {run} --user 1", "did you mean '0001'? Whom the model does not"),
         ("recommend {run} --user 0001 --allow ,", "--allow must be ids of items, got none"),
         ("recommend {run} --user 0001 --where pric<3", "no column 'pric'"),
         ("recommend {run} --user 0001 --max-per author", "--max-per must be COLUMN=N"),
@@ -211,6 +230,72 @@ def test_new_items_keep_to_rules_on_numbers(shop, tmp_path, capsys):
     listed = capsys.readouterr().out
     assert "new-1" in listed
     assert "new-2" not in listed
+
+
+def test_new_items_are_read_by_the_name_that_the_data_had(shop, tmp_path, capsys):
+    orders, books = tmp_path / "orders.csv", tmp_path / "books.csv"
+    for name, own in (("interactions", orders), ("items", books)):
+        pd.read_csv(shop / f"{name}.csv", dtype=str).rename(columns={"item": "isbn"}).to_csv(
+            own, index=False
+        )
+    data, run = str(tmp_path / "data"), str(tmp_path / "run")
+    assert (
+        main(["data", "convert", str(orders), data, "--item", "isbn", "--items", str(books)]) == 0
+    )
+    options = ["--model", "text-mean", "--trials", "0", "--encoder", "words", "--quiet"]
+    assert main(["train", "--data", data, "--out", run, *options]) == 0
+    new = tmp_path / "new.csv"
+    ask = ["recommend", run, "--user", "0001", "--k", "99", "--with-data", "--out", "-"]
+    for text, more in (
+        ("isbn,item,title\nnew-1,7,the black gate\n", []),
+        ("item,title\nnew-1,the black gate\n", []),
+        ("ean,isbn,title\nnew-1,7,the black gate\n", ["--item", "ean"]),
+    ):
+        new.write_text(text)
+        capsys.readouterr()
+        assert main([*ask, "--new", str(new), *more]) == 0
+        assert {"new-1"} < set(read(capsys.readouterr().out)["item"])
+    new.write_text("ean,title\nnew-1,the black gate\n")
+    assert main([*ask, "--new", str(new)]) == 2
+    assert "its columns are ean, title. Name that of the ids: --item" in capsys.readouterr().err
+    new.write_text("isbn,title\nnew-1,x\n,y\n")
+    assert main([*ask, "--new", str(new)]) == 2
+    assert "new.csv, line 3: column 'isbn' is empty" in capsys.readouterr().err
+    assert main([*ask, "--item", "isbn"]) == 2
+    assert "--item belongs to --new" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:.*have no text")
+def test_command_and_server_explain_an_ensemble_alike(shop, tmp_path, capsys):
+    pytest.importorskip("prometheus_client")
+    from irllrec_pyg.linear import EASE, TextMean
+    from irllrec_pyg.ranking import Blend
+    from irllrec_pyg.serving import Limits, Shelf, answers, messages
+
+    dataset = DataConfig.at(str(shop), encoder="words").open()
+    blend = Blend(EASE(dataset[0]), TextMean(dataset[0]), weights=(1, 3))
+    folder = tmp_path / "run"
+    save_folder(blend, folder, dataset.items)
+    config = RunConfig.of("tale", "clean", {"data.encoder": "words"}, shop.parent)
+    config.save(folder / "config.yaml")
+    ask = ["explain", str(folder), "--user", "0001", "--item", "004"]
+    for by in ([], ["--by", "words"]):
+        assert main([*ask, *by, "--with-data", "--out", "-"]) == 0
+        table = pd.read_csv(StringIO(capsys.readouterr().out), keep_default_na=False)
+        served = Shelf(lambda: load_folder(folder, dataset)).current
+        request = messages.ExplainRequest(user="0001", item="004", by=by[1] if by else None)
+        answer = answers.explain(served, request, Limits())
+        parts = {"": answer, **answer["parts"]}
+        assert list(dict.fromkeys(table["part"])) == list(parts)
+        for name, own in table.groupby("part"):
+            assert own["reason"].tolist() == [one["reason"] for one in parts[name]["reasons"]]
+        reasons = table.loc[table["part"] == ("TextMean" if by else "TextMean/words"), "reason"]
+        assert "word 'cooking'" in set(reasons)
+    assert main([*ask, "--with-data"]) == 0
+    printed = capsys.readouterr().out
+    assert "\nTextMean/words\n" in printed
+    assert main([*ask, "--by", "words"]) == 2
+    assert "add --with-data" in capsys.readouterr().err
 
 
 def test_a_core_that_leaves_some_out_is_told(shop, tmp_path, capsys, caplog):

@@ -182,7 +182,7 @@ def test_ids_that_match_nothing_are_said(shop):
 def test_of_repeated_items_the_first_counts(shop):
     items = tables()[1]
     write(shop / "shop", items=pd.concat([items, items[:2].assign(text="other")]))
-    with pytest.warns(UserWarning, match=r"items\.csv, row 19: the item '00' is there already \(2"):
+    with pytest.warns(UserWarning, match=r"csv, line 20: the item '00' is there already \(2"):
         dataset = opened(shop)
     assert dataset.texts[0] == items["text"][0]
 

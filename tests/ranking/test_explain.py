@@ -7,13 +7,23 @@ import torch
 
 from irllrec_pyg import build_model
 from irllrec_pyg.checkpoint import load_ranker, save_ranker
-from irllrec_pyg.linear import EASE, GFCF, L3AE, BilinearText, TextIALS, TextMean, TextProfile
-from irllrec_pyg.ranking import Blend
+from irllrec_pyg.linear import (
+    EASE,
+    GFCF,
+    L3AE,
+    BilinearText,
+    Popularity,
+    TextIALS,
+    TextMean,
+    TextProfile,
+)
+from irllrec_pyg.ranking import Blend, Rerank
 from irllrec_pyg.registry import names
 
 from ..linear.test_saving import build
 from .test_fold_in import FOLDING
 from .test_fold_in import build as build_graph
+from .test_rerank import forests
 
 IDS = [f"i{at}" for at in range(9)]
 
@@ -112,6 +122,42 @@ def test_a_blend_adds_up_by_its_parts(data):
         assert abs(found.table["value"]).is_monotonic_decreasing
 
 
+@pytest.mark.parametrize("trees", [True, False])
+def test_what_trees_do_is_said_and_is_no_part_of_the_sum(data, trees):
+    parts = EASE(data, reg=1.0), Popularity(data)
+    plain = Blend(*parts).score(torch.arange(12))
+    model = Rerank(*parts, trees=forests() if trees else (), depth=3)
+    scores, said = model.score(torch.arange(12)), []
+    for user in range(12):
+        seen = model.seen(torch.tensor([user]))[1].tolist()
+        new = (torch.bincount(model.seen_item, minlength=9) == 0).tolist()
+        listed = [at for at in range(9) if at not in seen and not new[at]]
+        first = sorted(listed, key=lambda at: (-float(plain[user, at]), at))[:3]
+        order = sorted(first, key=lambda at: -float(scores[user, at]))
+        for item in listed:
+            found = model.explain(user, f"i{item}")
+            assert found.score == pytest.approx(float(scores[user, item]))
+            values = found.table["value"].sum()
+            assert values == pytest.approx(float(plain[user, item]), abs=1e-5)
+            assert found.residual == pytest.approx(found.score - values, abs=1e-5)
+            assert found.adds_up == (abs(found.residual) <= 1e-3 * abs(found.score))
+            said.append(str(found))
+            if not trees:
+                assert "trees" not in said[-1]
+            elif item not in first:
+                assert "this item is not among them" in said[-1]
+            else:
+                before, after = first.index(item) + 1, order.index(item) + 1
+                did = f"take this one from place {before} to place {after}. What trees give"
+                same = f"leave this one at place {before}. What trees give"
+                assert (same if before == after else did) in said[-1]
+                assert "parts of the blend's score and not of the item's place" in said[-1]
+    assert any("take this one" in one for one in said) == trees
+    assert model.explain(history=["i1", "i2"], item="i4").score == pytest.approx(
+        float(model.score_history(torch.eye(9)[[1]] + torch.eye(9)[[2]])[0, 4])
+    )
+
+
 class Counts:
     r"""Vectors that count words; long texts are not scaled."""
 
@@ -185,3 +231,33 @@ def test_a_user_without_a_history_gets_an_answer(data):
     assert found.table.empty
     assert "nothing counts" in str(found)
     assert build_graph("autocf", data).explain(3, "i1").table.empty
+
+
+def test_words_reach_the_parts_of_blends_in_blends(data):
+    texts = ["amber blue", "cold deep", "even far", "amber amber cold", *["blue deep far"] * 5]
+    data["item"].x = torch.tensor(Counts()(texts)).float()
+    parts = TextMean(data), EASE(data), BilinearText(data)
+    blend = Blend(Blend(*parts[:2]), parts[2], weights=(1, 2))
+    with pytest.raises(NotImplementedError, match="by parts, history, got 'by' 'words'"):
+        blend.explain(2, "i3", by="words")
+    blend.text_encoder = Counts()
+    blend.item_table = pd.DataFrame({"text": texts}, index=IDS)
+    found = blend.explain(2, "i3", by="words").every_part()
+    assert list(found) == ["Blend", "Blend/TextMean", "BilinearText"]
+    whole = blend.explain(2, "i3").every_part()
+    for name, part in (("Blend/TextMean", parts[0]), ("BilinearText", parts[2])):
+        part.text_encoder, part.item_table = blend.text_encoder, blend.item_table
+        expected = part.explain(2, "i3", by="words").table
+        pd.testing.assert_frame_equal(found[name].table, expected)
+        pd.testing.assert_frame_equal(whole[f"{name}/words"].table, expected)
+    assert "Blend/EASE" in whole
+    assert list(blend.explain(2, "i3", by="history").every_part())[1:3] == [
+        "Blend/TextMean",
+        "Blend/EASE",
+    ]
+    blend.item_table = blend.item_table.drop(index="i3")
+    with pytest.raises(ValueError, match="no row of item 'i3'"):
+        blend.explain(2, "i3", by="words")
+    without = Blend(*parts[:2], weights=(1, 0))
+    without.item_table = pd.DataFrame({"text": texts}, index=IDS)
+    assert list(without.explain(2, "i3").every_part()) == ["TextMean", "TextMean/words"]

@@ -3,17 +3,19 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from irllrec_pyg import RunConfig
 from irllrec_pyg.cli import main
 from irllrec_pyg.report import build, render
 from irllrec_pyg.report.charts import ticks
 
-from .conftest import make_run
+from .conftest import HASHES, make_run
 
 TEXTS = Path(__file__).parents[2] / "benchmarks" / "results" / "texts"
 
@@ -50,6 +52,39 @@ def test_how_popular_listed_items_are_has_no_best_value(runs):
     assert places["recall@20"] == "2"
 
 
+def test_tables_of_other_cores_have_other_headings(tmp_path):
+    runs = []
+    for at, core in enumerate((5, 10, 20)):
+        folder = make_run(tmp_path / f"ease{core}", hashes=HASHES | {"train": f"a{at}"})
+        config = RunConfig.load(folder / "config.yaml")
+        config.replace(data=config.data.replace(k_core=core)).save(folder / "config.yaml")
+        runs.append(str(folder))
+    runs.append(str(make_run(tmp_path / "later", hashes=HASHES | {"train": "a9"})))
+    report = build(runs[:3])
+    assert [board.setting.split(", ")[1] for board in report.boards] == [
+        "k_core 5", "k_core 10", "k_core 20",
+    ]  # fmt: skip
+    page = render(report, "html")
+    heads = re.findall("<h2>(.*?)</h2>", page)
+    assert len(set(heads)) == len(heads) >= 3
+    assert len(build(runs[:1]).boards[0].setting.split(", ")) == 2  # alone it needs no more words
+    # The same settings, of tables that were changed in between.
+    settings = [board.setting.split(", ")[1:3] for board in build(runs).boards]
+    assert [words[0] for words in settings] == ["k_core 5", "k_core 10", "k_core 20", "k_core 5"]
+    assert [settings[0][1], settings[3][1]] == ["1", "4"]
+
+
+def test_runs_of_one_name_are_named_by_the_settings_that_differ(tmp_path):
+    runs = [str(make_run(tmp_path / at / "shop", "lightgcn_int")) for at in "ab"]
+    config = RunConfig.load(f"{runs[1]}/config.yaml")
+    config.replace(training=config.training.replace(lr=0.5)).save(f"{runs[1]}/config.yaml")
+    (board,) = build(runs).boards
+    assert [row.name for row in board.rows] == [
+        f"shop (training.lr {lr})"
+        for lr in (RunConfig.load(f"{runs[0]}/config.yaml").training.lr, 0.5)
+    ]
+
+
 def test_against_names_the_reference(runs):
     rows = rows_of(build(runs, against="lightgcn_int"))
     assert {row["verdict"] for row in rows if row["run"] == "ease"} == {"loss"}
@@ -64,7 +99,7 @@ def test_seeds_share_a_row_and_the_same_run_twice_does_not(tmp_path, runs):
     assert board.rows[1].values["recall@20"].mean == pytest.approx(mean)
     make_run(tmp_path / "copy" / "ease")
     (board,) = build([runs[0], tmp_path / "copy" / "ease"]).boards
-    assert [row.name for row in board.rows] == ["ease (ease, 1)", "ease (ease, 2)"]
+    assert [row.name for row in board.rows] == ["ease (1)", "ease (2)"]
 
 
 def test_other_splits_have_a_table_of_their_own(tmp_path, runs):
