@@ -66,7 +66,8 @@ def _lessons(blend: Blend, data: HeteroData) -> tuple[Tensor, Tensor, Tensor]:
     """Of users with a relevant candidate: standardised scores of the candidates, of shape
     ``(U, C, P)``, which of these are there, and which are relevant, both of shape ``(U, C)``.
     """
-    scorers, new = [part.scorer() for part in blend.rankers()], blend._new()
+    scorers = [part.scorer() for part in blend.rankers()]
+    new = blend.new_items()
     pairs = blend.check_pairs(data[EDGE_TYPE].val_edge_label_index.to(new.device), "data")
     among = data["item"].split.to(new.device) == 1 if "split" in data["item"] else ~new
     seen, depth = CSR(blend.seen_ptr, blend.seen_item), min(DEPTH, int(among.sum()))

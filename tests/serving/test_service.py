@@ -172,7 +172,7 @@ def test_the_command_serves_and_ends_cleanly(folder):
 
 
 def test_who_is_open_to_the_network_without_a_key_is_warned(folder, capsys, monkeypatch):
-    monkeypatch.setattr("irllrec_pyg.commands.serve.answer", lambda app, server: None)
+    monkeypatch.setattr("irllrec_pyg.commands.serve.answer", lambda *args: None)
     for host, key, warned in (("0.0.0.0", "", 1), ("127.0.0.1", "", 0), ("0.0.0.0", "secret", 0)):
         monkeypatch.delenv("IRLLREC_API_KEY", raising=False)
         if key:
