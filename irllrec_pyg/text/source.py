@@ -1,7 +1,6 @@
 r"""What the prompts may see: item texts, and the training interactions with their reviews."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
