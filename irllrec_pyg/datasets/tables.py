@@ -128,7 +128,7 @@ def read_delimited(path: Path, separator: str, **options: Any) -> pd.DataFrame:
 def _refuse_separator(path: Path, head: list[str], separator: str) -> None:
     found = [sign for sign in ";\t|" if sign in head[0]] if len(head) == 1 else []
     if found:
-        read = f"pd.read_csv({path.name!r}, sep={found[0]!r}, dtype=str)"
+        read = f"pd.read_csv({path.name!r}, sep={found[0]!r}, dtype=str, keep_default_na=False)"
         raise DataFileError(
             f"{path} has {found[0]!r} between its columns, and must have {separator!r}: export it "
             f"with commas as .csv, or with tabs as .tsv, or in Python: {read}.to_csv('new.csv', "
