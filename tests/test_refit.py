@@ -74,10 +74,14 @@ def test_a_graph_model_is_trained_as_long_as_was_best(runs):
 def test_the_command_takes_everybody(runs, capsys):
     ask = ["refit", str(runs / "tale"), "--quiet", "--k-core", "0", "--out", str(runs / "night")]
     assert main(ask) == 0
-    assert "nothing is held out" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"data: 31 users, 13 items, {len(PAIRS) + 2} interactions.\n" in out
+    assert "nothing is held out" in out
     model = load_folder(runs / "night")
     assert {"rare", "u3"} <= set(model.user_ids)
     assert "i12" in model.item_ids
+    assert main(ask) == 0
+    assert "night held this run already; nothing was trained." in capsys.readouterr().out
     assert main(["report", str(runs / "night"), "--format", "md"]) == 2
     assert "nothing to report" in capsys.readouterr().err
     assert main(["evaluate", str(runs / "night"), "--baselines"]) == 2

@@ -106,7 +106,7 @@ def read_delimited(path: Path, separator: str, **options: Any) -> pd.DataFrame:
     except pd.errors.EmptyDataError:
         raise DataFileError(f"{path} is empty.") from None
     except UnicodeDecodeError as error:
-        kind = "UTF-16" if error.object[:2] in (b"\xff\xfe", b"\xfe\xff") else "LATIN1"
+        kind = "UTF-16" if error.object[:2] in (b"\xff\xfe", b"\xfe\xff") else "CP1252"
         raise DataFileError(
             f"{path} must be in UTF-8, and is perhaps in {kind} ({error}). Save it as 'CSV UTF-8', "
             f"or convert it: iconv -f {kind} -t UTF-8 FILE > NEW."
