@@ -11,6 +11,7 @@ there is nothing to measure. Search again once in a while, when tables have chan
 """
 
 import argparse
+import shlex
 from pathlib import Path
 
 from ..refit import refitted
@@ -50,5 +51,6 @@ def run(args: argparse.Namespace) -> int:
     graph, items = open_data(config.data)
     _, result = run_one(config, args.out, graph, items, progress=not args.quiet)
     print(metrics(result, graph))
-    print(f"{args.out}: README.md is its card. Lists: irllrec recommend {args.out} --all --k 10")
+    place = shlex.quote(str(args.out))
+    print(f"{args.out}: README.md is its card. Lists: irllrec recommend {place} --all --k 10")
     return 0

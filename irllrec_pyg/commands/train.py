@@ -14,6 +14,7 @@ its metrics, README.md its card. A run that was stopped goes on when the command
 """
 
 import argparse
+import shlex
 from pathlib import Path
 
 from torch_geometric.data import HeteroData
@@ -60,7 +61,8 @@ def run(args: argparse.Namespace) -> int:
     data, items = open_data(config.data)
     _, result = run_one(config, folder, data, items, progress=not args.quiet)
     print(metrics(result, data))
-    print(f"{folder}: README.md is its card. Lists: irllrec recommend {folder} --all --k 10")
+    place = shlex.quote(str(folder))
+    print(f"{folder}: README.md is its card. Lists: irllrec recommend {place} --all --k 10")
     return 0
 
 

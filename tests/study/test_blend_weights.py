@@ -30,5 +30,5 @@ def test_given_weights_stay_and_the_others_are_learnt(tiny_data):
 @pytest.mark.parametrize("value", ["much", -1.0, float("nan"), float("inf"), True, None])
 def test_weights_are_numbers_from_0_on(value):
     blend = BlendCandidate("one", "blend", parts=(LinearCandidate("ease", "ease"),))
-    with pytest.raises(ConfigError, match="'weights.ease' must be a finite number from 0 on"):
+    with pytest.raises(ConfigError, match=r"'weights\.ease' must be a finite number from 0 on"):
         blend.fixed({"weights.ease": value})
