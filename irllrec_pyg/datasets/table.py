@@ -26,7 +26,7 @@ from .tables import core_of, find_table, read_table
 from .times import time_order
 
 if TYPE_CHECKING:
-    from ..text.encoders import Vectors
+    from ..text.encoding import Vectors
     from ..text.views import AnyEncoder
 
 log = logging.getLogger(__name__)

@@ -125,14 +125,9 @@ class InteractionGraph(torch.nn.Module):
         return cls(data[EDGE_TYPE].edge_index, data["user"].num_nodes, data["item"].num_nodes)
 
     @property
-    def rowptr_t(self) -> Tensor:
-        """Row pointers of the transposed structure; here the structure is symmetric."""
-        return self.rowptr
-
-    @property
-    def col_t(self) -> Tensor:
-        """Columns of the transposed structure."""
-        return self.col
+    def transposed(self) -> tuple[Tensor, Tensor]:
+        """Row pointers and columns of the transposed structure; here the structure is symmetric."""
+        return self.rowptr, self.col
 
     @property
     def num_nodes(self) -> int:
@@ -182,14 +177,8 @@ class InteractionGraph(torch.nn.Module):
 
     def matrix(self, value: Tensor) -> Adjacency:
         """Puts values, of shape :math:`(2E,)`, on the structure; they need not be symmetric."""
-        return Adjacency(
-            self.rowptr,
-            self.col,
-            value,
-            self.rowptr_t,
-            self.col_t,
-            value.index_select(0, self.reverse),
-        )
+        value_t = value.index_select(0, self.reverse)
+        return Adjacency(self.rowptr, self.col, value, *self.transposed, value_t)
 
     def adjacency(self, dtype: torch.dtype) -> Adjacency:
         r"""The matrix :math:`\hat{A}`, which is its own transpose."""

@@ -178,11 +178,7 @@ def softmax_loss(
         candidate_weight (Tensor): :math:`c`, shape :math:`(S,)`.
     """
     vectors = [normalize(part) for part in (query, positive, candidates)]
-    terms: dict[str, Any] = {
-        "candidate_weight": candidate_weight,
-        "own_weight": weight,
-        "exclude": exclude,
-    }
+    terms = {"candidate_weight": candidate_weight, "own_weight": weight, "exclude": exclude}
     return contrast(temperature, *vectors, **terms) / len(query) - weight.log().mean()
 
 

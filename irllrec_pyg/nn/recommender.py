@@ -62,14 +62,8 @@ class Recommender(IntentRanker):
         text_rank: int | None = None,
     ) -> None:
         graph = backbone.graph
-        super().__init__(
-            graph.interactions,
-            graph.num_users,
-            graph.num_items,
-            backbone.user_ids,
-            backbone.item_ids,
-            backbone.known,
-        )
+        owned = backbone.user_ids, backbone.item_ids, backbone.known
+        super().__init__(graph.interactions, graph.num_users, graph.num_items, *owned)
         own = ModelConfig(reg_weight=reg_weight, similarity=similarity, text_rank=text_rank)
         self.reg_weight, self.similarity = own.reg_weight, own.similarity
         self.text_rank = own.text_rank

@@ -70,14 +70,9 @@ class Subgraph(InteractionGraph):
         )
 
     @property
-    def rowptr_t(self) -> Tensor:
-        """Row pointers of the transposed structure."""
-        return self._rowptr_t
-
-    @property
-    def col_t(self) -> Tensor:
-        """Columns of the transposed structure."""
-        return self._col_t
+    def transposed(self) -> tuple[Tensor, Tensor]:
+        """Row pointers and columns of the transposed structure."""
+        return self._rowptr_t, self._col_t
 
     def normalized(self, dtype: torch.dtype) -> Tensor:
         """The given weights in CSR order, shape :math:`(M,)`."""

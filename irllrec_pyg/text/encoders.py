@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from .client import Endpoint, post
-from .encoding import Encoder, EncoderError, OnBatch, Vectors, check
+from .encoding import Encoder, EncoderError
 from .engine import RunStopped
 from .limits import (
     CallError,
@@ -21,19 +21,6 @@ from .limits import (
     run_coroutine,
 )
 from .redaction import Redactor, public_url
-
-__all__ = [
-    "Encoder",
-    "EncoderError",
-    "EndpointEncoder",
-    "OnBatch",
-    "SentenceTransformerEncoder",
-    "Vectors",
-    "WordLlamaEncoder",
-    "build_encoder",
-    "check",
-    "check_installed",
-]
 
 ENCODERS = "wordllama, openai:MODEL or sentence-transformers:MODEL"
 

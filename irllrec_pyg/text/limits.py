@@ -42,12 +42,8 @@ class RunSettings:
     give_up_after: int = 50
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("concurrency", 1),
-            ("give_up_after", 1),
-            ("retries", 0),
-            ("repairs", 0),
-        ):
+        bounds = {"concurrency": 1, "give_up_after": 1, "retries": 0, "repairs": 0}
+        for name, least in bounds.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name!r} must be at least {least}, got {getattr(self, name)}.")
 

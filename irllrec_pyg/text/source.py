@@ -1,7 +1,6 @@
 r"""What the prompts may see: item texts, and the training interactions with their reviews."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
@@ -14,6 +13,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from ..edges import EDGE_TYPE, PAIRS
+from ..ids import repeated_id
 from ..sparse import CSR
 
 Side = Literal["user", "item"]
@@ -227,11 +227,9 @@ def _training_pairs(data: HeteroData) -> tuple[Tensor, int]:
 def _ids(data: HeteroData, side: Side) -> list[Any]:
     raw = data[side].get("raw_id")
     ids = list(range(int(data[side].num_nodes))) if raw is None else list(raw)
-    repeated = [raw for raw, count in Counter(map(str, ids)).items() if count > 1]
-    if repeated:
+    if (twice := repeated_id(map(str, ids))) is not None:
         raise ValueError(
-            f"data[{side!r}].raw_id holds {repeated[0]!r} more than once (ids are "
-            "compared as text)."
+            f"data[{side!r}].raw_id holds {twice!r} more than once (ids are compared as text)."
         )
     return ids
 

@@ -42,14 +42,9 @@ def split_settings(
     fields = list(TrainingConfig.model_fields)
     config = TrainingConfig.read(config, **{n: settings[n] for n in fields if n in settings})
     options = {name: value for name, value in settings.items() if name not in fields}
-    if taken := [name for name in options if name in OWN]:
-        raise ValueError(
-            "; ".join(
-                f"'{name}' of Lightning's Trainer is set by 'fit': {OWN[name]}" for name in taken
-            )
-            + "."
-        )
     for name in options:
+        if name in OWN:
+            raise ValueError(f"'{name}' of Lightning's Trainer is set by 'fit': {OWN[name]}.")
         if name not in TRAINER_OPTIONS:
             known = [*fields, *(option for option in TRAINER_OPTIONS if option not in OWN)]
             raise ConfigError(unknown_name("setting", name, known))

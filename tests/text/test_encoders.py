@@ -10,7 +10,8 @@ from werkzeug import Request as Received
 from werkzeug import Response
 
 from irllrec_pyg.text import Endpoint, EndpointEncoder, RunSettings, RunStopped
-from irllrec_pyg.text.encoders import Encoder, EncoderError, WordLlamaEncoder, check
+from irllrec_pyg.text.encoders import WordLlamaEncoder
+from irllrec_pyg.text.encoding import Encoder, EncoderError, check
 from tests.text.stub import StubServer
 
 FAST = RunSettings(concurrency=2, retries=2, backoff=0.01)

@@ -10,7 +10,8 @@ import pytest
 pytest.importorskip("sklearn")
 
 from irllrec_pyg.text import words
-from irllrec_pyg.text.encoders import EncoderError, build_encoder
+from irllrec_pyg.text.encoders import build_encoder
+from irllrec_pyg.text.encoding import EncoderError
 from irllrec_pyg.text.views import Views, build_views, fitted
 from irllrec_pyg.text.words import WordsEncoder
 

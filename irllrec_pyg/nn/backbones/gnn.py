@@ -57,10 +57,8 @@ class GNNBackbone(Backbone):
         gnn: torch.nn.Module | str | None = None,
         **settings: Any,
     ) -> None:
-        if isinstance(gnn, torch.nn.Module):
-            settings["gnn"] = repr(gnn)
-        elif gnn is not None:
-            settings["gnn"] = gnn
+        if gnn is not None:
+            settings["gnn"] = repr(gnn) if isinstance(gnn, torch.nn.Module) else gnn
         super().__init__(data, config, **settings)
         self.network = gnn if isinstance(gnn, torch.nn.Module) else self._by_name()
         self._check()

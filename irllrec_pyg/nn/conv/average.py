@@ -22,7 +22,7 @@ class Structure(NamedTuple):
     @classmethod
     def of(cls, graph: InteractionGraph) -> "Structure":
         """Takes that of a graph."""
-        return cls(graph.rowptr, graph.col, graph.rowptr_t, graph.col_t, graph.reverse)
+        return cls(graph.rowptr, graph.col, *graph.transposed, graph.reverse)
 
     def rows(self) -> Tensor:
         """Row of each entry."""

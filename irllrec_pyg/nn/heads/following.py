@@ -35,6 +35,7 @@ class FollowingLayer:
 
     def __init__(self, teacher: Teacher) -> None:
         self.teacher = teacher
+        self.mlp: TextMLP = teacher["mlp"]  # type: ignore[assignment]
         self.forget()
 
     def forget(self) -> None:
@@ -56,11 +57,6 @@ class FollowingLayer:
         if moves == 0:
             return 0.0
         return self.teacher.last_step if moves == 1 and self.teacher.is_at_students() else None
-
-    @property
-    def mlp(self) -> TextMLP:
-        """The teacher's map."""
-        return self.teacher["mlp"]  # type: ignore[return-value]
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # compiled code knows no version counters
     @torch.no_grad()

@@ -114,18 +114,6 @@ class IntentAlignment(TextHead):
         return self.intents or self._borrowed[0]
 
     @property
-    def pairwise(self) -> PairwiseAlignment | None:
-        """The part, unless it is left out."""
-        part: PairwiseAlignment | None = getattr(self.parts, "pairwise", None)
-        return part
-
-    @property
-    def translation(self) -> TranslationAlignment | None:
-        """The part, unless it is left out."""
-        part: TranslationAlignment | None = getattr(self.parts, "translation", None)
-        return part
-
-    @property
     def matching(self) -> MomentumMatching | None:
         """The part, unless it is left out."""
         part: MomentumMatching | None = getattr(self.parts, "matching", None)
@@ -157,17 +145,17 @@ class IntentAlignment(TextHead):
         """The losses ``intent``, ``translation`` and ``matching``."""
         interaction = self._interaction(encoding, batch)
         part = self.config.translation
-        further = self.translation is not None or self.matching is not None
+        further = "translation" in self.parts or "matching" in self.parts
         if further and part is not None and part.nodes == "all":
             texts = self._texts_of_all(batch)
         else:
             texts = self._texts_of_batch(batch, further)
         losses: dict[str, Tensor] = {}
-        if self.pairwise is not None:
-            losses["intent"] = self.pairwise(interaction, texts.rows, batch)
-        if self.translation is not None:
+        if "pairwise" in self.parts:
+            losses["intent"] = self.parts["pairwise"](interaction, texts.rows, batch)
+        if "translation" in self.parts:
             final = _rows(self._final(encoding), texts.nodes)
-            losses["translation"] = self.translation(texts.student, final, batch.augment)
+            losses["translation"] = self.parts["translation"](texts.student, final, batch.augment)
         if self.matching is not None and texts.teacher is not None:
             losses["matching"] = self.matching(
                 Intents(_rows(interaction, texts.nodes), texts.student),
