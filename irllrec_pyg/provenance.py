@@ -47,7 +47,7 @@ def checkout(root: Path = Path(__file__).parents[1]) -> dict[str, Any]:
     r"""The commit that is checked out, and whether the code that runs differs from it."""
 
     def git(*arguments: str) -> str:
-        # To look changes nothing: git would else write its index, and leave a lock where it is killed.
+        # Else git would write its index, and leave a lock behind where it is killed.
         command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
