@@ -14,6 +14,7 @@ its metrics, README.md its card. A run that was stopped goes on when the command
 """
 
 import argparse
+import shlex
 from pathlib import Path
 
 from torch_geometric.data import HeteroData
@@ -73,7 +74,8 @@ def train(config: RunConfig, folder: Path, quiet: bool) -> int:
     if result_file.stat().st_mtime_ns == before:
         print(f"{folder} held this run already; nothing was trained.")
     print(metrics(result, data))
-    print(f"{folder}: README.md is its card. Lists: irllrec recommend {folder} --all --k 10")
+    place = shlex.quote(str(folder))
+    print(f"{folder}: README.md is its card. Lists: irllrec recommend {place} --all --k 10")
     return 0
 
 

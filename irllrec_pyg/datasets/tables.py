@@ -71,6 +71,8 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
         table = read_delimited(path, separator, encoding="utf-8-sig")
         table.index = _lines(path, separator, len(table))
     table.columns = pd.Index([str(column).strip() for column in table.columns])
+    if twice := list(table.columns[table.columns.duplicated()]):
+        raise DataFileError(f"{path} has two columns {twice[0]!r}; give one of them another name.")
     for column in columns:
         if column not in table:
             raise DataFileError(
