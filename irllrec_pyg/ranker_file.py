@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from operator import index
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .ids import repeated_id, too_large
+from .ids import plain_id, repeated_id, too_large
 from .linear.base import is_float
 from .ranking import Ranker
 from .sparse import check_csr, expand
@@ -31,7 +30,7 @@ def shared_tensors(ranker: Ranker) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {name: getattr(ranker, name) for name in POINTERS}
     for side in IDS:
         if (ids := getattr(ranker, side)) is not None:
-            text = json.dumps([_plain(value, side) for value in ids]).encode()
+            text = json.dumps([plain_id(value, repr(side)) for value in ids]).encode()
             tensors[side] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
     return tensors
 
@@ -146,16 +145,3 @@ def _check_ids(name: str, text: Tensor, count: int) -> None:
 
 def _parse(text: Tensor) -> Any:
     return json.loads(text.numpy().tobytes())
-
-
-def _plain(value: Any, side: str) -> int | str:
-    if isinstance(value, str):
-        return str(value)
-    try:
-        if isinstance(value, bool) or too_large(number := int(index(value))):
-            raise TypeError
-        return number
-    except TypeError:
-        raise ValueError(
-            f"'{side}' holds {value!r}; only whole numbers of 64 bits and strings can be saved."
-        ) from None
