@@ -53,7 +53,6 @@ class Case(NamedTuple):
     item: str
     history: str
     rules: str
-    tried: str
     arrivals: str
 
 
@@ -80,7 +79,6 @@ SHOP = Case(
     "é12",
     "é0,004",
     '--where "price < 30 and in_stock == True" --max-per author=1',
-    "",
     "item,title\n100,space rocket to a planet\n101,pasta with sauce\n",
 )
 STEAM = Case(
@@ -89,7 +87,6 @@ STEAM = Case(
     "773",
     "107,50",
     "--where \"sentiment == 'Very Positive'\" --max-per developer=1",
-    " --trials 1",
     "item,text\nnew-1,A puzzle adventure. Genres: Indie. Tags: Puzzle and Story Rich.\n"
     "new-2,A shooter in space. Genres: Action. Tags: FPS and Sci-fi.\n",
 )
@@ -97,7 +94,7 @@ STEAM = Case(
 
 def steps(case: Case) -> list[Step]:
     """The commands in their order; one that ends in ``&`` runs until the last that asks it."""
-    raw, user, item, history, rules, tried, _ = case
+    raw, user, item, history, rules, _ = case
     one = f'{{"users": ["{user}"], "k": 2}}'
     like = f'{{"items": ["{item}"], "k": 2}}'
     return [
@@ -109,9 +106,9 @@ def steps(case: Case) -> list[Step]:
         Step("", "irllrec data stats shop"),
         Step(
             "Train the model to begin with, its settings tuned on validation, and a baseline:",
-            f"irllrec train --data shop --out runs/shop{tried} --quiet",
+            "irllrec train --data shop --out runs/shop --quiet",
         ),
-        Step("", f"irllrec train --data shop --model ease --out runs/ease{tried} --quiet"),
+        Step("", "irllrec train --data shop --model ease --out runs/ease --quiet"),
         Step(
             "On held-out interactions, beside closed forms that are tuned too:",
             "irllrec evaluate runs/shop --baselines popularity item-knn --k 20",
@@ -255,8 +252,8 @@ def steam_section(found: list[tuple[Step, Ran]], load: tuple[float, float]) -> s
         f"({os.cpu_count()} cores, `OMP_NUM_THREADS={threads}`, Python "
         f"{platform.python_version()}; the machine was shared: load average {load[0]:.1f} at the "
         f"start, {load[1]:.1f} at the end), written by `python benchmarks/walk.py --steam FOLDER`. "
-        "One setting is tried for each part of the model; without `--trials` twenty are. Seconds "
-        "are of the clock, with those of the imports; of the server, until it answers.\n\n"
+        "Twenty settings are tried for each part of the model, as by default. Seconds are of the "
+        "clock, with those of the imports; of the server, until it answers.\n\n"
         "| command | seconds | peak memory |\n|---|--:|--:|\n"
     )
     for step, ran in found:

@@ -13,7 +13,8 @@ ROWS = [
     if line.startswith("| `")
 ]
 ARMS = {"none (the base alone)": "", "RLMRec-Con": "+con", "RLMRec-Gen": "+gen"}
-ARMS["IRLLRec"] = "+irllrec"
+ARMS |= {"IRLLRec": "+irllrec", "IRLLRec without matching": "+irllrec-matching"}
+ARMS |= {f"IRLLRec without {x} alignment": f"+irllrec-{x}" for x in ("pairwise", "translation")}
 
 
 def measured():

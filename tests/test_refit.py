@@ -80,6 +80,8 @@ def test_the_command_takes_everybody(runs, capsys):
     assert "i12" in model.item_ids
     assert main(["report", str(runs / "night"), "--format", "md"]) == 2
     assert "nothing to report" in capsys.readouterr().err
+    assert main(["evaluate", str(runs / "night"), "--baselines"]) == 2
+    assert "night: its data set holds nothing out for test" in capsys.readouterr().err
 
 
 def test_a_finished_run_does_not_stand_for_tables_that_changed(runs, tmp_path, capsys):

@@ -73,11 +73,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="COLUMN",
             help=f"of a file (default: {default or 'none'})",
         )
+    convert.add_argument("--items", metavar="FILE", type=Path, help="table of the items")
     convert.add_argument(
-        "--items",
-        metavar="FILE",
-        type=Path,
-        help="table of the items, with their ids in the column of --item or 'item'",
+        "--items-id",
+        metavar="COLUMN",
+        help="of the table of the items: their ids (default: called as --item, or 'item')",
     )
     known = run_settings()
     add_flags(
@@ -178,11 +178,15 @@ def _from_file(args: argparse.Namespace, source: Path, out: Path) -> dict[str, L
     table, lost = clean_table(source, columns)
     left_out = {str(source): lost}
     if args.items is not None:
-        key = args.item if args.item in read_table(args.items) else "item"
-        items, left_out[str(args.items)] = clean_table(args.items, {"item": key}, "item")
+        key = args.items_id
+        if key is None:
+            key = args.item if args.item in read_table(args.items) else "item"
+        items, left_out[str(args.items)] = clean_table(
+            args.items, {"item": key}, "item", "--items-id"
+        )
         write_table(items, out / "items.csv")
     write_table(table, out / "interactions.csv")
-    write_columns(out, columns)
+    write_columns(out, columns if args.items_id is None else columns | {"item": args.items_id})
     return left_out
 
 

@@ -17,7 +17,9 @@ import pandas as pd
 from torch_geometric.data import HeteroData
 from tqdm import tqdm
 
+from ..config import ConfigError
 from ..datasets.config import DataConfig
+from ..edges import EDGE_TYPE
 from ..held_out import by_rules, rules
 from ..linear import build_linear, choose_settings
 from ..model_folder import RESULT_FILE, read_json
@@ -60,6 +62,13 @@ def run(args: argparse.Namespace) -> int:
     rows = []
     for config, folders in by_data.items():
         graph, _ = open_data(config)
+        field = {"val": "val_edge_label_index", "test": "edge_label_index"}[SPLITS[args.split]]
+        if (pairs := graph[EDGE_TYPE].get(field)) is None or not pairs.numel():
+            raise ConfigError(
+                f"{folders[0]}: its data set holds nothing out for {args.split}, so there is "
+                "nothing to measure by. Of a model that was refitted on everything, evaluate the "
+                "run that it was made from."
+            )
         if said := rules(graph):
             print(said, file=sys.stderr)
         wanted = args.baselines if args.baselines or args.baselines is None else BASELINES

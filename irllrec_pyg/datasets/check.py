@@ -57,7 +57,10 @@ def check_tables(folder: str | os.PathLike[str], core: int = 5) -> list[Problem]
     """
     place = Path(folder)
     if not place.is_dir():
-        raise FileNotFoundError(f"{place} is no folder.")
+        raise FileNotFoundError(
+            f"{place} is no folder of tables. Make one of a table: irllrec data convert TABLE "
+            "FOLDER --user COLUMN --item COLUMN."
+        )
     found: list[Problem] = []
     pairs = _table(place, "interactions", ["user", "item"], found)
     if pairs is not None:
@@ -70,6 +73,7 @@ def check_tables(folder: str | os.PathLike[str], core: int = 5) -> list[Problem]
         found += _ids(items, "item")
         found += _repeated(items, ["item"], "The first row of each counts")
         found += _texts(items)
+        found += _commas(items)
         if pairs is not None:
             found += _partners(pairs, items)
     if (path := find_table(place, "users")) is not None:
@@ -111,6 +115,9 @@ def _table(
         if column not in table:
             text = f"there is no column {column!r}; there are {', '.join(map(str, table.columns))}"
             copy = f"irllrec data convert {path} FOLDER --{column} ITS_NAME"
+            if stem == "items":
+                pairs = find_table(folder, "interactions") or "TABLE"
+                copy = f"irllrec data convert {pairs} FOLDER --items {path} --items-id ITS_NAME"
             mend = f"Rename it, or write a copy: {copy}"
             found.append(Problem(str(path), text, mend, fatal=True))
     return table if all(column in table for column in columns) else None
@@ -178,11 +185,11 @@ def _times(pairs: pd.DataFrame) -> list[Problem]:
     if not wrong.any():
         return []
     value = pairs.loc[wrong, "time"].iloc[0]
-    wanted = usual.iloc[0] if len(usual) else "number or date"
+    wanted = f"{usual.iloc[0]} as others are" if len(usual) else "number or ISO 8601 date"
     return _problem(
         pairs,
         wrong,
-        f"the time {value!r} is no {wanted} as others are",
+        f"the time {value!r} is no {wanted}",
         "Only splits by time read it: write numbers, or dates as 2024-01-31 or 2024-01-31T18:30",
     )
 
@@ -214,6 +221,18 @@ def _texts(items: pd.DataFrame) -> list[Problem]:
         f"column {columns[0]!r} is empty",
         "Such items get the mean of the others' vectors, which says nothing about them",
     )
+
+
+def _commas(items: pd.DataFrame) -> list[Problem]:
+    found: list[Problem] = []
+    for column in items.columns.difference(["item", "title", "text"], sort=False):
+        values = items[column].str.strip()
+        rows = values.str.fullmatch(r"[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+")
+        if rows.sum() > (values != "").sum() / 2:
+            text = f"column {column!r} has numbers with a decimal comma"
+            mend = "They stay text, which no filter compares with numbers: write 12.50 for 12,50"
+            found += _problem(items, rows, text, mend)
+    return found
 
 
 def _partners(pairs: pd.DataFrame, items: pd.DataFrame) -> list[Problem]:

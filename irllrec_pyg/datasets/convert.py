@@ -40,7 +40,7 @@ class LeftOut(NamedTuple):
 
 
 def clean_table(
-    path: Path, columns: Mapping[str, str], once: str | None = None
+    path: Path, columns: Mapping[str, str], once: str | None = None, option: str | None = None
 ) -> tuple[pd.DataFrame, LeftOut]:
     r"""A table whose columns have their names and no empty id, and how many rows are left out.
 
@@ -50,6 +50,8 @@ def clean_table(
             an empty time is no fault.
         once (str, optional): A column of ids of which the first row alone is kept.
             (default: none)
+        option (str, optional): The option by which a missing column is named. (default: the
+            column's own, such as ``--user``)
 
     Raises:
         DataFileError: If a column is missing or no row is left; names file and column.
@@ -61,7 +63,7 @@ def clean_table(
         if own not in table:
             raise DataFileError(
                 f"{path} has no column {own!r}; its columns are {', '.join(table.columns)}. Name "
-                f"the right one: --{name} COLUMN."
+                f"the right one: {option or f'--{name}'} COLUMN."
             )
     names = {own: name for name, own in columns.items()}
     taken = [name for name in names.values() if name in table and name not in names]

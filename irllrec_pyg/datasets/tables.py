@@ -81,7 +81,7 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
         if len(empty):
             raise DataFileError(
                 f"{place(path, table, empty[0])}: column {column!r} is empty ({len(empty)} such "
-                "rows)."
+                "rows). Fill it in, or leave out such rows."
             )
     return table
 
@@ -112,22 +112,36 @@ def read_delimited(path: Path, separator: str, **options: Any) -> pd.DataFrame:
             f"or convert it: iconv -f {kind} -t UTF-8 FILE > NEW."
         ) from error
     except _DAMAGED as error:
+        _refuse_separator(path, _head(path, separator), separator)
         raise DataFileError(
             f"{path} is damaged or not a table: {_too_long(path, separator) or str(error).strip()}."
             f" Rows are as long as the first line, with {separator!r} between the columns, in "
             "UTF-8."
         ) from error
-    first = str(table.columns[0])  # a number, where the table has no header
-    found = [sign for sign in ";\t|" if sign in first]
-    if len(table.columns) == 1 and found:
-        raise DataFileError(
-            f"{path} has {found[0]!r} between its columns, and must have {separator!r}: export it "
-            "with commas as .csv, or with tabs as .tsv."
-        )
+    _refuse_separator(path, list(map(str, table.columns)), separator)  # numbers, without a header
     if table.empty:
         raise DataFileError(f"{path} has no row.")
     table.index = pd.RangeIndex(1, len(table) + 1)
     return table
+
+
+def _refuse_separator(path: Path, head: list[str], separator: str) -> None:
+    found = [sign for sign in ";\t|" if sign in head[0]] if len(head) == 1 else []
+    if found:
+        read = f"pd.read_csv({path.name!r}, sep={found[0]!r}, dtype=str, keep_default_na=False)"
+        raise DataFileError(
+            f"{path} has {found[0]!r} between its columns, and must have {separator!r}: export it "
+            f"with commas as .csv, or with tabs as .tsv, or in Python: {read}.to_csv('new.csv', "
+            "index=False)."
+        )
+
+
+def _head(path: Path, separator: str) -> list[str]:
+    """The first row, nothing where it cannot be read."""
+    try:
+        return next(_records(path, separator))[1]
+    except (csv.Error, OSError, ValueError, StopIteration, *_DAMAGED):
+        return []
 
 
 def place(path: str | os.PathLike[str], table: pd.DataFrame, at: int) -> str:

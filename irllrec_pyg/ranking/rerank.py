@@ -199,8 +199,8 @@ class Rerank(Blend):
             bagging_fraction=0.8,
             bagging_freq=1,
             lambda_l2=10.0,
-            # Lists of one relevant item and of many teach as they are, also below the first 30: on
-            # validation of movie and yelp (benchmarks/given.yaml) better by both metrics.
+            # An item that is found below the first 30 places teaches too, and a list with many
+            # relevant items teaches more than one with a single one.
             lambdarank_norm=False,
             lambdarank_truncation_level=60,
             seed=self.config.seed,

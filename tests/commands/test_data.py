@@ -7,6 +7,8 @@ import torch
 from irllrec_pyg import IRLLRecDataset
 from irllrec_pyg.cli import main
 from irllrec_pyg.datasets.check import check_tables
+from irllrec_pyg.datasets.convert import item_column
+from irllrec_pyg.datasets.tables import read_table
 
 
 def lines(capsys):
@@ -112,6 +114,55 @@ def test_a_file_with_other_names_becomes_a_folder(tmp_path, capsys):
     assert "books.tsv: left out 1 row whose id is there already.\n" in said
     assert main([*command, "--user", "customer"]) == 2
     assert "no column 'customer'; its columns are isbn, who, when" in capsys.readouterr().err
+
+
+def test_ids_of_the_items_may_have_a_name_of_their_own(tmp_path, capsys):
+    orders, books = tmp_path / "orders.csv", tmp_path / "books.csv"
+    orders.write_text("user,isbn\nann,007\n")
+    books.write_text("sku,isbn,title\n007,978,Bond\n")
+    shop = tmp_path / "shop"
+    command = ["data", "convert", str(orders), str(shop), "--item", "isbn", "--items", str(books)]
+    assert main([*command, "--items-id", "sku"]) == 0
+    assert (shop / "items.csv").read_text() == "item,isbn,title\n007,978,Bond\n"
+    books.write_text("sku,title\n007,Bond\n")
+    assert item_column(shop, read_table(books)) == "sku"
+    assert main(command) == 2
+    assert "its columns are sku, title. Name the right one: --items-id" in capsys.readouterr().err
+
+
+def test_check_of_a_file_says_how_a_folder_is_made(tmp_path, capsys):
+    (tmp_path / "orders.csv").write_text("user,item\nann,007\n")
+    assert main(["data", "check", str(tmp_path / "orders.csv")]) == 2
+    assert "is no folder of tables. Make one of a table" in capsys.readouterr().err
+
+
+def test_times_of_which_none_can_be_read_are_not_compared_with_others(tmp_path, capsys):
+    (tmp_path / "interactions.csv").write_text("user,item,time\nann,007,31.01.2025\n")
+    assert main(["data", "check", str(tmp_path), "--k-core", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "the time '31.01.2025' is no number or ISO 8601 date. " in said
+
+
+def test_check_tells_how_items_get_their_ids(tmp_path, capsys):
+    (tmp_path / "interactions.csv").write_text("user,item\nann,007\n")
+    (tmp_path / "items.csv").write_text("sku,title\n007,Bond\n")
+    assert main(["data", "check", str(tmp_path), "--k-core", "1"]) == 2
+    (said,) = [line for line in lines(capsys) if "no column 'item'" in line]
+    command = said.split("irllrec ")[1].rstrip(".").replace("ITS_NAME", "sku").split()
+    shop = tmp_path / "shop"
+    assert main([str(shop) if word == "FOLDER" else word for word in command]) == 0
+    assert (shop / "items.csv").read_text() == "item,title\n007,Bond\n"
+
+
+def test_check_names_columns_of_numbers_with_a_decimal_comma(tmp_path, capsys):
+    rows = [("a", "12,50", "1,2"), ("b", "1.299,00", "one, two"), ("c", "", "3"), ("d", "0,9", "")]
+    items = pd.DataFrame(rows, columns=["item", "price", "parts"]).assign(title="x")
+    items.to_csv(tmp_path / "items.csv", index=False)
+    (tmp_path / "interactions.csv").write_text("user,item,time\nann,a,1\n")
+    assert main(["data", "check", str(tmp_path), "--k-core", "1"]) == 0
+    (said,) = [line for line in lines(capsys) if "comma" in line]
+    assert "items.csv, line 2: column 'price' has numbers with a decimal comma" in said
+    assert "(3 such rows, also lines 3, 5)" in said
 
 
 @pytest.mark.filterwarnings("ignore:Data set 'again' has no")
