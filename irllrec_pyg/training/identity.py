@@ -107,11 +107,11 @@ class Identity:
         setting is added to the package.
         """
         modules, kept = self.values["modules"], stored.get("modules")
-        both = modules.keys() & (kept.keys() if isinstance(kept, dict) else ())
+        kept = kept if isinstance(kept, dict) else {}
         here = {n: v for n, v in self.values.items() if n != "modules"}
         there = {**{n: self.defaults[n] for n in here if n in self.defaults}, **stored}
         there.pop("modules", None)
-        pairs = [(n, kept[n], modules[n]) for n in modules if n in both]
+        pairs = [(n, kept[n], modules[n]) for n in kept if n in modules]
         for name in dict.fromkeys([*there, *here]):
             pairs.append((name, there.get(name, "not set"), here.get(name, "not set")))
         return [f"{name} is {a} there and {b} here" for name, a, b in pairs if a != b]

@@ -136,7 +136,8 @@ class IntentAlignment(TextHead):
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         if self.matching is not None:
             self.matching.following.forget()
-        return super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     def forward(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:
         """The losses ``intent``, ``translation`` and ``matching``."""
