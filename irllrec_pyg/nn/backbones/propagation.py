@@ -18,7 +18,8 @@ from .base import Backbone, Encoding
 
 
 class LayerSum(Backbone):
-    r"""Base class of backbones that propagate over the training graph and sum the layers.
+    r"""Base class of backbones that propagate over the training graph and put the layers together,
+    here by their sum.
 
     .. math::
         \mathbf{E}^{l+1} = \hat{\mathbf{A}} \mathbf{E}^{l}, \qquad
