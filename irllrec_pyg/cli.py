@@ -115,7 +115,9 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and words.startswith("[Errno"):
         # Of two files, as in copying, the first one was read.
         file = error.filename2 or error.filename
-        said = [f"{file}: {error.strerror}" if file else words, ADVICE.get(error.errno or 0)]
+        said = [f"{file}: {error.strerror}" if file else words]
+        if (advice := ADVICE.get(error.errno or 0, "")) not in words:  # as atomic_path gives it
+            said.append(advice)
         return "".join(f"{part.rstrip('.')}. " for part in said if part).strip()
     if isinstance(error, MemoryError):
         return f"the memory does not suffice. {words}".strip()

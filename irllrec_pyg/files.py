@@ -18,6 +18,8 @@ ADVICE = {
     errno.EACCES: "Write to a folder that is yours, or change its permissions",
     errno.EPERM: "Write to a folder that is yours, or change its permissions",
     errno.EROFS: "Write to a disk that is not read-only",
+    errno.EEXIST: "There must be a folder, not a file: name another place",
+    errno.ENOTDIR: "There must be a folder, not a file: name another place",
 }
 
 

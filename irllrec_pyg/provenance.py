@@ -47,7 +47,8 @@ def checkout(root: Path = Path(__file__).parents[1]) -> dict[str, Any]:
     r"""The commit that is checked out, and whether the code that runs differs from it."""
 
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(root), *arguments]
+        # Else git would write its index, and leave a lock behind where it is killed.
+        command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
     try:

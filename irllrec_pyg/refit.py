@@ -1,15 +1,17 @@
 """What was chosen on held-out interactions, trained on all of them."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 from .config import ConfigError
 from .datasets.config import DataConfig
-from .model_folder import RESULT_FILE, read_config, read_json
+from .model_folder import CONFIG_FILE, RESULT_FILE, read_config, read_json
 from .runs import RankerConfig, RunConfig
 from .study.arms import named, read_arms
 from .study.candidates import BlendCandidate, RerankCandidate
 from .study.graph_candidates import GraphCandidate
+from .tensor_file import CheckpointError
 
 ALL = (1.0, 0.0, 0.0)  # shares of training, validation and test
 
@@ -38,14 +40,17 @@ def refitted(folder: str | Path, data: DataConfig | None = None) -> RunConfig:
     config = read_config(folder, RunConfig.read)
     if not (folder / RESULT_FILE).exists():
         raise ConfigError(
-            f"{folder} holds a run that is not finished; 'irllrec train --config "
-            f"{folder}/config.yaml' goes on."
+            f"{folder} holds a run that is not finished; it goes on with: irllrec train --config "
+            f"{shlex.quote(str(folder / CONFIG_FILE))}"
         )
     result = read_json(folder / RESULT_FILE)
     own = (config.data if data is None else data).replace(split="random", seed=0, shares=ALL)
     if config.ranker is not None:
         return config.replace(data=own, ranker=_chosen(config.ranker, result, folder))
-    training = config.training.replace(epochs=int(result["best_epoch"]), eval_every=0)
+    epochs = result.get("best_epoch")
+    if type(epochs) is not int or epochs < 1:
+        raise _damaged(folder, f"'best_epoch' is {epochs!r}")
+    training = config.training.replace(epochs=epochs, eval_every=0)
     # Dot products or cosines, as was better on validation where that was the setting.
     model = config.model.replace(similarity=result.get("similarity", config.model.similarity))
     return config.replace(data=own, model=model, training=training)
@@ -68,9 +73,15 @@ def _chosen(ranker: RankerConfig, result: dict[str, Any], folder: Path) -> Ranke
             "'irllrec tune' writes for a single model), and refit that run."
         )
     settings = dict(ranker.settings)
-    searches: dict[str, dict[str, Any]] = result.get("search") or {}
-    for name, search in searches.items():
-        # Of an ensemble, its parts by their names, and then itself, with the weights.
-        prefix = "" if name == ranker.name else f"{name}."
-        settings |= {prefix + path: value for path, value in search["settings"].items()}
+    try:
+        for name, search in (result.get("search") or {}).items():
+            # Of an ensemble, its parts by their names, and then itself, with the weights.
+            prefix = "" if name == ranker.name else f"{name}."
+            settings |= {prefix + path: value for path, value in search["settings"].items()}
+    except (AttributeError, KeyError, TypeError):
+        raise _damaged(folder, "'search' is not what a search leaves") from None
     return ranker.replace(settings=settings, trials=0, seconds=None)
+
+
+def _damaged(folder: Path, why: str) -> CheckpointError:
+    return CheckpointError(f"{folder / RESULT_FILE} is damaged ({why}); train that run again.")

@@ -11,6 +11,7 @@ import pytest
 
 from irllrec_pyg import __version__
 from irllrec_pyg.cli import SUBCOMMANDS, build_parser, main, one_line
+from irllrec_pyg.files import ADVICE
 
 ROOT = Path(__file__).parents[1]
 
@@ -147,3 +148,9 @@ def test_help_of_what_takes_arguments_alone_comes_at_once(name):
         "sys.exit(any(one in sys.modules for one in ('torch', 'pandas', 'torch_geometric')))"
     )
     assert subprocess.run([sys.executable, "-c", code, name], check=False).returncode == 0
+
+
+def test_advice_is_given_once():
+    text = f"The disk is full: nothing of it was written. {ADVICE[errno.ENOSPC]}"
+    assert one_line(OSError(errno.ENOSPC, text, "x.csv")).count("Free some space") == 1
+    assert one_line(OSError(errno.ENOSPC, "No space", "x.csv")).count("Free some space") == 1

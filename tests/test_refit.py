@@ -14,6 +14,7 @@ from irllrec_pyg.linear import GFCF, IALS, Popularity, build_linear
 from irllrec_pyg.ranking import Blend
 from irllrec_pyg.refit import refitted
 from irllrec_pyg.study.tuned import search
+from irllrec_pyg.tensor_file import CheckpointError
 
 pytest.importorskip("optuna")
 PAIRS = {(f"u{user}", f"i{(user + step) % 12}") for user in range(30) for step in range(6)}
@@ -72,15 +73,20 @@ def test_a_graph_model_is_trained_as_long_as_was_best(runs):
 
 
 def test_the_command_takes_everybody(runs, capsys):
-    ask = ["refit", str(runs / "tale"), "--quiet", "--k-core", "0", "--out", str(runs / "night")]
+    ask = ["refit", str(runs / "tale"), "--quiet", "--k-core", "0", "--out", str(runs / "a night")]
     assert main(ask) == 0
-    assert "nothing is held out" in capsys.readouterr().out
-    model = load_folder(runs / "night")
+    out = capsys.readouterr().out
+    assert f"data: 31 users, 13 items, {len(PAIRS) + 2} interactions.\n" in out
+    assert "nothing is held out" in out
+    assert f"irllrec recommend '{runs}/a night' --all" in out  # as a shell takes it
+    model = load_folder(runs / "a night")
     assert {"rare", "u3"} <= set(model.user_ids)
     assert "i12" in model.item_ids
-    assert main(["report", str(runs / "night"), "--format", "md"]) == 2
+    assert main(ask) == 0
+    assert "night held this run already; nothing was trained." in capsys.readouterr().out
+    assert main(["report", str(runs / "a night"), "--format", "md"]) == 2
     assert "nothing to report" in capsys.readouterr().err
-    assert main(["evaluate", str(runs / "night"), "--baselines"]) == 2
+    assert main(["evaluate", str(runs / "a night"), "--baselines"]) == 2
     assert "night: its data set holds nothing out for test" in capsys.readouterr().err
 
 
@@ -117,3 +123,19 @@ def test_settings_of_an_ensemble_are_those_of_its_parts(runs):
     for path in ("knn.reg", "weights.knn", "ease", "weights"):
         with pytest.raises(ConfigError, match=f"Unknown setting '{path}'"):
             search("tale", data, settings={path: 1.0}, trials=0)
+
+
+@pytest.mark.parametrize(
+    ("run_name", "field", "value"),
+    [
+        *[("graph", "best_epoch", value) for value in (None, 0, "3", 1.5, True)],
+        *[("tale", "search", value) for value in ([1], "x", {"ease": {}}, {"ease": 3})],
+    ],
+)
+def test_a_damaged_result_is_named(runs, tmp_path, run_name, field, value):
+    for name in ("config.yaml", "result.json"):
+        (tmp_path / name).write_text((runs / run_name / name).read_text())
+    result = json.loads((tmp_path / "result.json").read_text())
+    (tmp_path / "result.json").write_text(json.dumps({**result, field: value}))
+    with pytest.raises(CheckpointError, match=rf"result\.json is damaged \('{field}' is"):
+        refitted(tmp_path)

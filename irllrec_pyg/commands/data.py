@@ -10,6 +10,7 @@ irllrec data cards                            where known data sets come from, a
 """
 
 import argparse
+import shlex
 import warnings
 from pathlib import Path
 from typing import Any, cast
@@ -142,7 +143,7 @@ def _check(args: argparse.Namespace) -> int:
     if fatal:
         print(f"{args.data}: {fatal} must be mended, {len(problems) - fatal} more may matter.")
         return 2
-    print(f"{args.data}: it can be read. Train: irllrec train --data {args.data}")
+    print(f"{args.data}: it can be read. Train: irllrec train --data {shlex.quote(args.data)}")
     return 0
 
 

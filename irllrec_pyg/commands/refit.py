@@ -14,10 +14,9 @@ import argparse
 from pathlib import Path
 
 from ..refit import refitted
-from ..runs import run as run_one
 from .arguments import add_run, add_threads
-from .common import data_of, limit_threads, open_data
-from .train import metrics
+from .common import data_of, limit_threads
+from .train import train
 
 STOPPED = "the same command goes on from here"
 
@@ -46,9 +45,4 @@ def run(args: argparse.Namespace) -> int:
     data = data_of(args.run_folder, args.data)
     if args.k_core is not None:
         data = data.replace(k_core=args.k_core)
-    config = refitted(args.run_folder, data)
-    graph, items = open_data(config.data)
-    _, result = run_one(config, args.out, graph, items, progress=not args.quiet)
-    print(metrics(result, graph))
-    print(f"{args.out}: README.md is its card. Lists: irllrec recommend {args.out} --all --k 10")
-    return 0
+    return train(refitted(args.run_folder, data), args.out, args.quiet)

@@ -136,7 +136,8 @@ def answer(app: Any, server: socket.socket, connections: int | None = None) -> N
         log_level="warning",
         access_log=False,
         timeout_keep_alive=KEEP_ALIVE,
-        limit_concurrency=connections,
+        # Uvicorn counts the connection that asks too, and refuses it when the number is reached.
+        limit_concurrency=None if connections is None else connections + 1,
     )
     uvicorn.Server(config).run(sockets=[server])
 

@@ -14,13 +14,17 @@ its metrics, README.md its card. A run that was stopped goes on when the command
 """
 
 import argparse
+import shlex
 from pathlib import Path
 
 from torch_geometric.data import HeteroData
 
 from ..config import ConfigError
+from ..datasets.tables import find_table
+from ..edges import known_pairs
 from ..flags import given
 from ..held_out import rules
+from ..model_folder import RESULT_FILE
 from ..runs import RunConfig
 from ..runs import run as run_one
 from ..training import FitResult
@@ -57,11 +61,35 @@ def run(args: argparse.Namespace) -> int:
     else:
         config = config_of(args, None if args.trials is None else {"trials": args.trials})
         folder = folder_of(args, config)
+    return train(config, folder, args.quiet)
+
+
+def train(config: RunConfig, folder: Path, quiet: bool) -> int:
+    """Trains a run, unless the folder holds it, and says on what, and what it is worth."""
     data, items = open_data(config.data)
-    _, result = run_one(config, folder, data, items, progress=not args.quiet)
+    print(size(config, data))
+    result_file = folder / RESULT_FILE
+    before = result_file.stat().st_mtime_ns if result_file.exists() else None
+    _, result = run_one(config, folder, data, items, progress=not quiet)
+    if result_file.stat().st_mtime_ns == before:
+        print(f"{folder} held this run already; nothing was trained.")
     print(metrics(result, data))
-    print(f"{folder}: README.md is its card. Lists: irllrec recommend {folder} --all --k 10")
+    place = shlex.quote(str(folder))
+    print(f"{folder}: README.md is its card. Lists: irllrec recommend {place} --all --k 10")
     return 0
+
+
+def size(config: RunConfig, data: HeteroData) -> str:
+    """Of how many users and items a data set is, and whom it leaves out."""
+    known = known_pairs(data).size(1)
+    text = (
+        f"{config.data.name}: {data['user'].num_nodes} users, {data['item'].num_nodes} items, "
+        f"{known} interactions"
+    )
+    core = config.data.k_core
+    if not core or find_table(Path(config.data.root, config.data.name), "interactions") is None:
+        return f"{text}."
+    return f"{text}; who has fewer than {core} is left out (--k-core 0 takes everybody)."
 
 
 def metrics(result: FitResult, data: HeteroData) -> str:

@@ -59,6 +59,9 @@ def clean_table(
     if not path.name.endswith(KINDS):
         raise DataFileError(f"{path} must end in one of {', '.join(KINDS)}.")
     table = read_table(path)
+    if len({*columns.values()}) < len(columns):
+        named = ", ".join(f"--{name} {own}" for name, own in columns.items())
+        raise DataFileError(f"{path}: each of {named} must be a column of its own.")
     for name, own in columns.items():
         if own not in table:
             raise DataFileError(
@@ -92,9 +95,11 @@ def item_column(folder: Path, table: pd.DataFrame) -> str:
     file = folder / COLUMNS_FILE
     try:
         name = json.loads(file.read_text(encoding="utf-8"))["item"] if file.exists() else "item"
-    except (ValueError, KeyError, TypeError) as error:
+        if not isinstance(name, str):
+            raise ValueError(f"'item' is {str(name)[:50]}")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataFileError(f"{file} is damaged ({error!r}); delete it.") from None
-    return str(name) if name in table else "item"
+    return name if name in table else "item"
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:

@@ -71,6 +71,8 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
         table = read_delimited(path, separator, encoding="utf-8-sig")
         table.index = _lines(path, separator, len(table))
     table.columns = pd.Index([str(column).strip() for column in table.columns])
+    if twice := list(table.columns[table.columns.duplicated()]):
+        raise DataFileError(f"{path} has two columns {twice[0]!r}; give one of them another name.")
     for column in columns:
         if column not in table:
             raise DataFileError(
@@ -106,7 +108,7 @@ def read_delimited(path: Path, separator: str, **options: Any) -> pd.DataFrame:
     except pd.errors.EmptyDataError:
         raise DataFileError(f"{path} is empty.") from None
     except UnicodeDecodeError as error:
-        kind = "UTF-16" if error.object[:2] in (b"\xff\xfe", b"\xfe\xff") else "LATIN1"
+        kind = "UTF-16" if error.object[:2] in (b"\xff\xfe", b"\xfe\xff") else "CP1252"
         raise DataFileError(
             f"{path} must be in UTF-8, and is perhaps in {kind} ({error}). Save it as 'CSV UTF-8', "
             f"or convert it: iconv -f {kind} -t UTF-8 FILE > NEW."

@@ -204,6 +204,7 @@ class Ranker(PositionRanker):
         items = None if candidates is None else self.positions(candidates, "item")
         filters = check_filters(filters)
         check_length(k)
+        k = min(k, self.num_items)  # there is no more to list, and room for it would be taken
         items = filters.candidates(self, items)
         listed, score = filtered_topk(self, position, k, exclude, items, filters)
         row, column = (listed >= 0).nonzero(as_tuple=True)

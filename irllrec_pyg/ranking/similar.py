@@ -58,6 +58,7 @@ def similar(
     with ranker.ranking():
         similarity = ranker.item_similarity() if side == "item" else _user_similarity(ranker)
         lists = Neighbours(ranker, similarity, position, side)
+        k = min(k, lists.num_items)  # there is no more to list, and room for it would be taken
         filters = check_filters(filters)
         everyone = torch.arange(position.numel(), device=position.device)
         allowed = filters.candidates(lists)

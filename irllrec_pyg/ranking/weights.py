@@ -14,6 +14,7 @@ from .topk import default_block_size
 
 DEPTH = 100  # best items of each part, among which the held-out ones are to be found
 MOST = 10_000  # users, who are enough for a handful of weights
+CELLS = 1 << 26  # numbers that are held of them; of many parts there are many, and fewer users
 RIDGE = 1e-3
 
 
@@ -27,7 +28,8 @@ def learn_weights(blend: Blend, data: HeteroData) -> list[float]:
 
     with the standardised scores :math:`z_{ui}` of all parts (see :class:`Blend`), the candidates
     :math:`C_u`, which are the 100 best items of each part, and the validation items :math:`V_u`
-    among them. It takes the parts' scores once, as one evaluation does, and at most 10,000 users.
+    among them. It takes the parts' scores once, as one evaluation does, and at most 10,000 users;
+    fewer of more than eight parts, so that memory suffices.
 
     Args:
         blend (Blend): The parts; its own weights do not matter.
@@ -47,12 +49,13 @@ def learn_weights(blend: Blend, data: HeteroData) -> list[float]:
     share = relevant / relevant.sum(1, keepdim=True)
 
     def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        w = torch.from_numpy(weights).requires_grad_()
+        w = torch.from_numpy(weights)
         logits = (z @ w.to(z.dtype)).masked_fill(~listed, -torch.inf)
-        chance = torch.log_softmax(logits, dim=1).masked_fill(~listed, 0)
-        value = -(chance * share).sum(1).double().mean() + RIDGE * w.square().sum()
-        (gradient,) = torch.autograd.grad(value, w)
-        return float(value.detach()), gradient.numpy()
+        chance = torch.log_softmax(logits, dim=1)
+        value = -(chance.masked_fill(~listed, 0) * share).sum(1).double().mean()
+        # By hand, so that it is there also where gradients are switched off.
+        gradient = ((chance.exp() - share).flatten() @ z.flatten(0, 1)).double() / len(z)
+        return float(value + RIDGE * w @ w), (gradient + 2 * RIDGE * w).numpy()
 
     count = z.size(-1)
     if not len(z):
@@ -72,8 +75,9 @@ def _lessons(blend: Blend, data: HeteroData) -> tuple[Tensor, Tensor, Tensor]:
     among = data["item"].split.to(new.device) == 1 if "split" in data["item"] else ~new
     seen, depth = CSR(blend.seen_ptr, blend.seen_item), min(DEPTH, int(among.sum()))
     users, lessons = pairs.rows().unique(), []
+    most = max(1, min(MOST, CELLS // max(1, depth * len(scorers) ** 2)))
     with torch.no_grad(), blend.ranking():
-        for block in users[:: -(-len(users) // MOST) or 1].split(default_block_size(blend)):
+        for block in users[:: -(-len(users) // most)].split(default_block_size(blend)):
             row, item = seen.of(block)
             parts = blend._on_one_scale([score(block) for score in scorers], row, item, new)
             hidden = ~among.repeat(len(block), 1)

@@ -231,6 +231,10 @@ def _add_errors(app: FastAPI) -> None:
         if error.status_code in (404, 405):
             what = f"{request.method} {request.url.path}"[:LONGEST]
             return problem(error.status_code, f"There is no {what}; /docs says what there is.")
+        if error.status_code == 400:  # FastAPI's word for any body that it cannot read
+            return problem(
+                400, "The body is no JSON in UTF-8 of a usual depth and with usual numbers."
+            )
         return problem(error.status_code, str(error.detail), error.headers)
 
     @app.exception_handler(Exception)

@@ -33,5 +33,7 @@ def faults(found: Sequence[Any]) -> str:
 def _fault(error: dict[str, Any]) -> str:
     if error["type"] == "json_invalid":
         return f"The body is no JSON: {error['ctx']['error']}."
+    if not error["loc"] and isinstance(error.get("input"), bytes):
+        return "The body must be sent as JSON, with the header Content-Type: application/json."
     place = ".".join(str(part) for part in error["loc"]) or "the body"
     return f"{place[:100]!r}: {error['msg']}, got {repr(error.get('input'))[:60]}."

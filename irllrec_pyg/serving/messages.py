@@ -131,6 +131,11 @@ def _plain(row: Any) -> Any:
     for name, value in (row.model_extra or {}).items():
         if isinstance(value, (dict, list)):
             raise ValueError(f"{name!r} must be a text, a number, true or false")
+        if isinstance(value, str) and not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError:  # half a character, which no answer could hold
+                raise ValueError(f"{name!r} must be text in Unicode") from None
     return row
 
 

@@ -193,7 +193,7 @@ class BlendCandidate(Candidate):
                 known = [f"weights.{part}" for part in own] + [f"{part}.SETTING" for part in own]
                 raise ConfigError(f"{self.name}: {unknown_name('setting', path, known)}")
             if name == "weights":
-                weights[path] = value
+                weights[path] = _weight(value, f"{self.name}: {path!r}")
             else:
                 own[name][rest] = value
         parts = tuple(part.fixed(own[part.name]) for part in self.parts)
@@ -215,10 +215,11 @@ class BlendCandidate(Candidate):
         """Weights to try early: those that tell validation items from others, where that can be
         learnt; see :func:`learn_weights`.
         """
-        if len(rankers) < 2 or "split" in data["user"]:  # people who are ranked by their histories
+        # People whom the data set holds out are ranked by their histories.
+        if len(rankers) < 2 or "split" in data["user"] or not self.ranges(data):
             return []
-        found = learn_weights(Blend(*rankers), data)
-        return [{path: max(w, NOTHING) for path, w in zip(self.ranges(data), found, strict=True)}]
+        found = dict(zip(self._declared(data), learn_weights(Blend(*rankers), data), strict=True))
+        return [{path: max(found[path], NOTHING) for path in self.ranges(data)}]
 
     def blend(self, rankers: Sequence[Ranker], settings: Settings) -> Blend:
         """The parts, in their order, with the weights that were chosen."""
@@ -248,6 +249,13 @@ class BlendCandidate(Candidate):
         """What it is, with its parts."""
         parts = {part.name: part.description for part in self.parts}
         return {**super().description, "parts": parts}
+
+
+def _weight(value: Any, name: str) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 <= value < float("inf"):
+        raise ConfigError(f"{name} must be a finite number from 0 on, got {value!r}.")
+    return float(value)
 
 
 class RerankCandidate(BlendCandidate):

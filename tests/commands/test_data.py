@@ -6,6 +6,7 @@ import torch
 
 from irllrec_pyg import IRLLRecDataset
 from irllrec_pyg.cli import main
+from irllrec_pyg.datasets import DataFileError
 from irllrec_pyg.datasets.check import check_tables
 from irllrec_pyg.datasets.convert import item_column
 from irllrec_pyg.datasets.tables import read_table
@@ -197,3 +198,21 @@ def test_cards_say_where_data_come_from(capsys):
     assert "16,994 users x 9,370 items" in capsys.readouterr().out
     assert main(["data", "cards", "film"]) == 2
     assert "no card of 'film'" in capsys.readouterr().err
+
+
+def test_one_column_is_not_both_sides(tmp_path, capsys):
+    (tmp_path / "own.csv").write_text("customer,isbn\na,b\n")
+    ask = ["data", "convert", str(tmp_path / "own.csv"), str(tmp_path / "out")]
+    assert main([*ask, "--user", "isbn", "--item", "isbn"]) == 2
+    said = "each of --user isbn, --item isbn must be a column of its own."
+    assert said in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert main([*ask[:3], str(tmp_path / "file"), "--user", "customer", "--item", "isbn"]) == 2
+    assert "There must be a folder, not a file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ['{"item": {}}', "[" * 100_000, "[]", "{"])
+def test_damaged_names_of_columns_are_named(tmp_path, content):
+    (tmp_path / "columns.json").write_text(content)
+    with pytest.raises(DataFileError, match=r"columns\.json is damaged"):
+        item_column(tmp_path, pd.DataFrame({"item": ["a"]}))

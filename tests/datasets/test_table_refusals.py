@@ -81,7 +81,7 @@ def broken(text):
         (broken("user,item,time\na,b,1\na,c,\n"), {"split": "time", "k_core": 0},
          r"line 3: column 'time' is empty \(1 such rows\)\. Fill it in, or leave out"),
         (lambda folder: (folder / "interactions.csv").write_bytes(b"user,item\n\xff\xfe,b\n"), {},
-         r"interactions\.csv must be in UTF-8, and is perhaps in LATIN1 .*iconv"),
+         r"interactions\.csv must be in UTF-8, and is perhaps in CP1252 .*iconv"),
         (lambda folder: (folder / "interactions.csv").write_text("user,item\n", "utf-16"), {},
          r"perhaps in UTF-16 .*iconv -f UTF-16"),
         (broken("user;item\na;b\n"), {}, r"has ';' between its columns, and must have ','"),

@@ -46,3 +46,9 @@ def test_a_row_that_is_too_long_is_named_by_its_line(tmp_path):
     (tmp_path / "t.csv").write_text('a,b\n1,"x\ny"\n\n2,y,z\n')
     with pytest.raises(DataFileError, match=r"line 5 has 3 values, and the first line 2"):
         read_table(tmp_path / "t.csv")
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    (tmp_path / "t.csv").write_text("user, user,item\na,b,c\n")
+    with pytest.raises(DataFileError, match="has two columns 'user'"):
+        read_table(tmp_path / "t.csv", ["user"])

@@ -1,10 +1,13 @@
 """The best entries of rows, against sorting them."""
 
 import math
+from functools import partial
 
+import pandas as pd
 import pytest
 import torch
 
+from irllrec_pyg.linear import EASE
 from irllrec_pyg.ranking import topk
 
 
@@ -42,3 +45,9 @@ def test_topk_equals_sorting(dtype, depth, values):
         assert values_of == sorted(row, reverse=True)[:9]
         assert values_of == [row[at] for at in columns]
         assert len(set(columns)) == 9
+
+
+def test_lists_longer_than_memory_are_as_long_as_there_are_items(tiny_data):
+    ranker = EASE(tiny_data)
+    for ask in (partial(ranker.recommend, 3, exclude=None), partial(ranker.similar, 3)):
+        pd.testing.assert_frame_equal(ask(k=10**20), ask(k=9))

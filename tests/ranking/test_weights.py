@@ -101,3 +101,20 @@ def test_without_validation_there_is_nothing_to_learn_from(tiny_data):
     data[EDGE_TYPE].val_edge_label_index = torch.empty(2, 0, dtype=torch.int64)
     with pytest.raises(ValueError, match="no validation interactions"):
         learn_weights(Blend(EASE(data), ItemKNN(data)), data)
+
+
+def test_weights_are_learnt_where_gradients_are_off(data):
+    blend = Blend(EASE(data), LowPassSVD(data, rank=2), ItemKNN(data))
+    expected = learn_weights(blend, data)
+    with torch.no_grad():
+        assert learn_weights(blend, data) == expected
+    with torch.inference_mode():
+        assert learn_weights(blend, data) == expected
+
+
+def test_of_many_parts_there_are_fewer_users(data, monkeypatch):
+    monkeypatch.setattr(weights, "DEPTH", 3)
+    blend = Blend(EASE(data), LowPassSVD(data, rank=2), ItemKNN(data))
+    assert 20 < len(weights._lessons(blend, data)[0]) <= 60
+    monkeypatch.setattr(weights, "CELLS", 20 * 3 * 3 * 3)
+    assert len(weights._lessons(blend, data)[0]) <= 20

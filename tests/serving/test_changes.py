@@ -1,5 +1,6 @@
 """Items that are changed while a model is served."""
 
+import json
 import threading
 
 import numpy as np
@@ -175,3 +176,25 @@ def test_rows_keep_the_kinds_of_their_columns():
     for row in ({"n": "x"}, {"f": True}, {"t": 2}, {"n": 10**400}):
         with pytest.raises(ValueError, match="of item 'a' must be"):
             with_rows(table, {"a": row})
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_halves_of_characters_are_refused(texts, ask, method):
+    item = "new" if method == "POST" else "001"
+    body = {"items": [{"item": item, "title": "\ud800"}]}
+    answer = ask(texts).request(
+        method, "/items", content=json.dumps(body), headers={"Content-Type": "application/json"}
+    )
+    assert answer.status_code == 422, answer.text
+    assert "'title' must be text in Unicode" in answer.json()["error"]
+
+
+def test_a_body_that_is_no_json_is_told_so(texts, ask):
+    client, kind = ask(texts), {"Content-Type": "application/json"}
+    plain = client.patch("/items", content=b'{"items": []}')
+    assert plain.status_code == 422
+    assert "with the header Content-Type: application/json" in plain.json()["error"]
+    for body in (b"\xff", b"[" * 100_000, b'{"items": [{"item": "001", "price": ' + b"9" * 5000):
+        answer = client.patch("/items", content=body, headers=kind)
+        assert answer.status_code in (400, 422), answer.text
+        assert "The body is no JSON" in answer.json()["error"]

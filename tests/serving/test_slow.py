@@ -59,12 +59,12 @@ def test_connections_are_bounded(served):
     with socket.create_connection(served, timeout=10) as one:
         one.sendall(ASKED)
         assert one.recv(4096).startswith(b"HTTP/1.1 200 ")
-        with (
-            socket.create_connection(served, timeout=10),
-            socket.create_connection(served, timeout=10) as third,
-        ):
-            third.sendall(ASKED)
-            assert third.recv(4096).startswith(b"HTTP/1.1 503 ")
+        with socket.create_connection(served, timeout=10) as second:  # as many as there may be
+            second.sendall(ASKED)
+            assert second.recv(4096).startswith(b"HTTP/1.1 200 ")
+            with socket.create_connection(served, timeout=10) as third:
+                third.sendall(ASKED)
+                assert third.recv(4096).startswith(b"HTTP/1.1 503 ")
 
 
 def test_a_reader_that_takes_nothing_is_let_go_by_the_system():
