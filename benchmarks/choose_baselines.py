@@ -14,8 +14,9 @@ import warnings
 from pathlib import Path
 
 import torch
+import yaml
 
-from irllrec_pyg.config import read_yaml, write_yaml
+from irllrec_pyg.config import read_yaml
 from irllrec_pyg.datasets.config import DataConfig
 from irllrec_pyg.files import write_text
 from irllrec_pyg.linear import choose_settings
@@ -54,8 +55,10 @@ def main(argv: list[str] | None = None) -> int:
             choice = choose_settings(name, data, args.monitor, list(tried), report)
             write_text(path, json.dumps(choice._asdict(), indent=1) + "\n")
             table = read_yaml(args.table) if args.table.is_file() else {}
-            table.setdefault(dataset, {})[name] = choice.settings
-            write_yaml(args.table, table)
+            for setting, value in choice.settings.items():
+                table.setdefault(name, {}).setdefault(setting, {})[dataset] = value
+            # A line a setting, as in published.yaml.
+            write_text(args.table, yaml.safe_dump(table, sort_keys=False, default_flow_style=None))
             print(dataset, name, choice.settings, choice.note, flush=True)
     return 0
 

@@ -22,11 +22,9 @@ from .ranker_file import (
     EMBEDDINGS,
     IDS,
     KIND,
-    POINTERS,
+    SavedRanker,
     check_embeddings,
     is_whole,
-    read_ids,
-    read_pairs,
     read_ranker,
     shared_tensors,
 )
@@ -131,27 +129,16 @@ def load_ranker(path: str | Path) -> Ranker:
         >>> list(load_ranker("model.safetensors").recommend(7, k=2)["rank"])
         [1, 2]
     """
-    tensors, metadata = read_ranker(path)
-    shared = {
-        "edge_index": read_pairs(tensors, "seen"),
-        "known": read_pairs(tensors, "known" if "known_ptr" in tensors else "seen"),
-        **read_ids(tensors),
-    }
-    own = {
-        name: value
-        for name, value in tensors.items()
-        if not name.startswith("state.") and name not in (*POINTERS, *IDS)
-    }
-    sizes = metadata["sizes"] if is_whole(metadata) else check_embeddings(tensors)
+    saved = read_ranker(path)
     try:
-        ranker = _restore(metadata, own, tuple(sizes), shared)
+        ranker = _restore(saved.metadata, saved.own, saved.sizes, saved.shared)
     except ConfigError as error:
         raise CheckpointError(
             f"{path} holds a model that cannot be built from its file ({error})."
         ) from error
     except (ValueError, RecursionError) as error:
         raise damaged(Path(path), error) from error
-    ranker.info = metadata["info"]
+    ranker.info = saved.metadata["info"]
     return ranker
 
 
@@ -229,9 +216,9 @@ def load_model(path: str | Path, data: HeteroData | None = None) -> Recommender:
             registered names.
         MissingTextError: If the backbone reads texts, and they are not given.
     """
-    tensors, metadata = _read_trained(path)
+    saved = _read_trained(path)
     try:
-        config = ModelConfig.read(metadata.get("model") or {"backbone": {}})
+        config = ModelConfig.read(saved.metadata.get("model") or {"backbone": {}})
     except ConfigError as error:
         raise CheckpointError(
             f"{path} holds a model that cannot be built from its file ({error}); build it as it "
@@ -239,18 +226,15 @@ def load_model(path: str | Path, data: HeteroData | None = None) -> Recommender:
         ) from error
     if data is None:
         data = HeteroData()
-        ids = read_ids(tensors)
-        for side, name in zip(("user", "item"), EMBEDDINGS, strict=True):
-            data[side].num_nodes = tensors[name].size(0)
-            if ids[f"{side}_ids"] is not None:
-                data[side].raw_id = ids[f"{side}_ids"]
-        data[EDGE_TYPE].edge_index = read_pairs(tensors, "seen")
-        if "known_ptr" in tensors:
-            data[EDGE_TYPE].edge_label_index = read_pairs(tensors, "known")
+        for side, size in zip(("user", "item"), saved.sizes, strict=True):
+            data[side].num_nodes = size
+            if (ids := saved.shared[f"{side}_ids"]) is not None:
+                data[side].raw_id = ids
+        data[EDGE_TYPE].edge_index = saved.shared["edge_index"]
+        data[EDGE_TYPE].edge_label_index = saved.shared["known"]
         config = config.replace(heads={})
-    weights = {name: value for name, value in tensors.items() if name.startswith("state.")}
     try:
-        with _no_more_than(weights.values()):
+        with _no_more_than(saved.weights.values()):
             model = Recommender.from_config(config, data)
     except MissingTextError:
         raise
@@ -258,8 +242,8 @@ def load_model(path: str | Path, data: HeteroData | None = None) -> Recommender:
         raise CheckpointError(
             f"{path} holds a model that cannot be built from its file ({error})."
         ) from error
-    model.to(tensors["user_embedding"].dtype)
-    load_weights(model, path, heads=bool(config.heads))
+    model.to(saved.own[EMBEDDINGS[0]].dtype)
+    _fill(model, saved, path, heads=bool(config.heads))
     return model.eval()
 
 
@@ -302,34 +286,39 @@ def load_weights(model: torch.nn.Module, path: str | Path, heads: bool = True) -
         CheckpointError: If the file is damaged, or the weights are not those of such a model with
             the same ids, which is then left as it was.
     """
-    tensors, metadata = _read_trained(path)
+    saved = _read_trained(path)
+    _fill(model, saved, path, heads)
+    info: dict[str, Any] = saved.metadata["info"]
+    return info
+
+
+def _fill(model: torch.nn.Module, saved: SavedRanker, path: str | Path, heads: bool) -> None:
+    """Puts saved weights into a model; see :func:`load_weights`."""
     state = {
-        name.removeprefix("state."): value
-        for name, value in tensors.items()
-        if name.startswith("state.") and (heads or not name.startswith("state.heads."))
+        name: value
+        for name, value in saved.weights.items()
+        if heads or not name.startswith("heads.")
     }
     try:
         check_state(state, model.state_dict())
     except ValueError as error:
         raise CheckpointError(f"{path} holds the weights of another model: {error}") from error
-    for side, saved in read_ids(tensors).items() if isinstance(model, Ranker) else ():
+    for side in IDS if isinstance(model, Ranker) else ():
         own = getattr(model, side)
         # Another order of the same ids would give each user the answers for another one.
-        if (None if own is None else list(own)) != saved:
+        if (None if own is None else list(own)) != saved.shared[side]:
             raise CheckpointError(
                 f"{path} was saved with other {side!r} than the model has, or with another order "
                 "of them; build the model with the data set that it was trained on."
             )
     model.load_state_dict(state)
-    info: dict[str, Any] = metadata["info"]
-    return info
 
 
-def _read_trained(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    tensors, metadata = read_ranker(path)
-    if is_whole(metadata):
+def _read_trained(path: str | Path) -> SavedRanker:
+    saved = read_ranker(path)
+    if is_whole(saved.metadata):
         raise CheckpointError(
-            f"{path} holds a model of class {metadata['class']}, which has no weights to train; "
-            "'load_ranker' loads it whole."
+            f"{path} holds a model of class {saved.metadata['class']}, which has no weights to "
+            "train; 'load_ranker' loads it whole."
         )
-    return tensors, metadata
+    return saved

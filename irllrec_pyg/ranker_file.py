@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from operator import index
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from .ids import repeated_id, too_large
+from .ids import plain_id, repeated_id, too_large
 from .linear.base import is_float
 from .ranking import Ranker
 from .sparse import check_csr, expand
@@ -22,6 +21,24 @@ IDS = ("user_ids", "item_ids")
 WHOLE = ("linear", "blend")  # models that are described whole in the metadata
 
 
+class SavedRanker(NamedTuple):
+    """What a file of a saved model holds, by what it is for.
+
+    Args:
+        metadata (dict): What the model is.
+        sizes (tuple): Numbers of users and items.
+        shared (dict): Interactions and ids, as arguments of :class:`~irllrec_pyg.ranking.Ranker`.
+        own (dict): Tensors that tell how the model ranks.
+        weights (dict): The state of a trained model.
+    """
+
+    metadata: dict[str, Any]
+    sizes: tuple[int, int]
+    shared: dict[str, Any]
+    own: dict[str, Tensor]
+    weights: dict[str, Tensor]
+
+
 def shared_tensors(ranker: Ranker) -> dict[str, Tensor]:
     """A ranker's interactions and ids.
 
@@ -31,7 +48,7 @@ def shared_tensors(ranker: Ranker) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {name: getattr(ranker, name) for name in POINTERS}
     for side in IDS:
         if (ids := getattr(ranker, side)) is not None:
-            text = json.dumps([_plain(value, side) for value in ids]).encode()
+            text = json.dumps([plain_id(value, repr(side)) for value in ids]).encode()
             tensors[side] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
     return tensors
 
@@ -41,14 +58,14 @@ def read_ids(tensors: Mapping[str, Tensor]) -> dict[str, list[int | str] | None]
     return {side: _parse(tensors[side]) if side in tensors else None for side in IDS}
 
 
-def read_pairs(tensors: Mapping[str, Tensor], name: str) -> Tensor:
+def _read_pairs(tensors: Mapping[str, Tensor], name: str) -> Tensor:
     """Interactions by name: those that were seen, or those that are known."""
     return torch.stack([expand(tensors[f"{name}_ptr"]), tensors[f"{name}_item"]])
 
 
-def read_ranker(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the metadata of a saved model; those of a model that is described whole are
-    checked when it is restored, all others here.
+def read_ranker(path: str | Path) -> SavedRanker:
+    """Reads a saved model. The tensors of one that is described whole are checked when it is
+    restored, all others here.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -61,10 +78,19 @@ def read_ranker(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         for name, absent in (("info", None), ("model", {})):
             if not isinstance(metadata.get(name, absent), dict):
                 raise ValueError(f"{name!r} must be a mapping")
-        _check_tensors(tensors, metadata)
+        sizes = _check_tensors(tensors, metadata)
     except ValueError as error:
         raise damaged(Path(path), error) from error
-    return tensors, metadata
+    shared = {
+        "edge_index": _read_pairs(tensors, "seen"),
+        "known": _read_pairs(tensors, "known" if "known_ptr" in tensors else "seen"),
+        **read_ids(tensors),
+    }
+    parts: dict[bool, dict[str, Tensor]] = {False: {}, True: {}}
+    for name, tensor in tensors.items():
+        if name not in (*POINTERS, *IDS):
+            parts[name.startswith("state.")][name.removeprefix("state.")] = tensor
+    return SavedRanker(metadata, sizes, shared, parts[False], parts[True])
 
 
 def is_whole(metadata: Mapping[str, Any]) -> bool:
@@ -72,7 +98,8 @@ def is_whole(metadata: Mapping[str, Any]) -> bool:
     return any(name in metadata for name in WHOLE)
 
 
-def _check_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+def _check_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> tuple[int, int]:
+    """Checks what a file holds, and returns the numbers of users and items."""
     own = ("part.",) if is_whole(metadata) else ("state.", "fold.", "intents.", *EMBEDDINGS)
     for name, tensor in tensors.items():
         prefix = name.partition(".")[0]
@@ -101,6 +128,7 @@ def _check_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -
     for name, count in zip(IDS, (users, items), strict=True):
         if name in tensors:
             _check_ids(name, tensors[name], count)
+    return users, items
 
 
 def check_embeddings(tensors: Mapping[str, Tensor]) -> tuple[int, int]:
@@ -146,16 +174,3 @@ def _check_ids(name: str, text: Tensor, count: int) -> None:
 
 def _parse(text: Tensor) -> Any:
     return json.loads(text.numpy().tobytes())
-
-
-def _plain(value: Any, side: str) -> int | str:
-    if isinstance(value, str):
-        return str(value)
-    try:
-        if isinstance(value, bool) or too_large(number := int(index(value))):
-            raise TypeError
-        return number
-    except TypeError:
-        raise ValueError(
-            f"'{side}' holds {value!r}; only whole numbers of 64 bits and strings can be saved."
-        ) from None

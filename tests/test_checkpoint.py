@@ -107,7 +107,7 @@ def test_errors_of_saving(tiny_data, tmp_path):
     ranker = EmbeddingRecommender(
         torch.ones(12, 2), torch.ones(9, 2), edge_index, user_ids=[1.5, *range(11)]
     )
-    with pytest.raises(ValueError, match=r"'user_ids' holds 1\.5"):
+    with pytest.raises(ValueError, match=r"'user_ids' has the id 1\.5"):
         save_ranker(ranker, tmp_path / "model.safetensors")
     assert not list(tmp_path.glob("*.safetensors"))
 

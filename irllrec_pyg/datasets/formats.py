@@ -180,31 +180,6 @@ def check_finite(array: NDArray[Any], where: str, ids: list[Any] | None = None) 
         )
 
 
-def plain_id(value: Any, where: str) -> int | str:
-    r"""Gives an id as a Python integer or string.
-
-    Args:
-        value (object): The id.
-        where (str): Where it is, for the message.
-
-    Raises:
-        ValueError: For any other kind of value.
-    """
-    value = value.item() if isinstance(value, np.generic) else value
-    if isinstance(value, float) and value.is_integer():
-        return int(value)  # what pandas makes of integers in a column that once had a gap
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError(
-            f"{where} has the id {value!r} of type {type(value).__name__}; ids must be integers or "
-            "strings, which .astype(str) makes of a column"
-        )
-    if too_large(value):
-        raise ValueError(
-            f"{where} has the id {value}, and integers must fit into 64 bits: use text"
-        )
-    return str(value) if isinstance(value, str) else value
-
-
 def check_ids(ids: list[int | str], size: int, where: str) -> None:
     r"""Raises a :class:`DataFileError` unless there is one id a node, and no id twice."""
     if len(ids) != size:

@@ -12,7 +12,8 @@ from torch_geometric.data import HeteroData
 
 from ..edges import EDGE_TYPE
 from ..edges import HISTORY as HISTORY_FIELD
-from .formats import MEAN_OF_ITEMS, Interactions, build_data, check_finite, plain_id
+from ..ids import plain_id
+from .formats import MEAN_OF_ITEMS, Interactions, build_data, check_finite
 from .splits import HISTORY, KINDS, Kind, check_shares, split_pairs
 from .times import time_order
 

@@ -65,7 +65,7 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
             ) from None
         except (OSError, ValueError) as error:
             raise DataFileError(f"{path} is not a Parquet file ({error}).") from error
-        table = table.reset_index(drop=True).map(_as_text)
+        table = table.reset_index(drop=True).map(as_text)
         table.index = pd.RangeIndex(1, len(table) + 1, name="row")
     else:
         table = read_delimited(path, separator, encoding="utf-8-sig")
@@ -196,9 +196,10 @@ def _opened(path: Path, mode: str, **options: Any) -> Any:
     return (gzip.open if path.name.endswith(".gz") else open)(path, mode, **options)
 
 
-def _as_text(value: Any) -> str:
-    if isinstance(value, list | np.ndarray):
-        return ", ".join(map(_as_text, value))
+def as_text(value: Any) -> str:
+    r"""A cell as text: nothing where it is empty, a list's entries with commas between them."""
+    if isinstance(value, list | tuple | np.ndarray):
+        return ", ".join(filter(None, map(as_text, value)))
     if pd.isna(value):
         return ""
     # What pandas makes of integers in a column with a gap.

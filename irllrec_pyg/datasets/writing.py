@@ -14,7 +14,8 @@ from torch_geometric.data import HeteroData
 
 from ..edges import EDGE_TYPE, PAIRS
 from ..files import atomic_path, sync
-from .formats import EMBEDDINGS, IDS, MATRICES, PROFILES, check_ids, plain_id
+from ..ids import plain_id
+from .formats import EMBEDDINGS, IDS, MATRICES, PROFILES, check_ids
 
 # The readers of the published layout go back to Python 3.8; protocol 5 has another form of arrays.
 _PROTOCOL = 4

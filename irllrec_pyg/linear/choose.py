@@ -99,7 +99,12 @@ def chosen() -> dict[str, dict[str, dict[str, Any]]]:
     """Settings that were chosen, by data set and model; ``benchmarks/choose_baselines.py`` writes
     them.
     """
-    return read_yaml(str(resources.files(__package__) / "chosen.yaml"))
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, settings in read_yaml(str(resources.files(__package__) / "chosen.yaml")).items():
+        for setting, values in settings.items():
+            for dataset, value in values.items():
+                found.setdefault(dataset, {}).setdefault(name, {})[setting] = value
+    return found
 
 
 def build_linear(

@@ -187,15 +187,9 @@ def _missing(data: HeteroData, field: str, sides: Sequence[str]) -> MissingTextE
 
 def _stack(parts: Sequence[Tensor]) -> Tensor:
     first, last = parts[0], parts[-1]
-    storages = {part.untyped_storage().data_ptr() for part in parts}
-    end = first.storage_offset() + first.numel()
-    if (
-        len(parts) == 2
-        and len(storages) == 1
-        and first.is_contiguous()
-        and last.is_contiguous()
-        and last.storage_offset() == end
-    ):
+    shared = first.untyped_storage().data_ptr() == last.untyped_storage().data_ptr()
+    follows = shared and last.data_ptr() == first.data_ptr() + first.nbytes
+    if len(parts) == 2 and follows and first.is_contiguous() and last.is_contiguous():
         # The items' rows follow the users' already: gigabytes of texts are not copied.
         return first.as_strided((first.size(0) + last.size(0), first.size(1)), (first.size(1), 1))
     return torch.cat(list(parts))

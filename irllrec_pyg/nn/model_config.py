@@ -10,6 +10,7 @@ from torch.nn import ModuleDict
 
 from ..config import Config, ConfigError, field
 from ..registry import names, read_part
+from .fields import loss_weight
 
 Part = dict[str, Any]  # a registered name, as "name", and its settings
 Similarity = Literal["dot", "cosine", "validation"]
@@ -29,13 +30,7 @@ class ModelConfig(Config):
         {}, help="the heads by label, a head's name or one that its 'name' says"
     )
     ranking_loss: Part | None = field(None, help="ranks in place of the backbone's own loss")
-    reg_weight: float = field(
-        0.0,
-        ge=0,
-        help="weight of the squares of all trainable parameters",
-        search=(1e-8, 1e-3),
-        log=True,
-    )
+    reg_weight: float = loss_weight(0.0, 1e-8, 1e-3, of="the squares of all trainable parameters")
     text_rank: int | None = field(
         None, ge=1, help="principal components of the texts that heads and backbone see; null: all"
     )

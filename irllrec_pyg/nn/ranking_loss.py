@@ -10,6 +10,7 @@ from ..ranking import Ranker
 from ..registry import Configured, register
 from .backbones import Encoding
 from .batch import Triplets
+from .fields import temperature_of
 from .losses import log_partition, normalize, softmax_loss
 
 
@@ -64,9 +65,7 @@ class InBatchSoftmax(RankingLoss):
     """
 
     class Config(RankingLoss.Config):
-        temperature: float = field(
-            0.15, gt=0, help="temperature of the cosines", search=(0.05, 0.5)
-        )
+        temperature: float = temperature_of("the cosines", 0.15, 0.05, 0.5)
         popularity: float = field(
             0.0,
             ge=0,
@@ -131,9 +130,7 @@ class MultinomialSoftmax(RankingLoss):
     """
 
     class Config(RankingLoss.Config):
-        temperature: float = field(
-            0.15, gt=0, help="temperature of the similarities", search=(0.05, 0.5)
-        )
+        temperature: float = temperature_of("the similarities", 0.15, 0.05, 0.5)
         similarity: Literal["cosine", "dot"] = field(
             "cosine", help="what is divided by the temperature: cosines or dot products"
         )

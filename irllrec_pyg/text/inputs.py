@@ -11,8 +11,8 @@ from torch_geometric.data import HeteroData
 
 from ..datasets import IRLLRecDataset, TableDataset, from_interactions
 from ..datasets.config import DataConfig
-from ..datasets.formats import plain_id
 from ..datasets.tables import find_table, read_table
+from ..ids import plain_id
 from .source import TrainingTexts
 
 

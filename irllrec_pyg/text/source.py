@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from ..datasets.tables import as_text
 from ..edges import EDGE_TYPE, PAIRS
 from ..ids import repeated_id
 from ..sparse import CSR
@@ -131,7 +132,7 @@ class TrainingTexts:
         unknown = 0
         counted, places = _places(table)
         for row, record in zip(places, table.to_dict("records"), strict=True):
-            item = node.get(_id_text(record[id_column]))
+            item = node.get(as_text(record[id_column]))
             if item is None:
                 unknown += 1
                 continue
@@ -164,7 +165,7 @@ class TrainingTexts:
         for row, raw_user, raw_item, review in zip(
             places, *(table[c] for c in columns), strict=True
         ):
-            user, item = user_node.get(_id_text(raw_user)), item_node.get(_id_text(raw_item))
+            user, item = user_node.get(as_text(raw_user)), item_node.get(as_text(raw_item))
             if user is None or item is None or not self._is_training(user, item):
                 if outside == "error":
                     raise LeakageError(
@@ -234,22 +235,9 @@ def _ids(data: HeteroData, side: Side) -> list[Any]:
     return ids
 
 
-def _id_text(value: object) -> str:
-    # A column of whole numbers with a gap arrives from a table as floats.
-    whole = isinstance(value, float) and value.is_integer()
-    return str(int(value) if whole else value)  # type: ignore[call-overload]
-
-
 def _text(value: object) -> str:
-    if value is None or value is pd.NA or value is pd.NaT:
-        return ""
-    if isinstance(value, float):
-        # A column of whole numbers with a gap arrives from a CSV file as floats.
-        return "" if np.isnan(value) else str(int(value) if value.is_integer() else value)
-    if isinstance(value, list | tuple):
-        return ", ".join(filter(None, map(_text, value)))
     # Half a character cannot be sent to anybody.
-    return str(value).strip().encode("utf-8", "replace").decode()
+    return as_text(value).strip().encode("utf-8", "replace").decode()
 
 
 def _require(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:

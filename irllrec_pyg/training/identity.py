@@ -106,21 +106,15 @@ class Identity:
         What ``stored`` does not have counts as today's default: a run stays what it was when a
         setting is added to the package.
         """
-        missing = "not set"
-        here, modules = dict(self.values), dict(self.values["modules"])
-        there = {**{n: self.defaults[n] for n in here if n in self.defaults}, **stored}
-        kept = there.get("modules")
+        modules, kept = self.values["modules"], stored.get("modules")
         kept = kept if isinstance(kept, dict) else {}
-        here["modules"] = there["modules"] = None
-        return [
-            f"{name} is {kept[name]} there and {modules[name]} here"
-            for name in kept
-            if name in modules and kept[name] != modules[name]
-        ] + [
-            f"{name} is {there.get(name, missing)} there and {here.get(name, missing)} here"
-            for name in dict.fromkeys([*there, *here])
-            if there.get(name, missing) != here.get(name, missing)
-        ]
+        here = {n: v for n, v in self.values.items() if n != "modules"}
+        there = {**{n: self.defaults[n] for n in here if n in self.defaults}, **stored}
+        there.pop("modules", None)
+        pairs = [(n, kept[n], modules[n]) for n in kept if n in modules]
+        for name in dict.fromkeys([*there, *here]):
+            pairs.append((name, there.get(name, "not set"), here.get(name, "not set")))
+        return [f"{name} is {a} there and {b} here" for name, a, b in pairs if a != b]
 
     def check(self, stored: Any, path: str | os.PathLike[str]) -> None:
         """Refuses to go on with what was begun with other settings.

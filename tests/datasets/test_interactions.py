@@ -83,6 +83,12 @@ def test_seed_decides_and_order_of_rows_does_not():
     assert one == _pairs(from_interactions(shuffled, user="who", item="what", seed=1))
 
 
+@pytest.mark.parametrize("value", [2**63, 1e300])
+def test_integers_beyond_64_bits_are_no_ids(value):
+    with pytest.raises(ValueError, match="integers must fit into 64 bits: use text"):
+        from_interactions(pd.DataFrame({"u": [value, 2.0], "i": [1, 2]}), "u", "i")
+
+
 def test_plain_ids_need_no_map():
     df = pd.DataFrame({"u": [1, 0, 2], "i": [0.0, 1.0, 1.0]})
     data = from_interactions(df, "u", "i", split=(1, 0, 0))

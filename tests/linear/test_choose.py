@@ -7,7 +7,7 @@ from typing import ClassVar
 import pytest
 
 from irllrec_pyg import registry
-from irllrec_pyg.config import Config, field, read_yaml
+from irllrec_pyg.config import Config, field
 from irllrec_pyg.datasets import IRLLRecDataset
 from irllrec_pyg.linear import (
     EASE,
@@ -158,7 +158,7 @@ def test_the_committed_setting_is_the_best_of_a_grid_that_goes_on_at_both_sides(
 
 
 def test_no_setting_stands_in_the_table_without_its_grid():
-    table = read_yaml(Path(choose.__file__).parent / "chosen.yaml")
+    table = chosen()
     trained = {"item-knn", "ease", "low-pass-svd"}
     assert set(table) == {"sample", "amazon", "yelp", "movie"}
     assert set(table["sample"]) == {*trained, "text-knn"}

@@ -13,6 +13,7 @@ from ...ranking.fold_in import FoldIn
 from ...registry import register
 from ..batch import Triplets
 from ..features import text_features, user_means
+from ..fields import temperature_of
 from ..graph import InteractionGraph
 from ..losses import sampled_softmax
 from ..mlp import TextMLP
@@ -49,9 +50,7 @@ class AlphaRec(LightGCN):
     class Config(LightGCN.Config):
         init: Literal["text"] = field("text", help="there are no embeddings but those of texts")
         num_layers: int = field(2, ge=0, le=100, help="number of propagations", search=(1, 4))
-        temperature: float = field(
-            0.15, gt=0, help="temperature of the softmax", search=(0.05, 0.5)
-        )
+        temperature: float = temperature_of("the softmax", 0.15, 0.05, 0.5)
         hidden_ratio: float = field(
             0.5, gt=0, le=100, help="width of the hidden layer over that of the texts"
         )

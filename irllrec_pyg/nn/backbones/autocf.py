@@ -12,6 +12,7 @@ from ...config import ConfigError, field
 from ...registry import register
 from ..batch import Triplets, select
 from ..conv import GraphTransformerConv, WeightedSumConv
+from ..fields import loss_weight
 from ..graph import Adjacency, InteractionGraph
 from ..losses import log_partition
 from .base import Backbone, Encoding
@@ -61,13 +62,7 @@ class AutoCF(Backbone):
         mask_depth: int = field(2, ge=1, le=100, help="hops of edges that are removed")
         keep_rate: float = field(0.2, gt=0, le=1, help="share of further nodes that are connected")
         redraw_every: int = field(10, ge=1, help="batches that share their graphs")
-        weight: float = field(
-            1.0,
-            ge=0,
-            help="weight of the loss that keeps embeddings apart",
-            search=(0.1, 10),
-            log=True,
-        )
+        weight: float = loss_weight(1.0, 0.1, 10, of="the loss that keeps embeddings apart")
 
         @model_validator(mode="after")
         def _check_heads(self) -> Self:

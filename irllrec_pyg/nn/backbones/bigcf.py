@@ -7,6 +7,7 @@ from torch_geometric.data import HeteroData
 from ...config import field
 from ...registry import register
 from ..batch import Triplets, select
+from ..fields import loss_weight, prototypes_on_each_side, temperature_of
 from ..graph import InteractionGraph
 from ..losses import ssl_loss
 from .base import Encoding
@@ -44,15 +45,9 @@ class BIGCF(LayerSum):
     intents: IntentPrototypes
 
     class Config(LayerSum.Config):
-        num_intents: int = field(
-            128, ge=1, le=65536, help="prototypes on each side", search=(32, 256), log=True
-        )
-        weight: float = field(
-            0.05, ge=0, help="weight of the contrastive loss", search=(1e-3, 1.0), log=True
-        )
-        temperature: float = field(
-            0.2, gt=0, help="temperature of the contrastive sums", search=(0.1, 0.5)
-        )
+        num_intents: int = prototypes_on_each_side()
+        weight: float = loss_weight(0.05, 1e-3, 1.0, of="the contrastive loss")
+        temperature: float = temperature_of("the contrastive sums", 0.2, 0.1, 0.5)
         center_weight: float = field(1e-5, ge=0, help="weight of the prototypes' squares")
 
     config: Config

@@ -8,6 +8,7 @@ from ...config import field
 from ...registry import register
 from ..batch import Triplets, select
 from ..conv import AdaptiveConv, WeightedSumConv
+from ..fields import loss_weight, prototypes_on_each_side, temperature_of
 from ..graph import InteractionGraph
 from ..losses import info_nce
 from .base import Backbone, Encoding
@@ -48,15 +49,9 @@ class DCCF(Backbone):
 
     class Config(Backbone.Config):
         num_layers: int = field(2, ge=1, le=100, help="number of layers", search=(1, 4))
-        num_intents: int = field(
-            128, ge=1, le=65536, help="prototypes on each side", search=(32, 256), log=True
-        )
-        weight: float = field(
-            0.001, ge=0, help="weight of the contrastive loss", search=(1e-3, 1.0), log=True
-        )
-        temperature: float = field(
-            0.1, gt=0, help="temperature of the contrastive sums", search=(0.1, 0.5)
-        )
+        num_intents: int = prototypes_on_each_side()
+        weight: float = loss_weight(0.001, 1e-3, 1.0, of="the contrastive loss")
+        temperature: float = temperature_of("the contrastive sums", 0.1, 0.1, 0.5)
 
     config: Config
 

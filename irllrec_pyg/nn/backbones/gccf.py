@@ -2,19 +2,17 @@
 
 import torch
 from torch import Tensor
-from torch_geometric.data import HeteroData
 
 from ...config import field
 from ...ranking.fold_in import FoldIn
 from ...registry import register
-from ..conv import WeightedSumConv
 from ..graph import InteractionGraph
-from .base import Backbone, Encoding
-from .propagation import item_layers, propagate
+from .base import Encoding
+from .propagation import LayerSum, item_layers, propagate
 
 
 @register("gccf")
-class GCCF(Backbone):
+class GCCF(LayerSum):
     r"""The LR-GCCF model from the `"Revisiting Graph Based Collaborative Filtering: A Linear
     Residual Graph Convolutional Network Approach" <https://arxiv.org/abs/2001.10167>`_ paper.
 
@@ -27,15 +25,11 @@ class GCCF(Backbone):
     though its configuration has a ``keep_rate``.
     """
 
-    class Config(Backbone.Config):
+    class Config(LayerSum.Config):
         num_layers: int = field(2, ge=0, le=100, help="number of propagations", search=(1, 4))
         self_loops: bool = field(True, help="whether nodes are neighbours of themselves")
 
     config: Config
-
-    def build(self, data: HeteroData) -> None:
-        """Makes the layer."""
-        self.conv = WeightedSumConv()
 
     @property
     def out_channels(self) -> int:
@@ -51,11 +45,6 @@ class GCCF(Backbone):
             adjacency = graph.adjacency(x.dtype)
         layers = propagate(self.conv, x, [adjacency] * self.config.num_layers)
         return Encoding(torch.cat(layers, dim=1), layers)
-
-    @property
-    def folds_in(self) -> bool:
-        """Whether anything is propagated."""
-        return self.config.num_layers > 0
 
     def fold_in(self) -> FoldIn | None:
         """One propagation from a history's items; see :class:`~irllrec_pyg.ranking.FoldIn`."""

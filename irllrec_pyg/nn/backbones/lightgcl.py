@@ -9,6 +9,7 @@ from ...config import field
 from ...registry import register
 from ...sparse import singular_vectors
 from ..batch import Triplets
+from ..fields import loss_weight, temperature_of
 from ..graph import InteractionGraph
 from .base import Encoding
 from .lightgcn import LightGCN
@@ -43,12 +44,8 @@ class LightGCL(LightGCN):
     class Config(LightGCN.Config):
         num_layers: int = field(2, ge=0, le=100, help="number of propagations", search=(1, 4))
         rank: int = field(5, ge=1, le=4096, help="number q of singular vectors", search=(2, 64))
-        weight: float = field(
-            0.2, ge=0, help="weight of the contrastive loss", search=(1e-3, 1.0), log=True
-        )
-        temperature: float = field(
-            0.2, gt=0, help="temperature of the contrastive sums", search=(0.1, 0.5)
-        )
+        weight: float = loss_weight(0.2, 1e-3, 1.0, of="the contrastive loss")
+        temperature: float = temperature_of("the contrastive sums", 0.2, 0.1, 0.5)
 
     config: Config
 

@@ -11,13 +11,15 @@ from ...config import field
 from ...ranking.fold_in import FoldIn
 from ..batch import Triplets, select
 from ..conv import WeightedSumConv
+from ..fields import loss_weight, temperature_of
 from ..graph import Adjacency, InteractionGraph
 from ..losses import info_nce
 from .base import Backbone, Encoding
 
 
 class LayerSum(Backbone):
-    r"""Base class of backbones that propagate over the training graph and sum the layers.
+    r"""Base class of backbones that propagate over the training graph and put the layers together,
+    here by their sum.
 
     .. math::
         \mathbf{E}^{l+1} = \hat{\mathbf{A}} \mathbf{E}^{l}, \qquad
@@ -61,12 +63,8 @@ class ContrastedViews(LayerSum):
     contrasts_negatives: ClassVar[bool] = False  #: Whether the negative items take part.
 
     class Config(LayerSum.Config):
-        weight: float = field(
-            0.1, ge=0, help="weight of the contrastive loss", search=(1e-3, 1.0), log=True
-        )
-        temperature: float = field(
-            0.2, gt=0, help="temperature of the contrastive sums", search=(0.1, 0.5)
-        )
+        weight: float = loss_weight(0.1, 1e-3, 1.0, of="the contrastive loss")
+        temperature: float = temperature_of("the contrastive sums", 0.2, 0.1, 0.5)
 
     config: Config
 

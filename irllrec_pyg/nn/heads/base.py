@@ -1,6 +1,6 @@
 """What every head shares."""
 
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -106,11 +106,6 @@ class TextHead(Head):
                 self._narrow = kept = self.features.to(dtype)
             self._narrowed = Snapshot(self.features)
         return kept
-
-    def _apply(self, fn: Any, recurse: bool = True) -> Self:
-        self._narrow = None
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        return self
 
     def encode(self, mlp: torch.nn.Module, batch: Triplets, negatives: bool = True) -> "TextRows":
         """Maps the texts that :func:`align` compares: all users and the batch's items."""

@@ -48,15 +48,12 @@ class FollowingLayer:
         ``None`` if no step leads to the teacher's present weights for these rows.
         """
         moves = self.teacher.moves - self._moves
-        if (
-            self._layer is None
-            or not self._rows.matches(rows)
-            or not self._weights.matches(*self.mlp.parameters(), changes=moves)
-        ):
+        kept = self._weights.matches(*self.mlp.parameters(), changes=moves)
+        if not (kept and self._rows.matches(rows)):
             return None
         if moves == 0:
             return 0.0
-        return self.teacher.last_step if moves == 1 and self.teacher.is_at_students() else None
+        return 1 - self.teacher.momentum if moves == 1 and self.teacher.is_at_students() else None
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # compiled code knows no version counters
     @torch.no_grad()

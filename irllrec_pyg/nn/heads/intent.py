@@ -10,6 +10,7 @@ from ...config import field
 from ...registry import register
 from ..backbones import Backbone, Encoding, IntentPrototypes
 from ..batch import Triplets
+from ..fields import temperature_of
 from ..mlp import TextMLP
 from .base import TextHead, TextRows
 from .matching import Intents, MomentumMatching
@@ -61,12 +62,8 @@ class IntentAlignment(TextHead):
         prototypes: Literal["backbone", "own"] = field(
             "backbone", help="whether the backbone's prototypes are used where it has some"
         )
-        temperature: float = field(
-            0.2,
-            gt=0,
-            help="temperature of pairwise alignment and of matched similarities",
-            search=(0.05, 1.0),
-            log=True,
+        temperature: float = temperature_of(
+            "pairwise alignment and of matched similarities", 0.2, 0.05, 1.0, log=True
         )
         view: int | None = field(
             None, ge=0, help="which of the backbone's views the tower reads; none is its layers"
@@ -139,7 +136,8 @@ class IntentAlignment(TextHead):
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         if self.matching is not None:
             self.matching.following.forget()
-        return super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     def forward(self, encoding: Encoding, batch: Triplets) -> dict[str, Tensor]:
         """The losses ``intent``, ``translation`` and ``matching``."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from ...config import field
 from ...registry import Configured
 from ..backbones import IntentPrototypes
+from ..fields import loss_weight
 from ..losses import distill
 from ..mlp import TextMLP
 from .following import FollowingLayer
@@ -59,7 +60,7 @@ class MomentumMatching(Configured, torch.nn.Module):
     """
 
     class Config(Configured.Config):
-        weight: float = field(1e-4, ge=0, help="weight of the loss", search=(1e-7, 1e-1), log=True)
+        weight: float = loss_weight(1e-4, 1e-7, 1e-1)
         momentum: float = field(
             0.999, ge=0, le=1, help="share of itself that the teacher keeps in a step"
         )

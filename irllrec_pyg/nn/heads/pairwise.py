@@ -6,6 +6,7 @@ from torch import Tensor
 from ...config import field
 from ...registry import Configured
 from ..batch import Triplets
+from ..fields import loss_weight
 from .base import TextRows, align
 
 
@@ -20,7 +21,7 @@ class PairwiseAlignment(Configured, torch.nn.Module):
     """
 
     class Config(Configured.Config):
-        weight: float = field(0.02, ge=0, help="weight of the loss", search=(1e-4, 1.0), log=True)
+        weight: float = loss_weight(0.02, 1e-4, 1.0)
         negatives: bool = field(True, help="whether negative items take part")
 
     config: Config

@@ -7,6 +7,7 @@ from ...config import field
 from ...registry import register
 from ..backbones import Backbone, Encoding
 from ..batch import Triplets
+from ..fields import loss_weight, temperature_of
 from ..mlp import TextMLP
 from .base import TextHead, align
 
@@ -33,10 +34,8 @@ class ProfileAlignment(TextHead):
     """
 
     class Config(TextHead.Config):
-        weight: float = field(0.01, ge=0, help="weight of the loss", search=(1e-4, 1.0), log=True)
-        temperature: float = field(
-            0.2, gt=0, help="temperature of the contrastive sums", search=(0.05, 1.0), log=True
-        )
+        weight: float = loss_weight(0.01, 1e-4, 1.0)
+        temperature: float = temperature_of("the contrastive sums", 0.2, 0.05, 1.0, log=True)
         negatives: bool = field(
             True, help="whether negative items take part; AutoCF's published variant has none"
         )

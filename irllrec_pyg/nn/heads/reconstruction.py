@@ -8,6 +8,7 @@ from ...config import field
 from ...registry import register
 from ..backbones import Backbone, Encoding
 from ..batch import Triplets
+from ..fields import loss_weight, temperature_of
 from ..losses import ssl_loss
 from ..mlp import TextMLP
 from .base import TextHead
@@ -37,10 +38,8 @@ class ProfileReconstruction(TextHead):
         mask_ratio: float = field(
             0.1, gt=0, le=1, help="share of the nodes that are masked", search=(0.02, 0.5), log=True
         )
-        weight: float = field(0.1, ge=0, help="weight of the loss", search=(1e-3, 1.0), log=True)
-        temperature: float = field(
-            0.2, gt=0, help="temperature of the contrastive sum", search=(0.05, 1.0), log=True
-        )
+        weight: float = loss_weight(0.1, 1e-3, 1.0)
+        temperature: float = temperature_of("the contrastive sum", 0.2, 0.05, 1.0, log=True)
 
     config: Config
 

@@ -5,12 +5,12 @@ import math
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ...config import field
 from ...registry import register
 from ..backbones import Backbone, Encoding
 from ..batch import Triplets
 from ..contrast import entropies
 from ..features import principal_components
+from ..fields import loss_weight, temperature_of
 from ..losses import distill, normalize
 from .base import TextHead
 
@@ -45,10 +45,8 @@ class ProfileShaping(TextHead):
     """
 
     class Config(TextHead.Config):
-        weight: float = field(10.0, ge=0, help="weight of the loss", search=(0.1, 100.0), log=True)
-        temperature: float = field(
-            0.2, gt=0, help="temperature of both softmaxes", search=(0.05, 1.0), log=True
-        )
+        weight: float = loss_weight(10.0, 0.1, 100.0)
+        temperature: float = temperature_of("both softmaxes", 0.2, 0.05, 1.0, log=True)
 
     config: Config
 

@@ -24,7 +24,7 @@ class Teacher(torch.nn.ModuleDict):
         super().__init__({name: copy.deepcopy(student) for name, student in students.items()})
         self.requires_grad_(False)
         self.momentum = momentum
-        self._moves, self._last_step = 0, 0.0
+        self._moves = 0
         self._students = students  # a plain dictionary, in which PyTorch looks for no modules
         self._moved_towards = Snapshot()
 
@@ -32,11 +32,6 @@ class Teacher(torch.nn.ModuleDict):
     def moves(self) -> int:
         """How often it has moved; each time, every weight changed in place once."""
         return self._moves
-
-    @property
-    def last_step(self) -> float:
-        """:math:`1 - m` of the last move."""
-        return self._last_step
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # compiled code knows no version counters
     def step(self) -> None:
@@ -46,8 +41,8 @@ class Teacher(torch.nn.ModuleDict):
         :class:`~irllrec_pyg.nn.snapshot.Snapshot` says which changes are noticed.
         """
         if not self.is_at_students():
-            self._moves, self._last_step = self._moves + 1, 1 - self.momentum
-            self._move(self._last_step)
+            self._moves += 1
+            self._move(1 - self.momentum)
             self._moved_towards = Snapshot(*self._student_weights())
 
     def is_at_students(self) -> bool:

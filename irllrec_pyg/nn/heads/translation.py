@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ...config import field
 from ...registry import Configured
+from ..fields import loss_weight
 from ..losses import ssl_loss
 
 
@@ -28,7 +29,7 @@ class TranslationAlignment(Configured, torch.nn.Module):
     """
 
     class Config(Configured.Config):
-        weight: float = field(5e-4, ge=0, help="weight of the loss", search=(1e-7, 1e-1), log=True)
+        weight: float = loss_weight(5e-4, 1e-7, 1e-1)
         noise: Literal["additive", "multiplicative"] = field(
             "additive", help="whether noise is added to a vector or scales its entries"
         )
