@@ -21,6 +21,7 @@ from irllrec_pyg.study.candidates import LinearCandidate
 from irllrec_pyg.study.config import StudyConfig
 from irllrec_pyg.study.inputs import Inputs
 from irllrec_pyg.study.statistics import VERDICTS
+from irllrec_pyg.study.tuning import open_journal
 
 SMALL = ["--trials", "2", "--splits", "2", "--seeds", "1", "--k-core", "2"]
 
@@ -156,6 +157,19 @@ def test_graph_models_and_blends_are_arms_like_others(tables, tmp_path):
     }
     models = read_yaml(tmp_path / "out" / "study.yaml")["models"]
     assert models["both"]["parts"]["graph"]["model"] == "lightgcn_plus"
+
+
+def test_learnt_weights_are_the_second_that_a_blend_tries(tables, tmp_path, monkeypatch):
+    monkeypatch.setattr("irllrec_pyg.study.candidates.learn_weights", lambda *_: [0.25, 1.0])
+    arms = tmp_path / "arms.yaml"
+    arms.write_text("both:\n  blend: [ease, popularity]\n")
+    more = ["--arms", str(arms), "--text", "none", "--setting", "warm", "--trials", "2"]
+    assert study(tables, tmp_path / "out", *more) == 0
+    tried = open_journal(tmp_path / "out" / "tuning" / "shop.warm.both.none.log").trials
+    assert [json.loads(trial.user_attrs["settings"]) for trial in tried] == [
+        {"weights.ease": 1.0, "weights.popularity": 1.0},
+        {"weights.ease": 0.25, "weights.popularity": 1.0},
+    ]
 
 
 def test_what_cannot_be_done_is_said_and_does_not_stop_the_others(tables, tmp_path):
