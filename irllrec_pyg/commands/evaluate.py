@@ -19,12 +19,12 @@ from tqdm import tqdm
 
 from ..config import ConfigError
 from ..datasets.config import DataConfig
-from ..edges import EDGE_TYPE
 from ..held_out import by_rules, rules
 from ..linear import build_linear, choose_settings
 from ..model_folder import RESULT_FILE, read_json
 from ..ranking import Ranker, evaluate
 from ..registry import names
+from ..training.module import has_pairs
 from .arguments import RUN_HELP, add_out, add_threads, check_out
 from .common import add_metrics, data_of, limit_threads, load, open_data, show
 
@@ -62,8 +62,7 @@ def run(args: argparse.Namespace) -> int:
     rows = []
     for config, folders in by_data.items():
         graph, _ = open_data(config)
-        field = {"val": "val_edge_label_index", "test": "edge_label_index"}[SPLITS[args.split]]
-        if (pairs := graph[EDGE_TYPE].get(field)) is None or not pairs.numel():
+        if not has_pairs(graph, SPLITS[args.split]):
             raise ConfigError(
                 f"{folders[0]}: its data set holds nothing out for {args.split}, so there is "
                 "nothing to measure by. Of a model that was refitted on everything, evaluate the "

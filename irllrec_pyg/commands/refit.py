@@ -6,8 +6,8 @@ settings and for measuring is training now.
     irllrec refit runs/shop --data data/shop --k-core 0 --out runs/tonight
         on the tables as they are now, also for users and items with few interactions
 
-Nothing is searched, so this takes minutes where training took hours; nothing is held out either, so
-there is nothing to measure. Search again once in a while, when tables have changed much.
+Nothing is searched, so each model is trained once; nothing is held out either, so there is nothing
+to measure. Search again once in a while, when tables have changed much.
 """
 
 import argparse
